@@ -1,0 +1,47 @@
+# Targets are listed by `make help`, from their own comments.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+OUTPUTS ?= outputs
+MODES ?= all
+EXPERIMENT ?= $(OUTPUTS)/demo
+BRAINSEG := $(BIN)/brainseg
+
+.PHONY: help setup demo test lint format quantize-all report clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/installed ## make .venv with everything; TORCH='torch==… torchvision==…' chooses another torch
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## train, quantize and time the four variants on synthetic data
+	$(BIN)/python train.py -m model.attention=none,ag,se,cbam deploy.passes=100
+
+test: setup ## run the test suite
+	$(BIN)/python -m pytest -n 2 --durations=5
+
+lint: setup ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## mend what the style checker can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+quantize-all: setup ## export, quantize, re-score and time every run below OUTPUTS (MODES=all)
+	$(BRAINSEG) quantize $(OUTPUTS) --mode $(MODES) --time
+
+report: setup ## write and print the table of EXPERIMENT (outputs/demo)
+	$(BRAINSEG) report $(EXPERIMENT)
+
+clean: ## remove .venv and caches; runs stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -1,0 +1,203 @@
+"""The command line: verbs on finished runs. Each verb imports what it needs when it is called."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainseg.errors import InputError
+from brainseg.run import Run, find_runs
+
+app = typer.Typer(
+    help="What comes after training: export, quantize, time, report, predict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
+Mode = Annotated[str, typer.Option(help="A mode, several with commas, or `all`.")]
+Devices = Annotated[str, typer.Option("--device", help="cpu, cuda, both with a comma, or all.")]
+Passes = Annotated[int, typer.Option(help="Timed passes per mode and device.", min=1)]
+ALL_DEVICES = ["cpu", "cuda"]
+
+
+@app.command()
+def export(runs: Runs) -> None:
+    """Export checkpoints to ONNX (model.fp32.onnx) and score them on the test split."""
+    from brainseg.deploy import stages
+
+    _each(runs, lambda run: stages.prepare(run, []))
+
+
+@app.command()
+def quantize(
+    runs: Runs,
+    mode: Mode = "all",
+    time: Annotated[bool, typer.Option(help="Also time what has no timing yet.")] = False,
+    device: Devices = "all",
+    passes: Passes = 500,
+) -> None:
+    """Export, quantize and re-score runs. What is newer than its source is left alone."""
+    from brainseg.deploy import stages
+
+    modes, devices = _modes(mode), _devices(device)
+
+    def work(run: Run) -> list[str]:
+        done = stages.prepare(run, modes)
+        return done + (stages.time_missing(run, modes, devices, passes=passes) if time else [])
+
+    _each(runs, work)
+
+
+@app.command()
+def benchmark(
+    runs: Runs,
+    mode: Mode = "all",
+    device: Devices = "all",
+    passes: Passes = 500,
+    threads: Annotated[int | None, typer.Option(help="Default: the physical cores.")] = None,
+    batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
+) -> None:
+    """Time runs and modes against each other in one interleaved session."""
+    from brainseg.deploy.benchmark import benchmark as measure
+    from brainseg.report.table import show_report
+
+    found = _found(runs)
+    devices = _devices(device)
+    rows = measure(found, _modes(mode), devices, passes, threads=threads, batch=batch)
+    for run in found:
+        _mirror(run, "benchmark")
+    for experiment in dict.fromkeys(run.experiment for run in found):
+        show_report(experiment)
+    unavailable = [row for row in rows if row["status"] == "unavailable"]
+    if len(devices) == 1 and unavailable:
+        raise InputError(unavailable[0]["reason"])
+
+
+@app.command()
+def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<experiment>")]) -> None:
+    """Write and print the table of an experiment's runs."""
+    from brainseg.report.table import show_report
+
+    for experiment in experiments:
+        show_report(experiment)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run, or a file such as model.fp32.onnx.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Annotated[Path, typer.Option(help="Folder for masks, overlays and predictions.csv.")],
+    mode: Annotated[str, typer.Option(help="Which model of a run.")] = "fp32",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Segment images: a mask at each image's own size, an overlay, and one CSV row each."""
+    from brainseg.deploy.predict import predict as segment
+    from brainseg.deploy.predict import run_model
+
+    rows = segment(run_model(model, mode), images, out, device=device)
+    failed = [row for row in rows if row["error"]]
+    print(f"{len(rows) - len(failed)} of {len(rows)} images segmented: {out}/predictions.csv")
+    if failed:
+        raise InputError("\n".join(str(row["error"]) for row in failed))
+
+
+@data.command()
+def labels(
+    root: Annotated[Path, typer.Argument(help="Data set with images/ and masks/.")],
+    from_mat: Annotated[Path, typer.Option(help="Folder of figshare's original N.mat files.")],
+) -> None:
+    """Write labels.csv (id, class, patient) from figshare's original MATLAB files."""
+    from brainseg.data.cases import write_labels
+
+    print(f"{write_labels(root, from_mat)} cases: {root / 'labels.csv'}")
+
+
+@data.command()
+def phantom(
+    out: Annotated[Path, typer.Option(help="New folder for images/, masks/ and labels.csv.")],
+    patients: Annotated[int, typer.Option(min=1)] = 64,
+    slices: Annotated[int, typer.Option(help="Slices per patient.", min=1)] = 8,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.", min=16)] = 224,
+    seed: int = 0,
+    difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
+) -> None:
+    """Draw synthetic brains with tumours, in the same layout as the real data."""
+    from brainseg.data.phantom import write_phantom
+
+    if out.exists():
+        raise InputError(f"{out} exists already. Give a new folder.")
+    write_phantom(
+        out, patients=patients, slices=slices, size=size, seed=seed, difficulty=difficulty
+    )
+    print(f"{patients * slices} slices of {patients} patients: {out}")
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is told in one message, with exit code 1."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("brainseg").setLevel(logging.INFO)
+    try:
+        app()
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
+def _found(paths: list[Path]) -> list[Run]:
+    runs = [run for path in paths for run in find_runs(path)]
+    trained = [run for run in runs if run.best.exists()]
+    for run in runs:
+        if run not in trained:
+            print(f"{run.path}: skipped, it has no {run.best.name}")
+    if not trained:
+        raise InputError("None of these runs has a checkpoint. Finish their training first.")
+    return trained
+
+
+def _each(paths: list[Path], work: Callable[[Run], list[str]]) -> None:
+    """Do `work` on each run; one that fails does not stop the others."""
+    failed = []
+    for run in _found(paths):
+        try:
+            done = work(run)
+        except InputError as error:
+            failed.append(f"{run.path}: {error}")
+            continue
+        print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
+        if done:
+            _mirror(run, "deploy")
+    if failed:
+        raise InputError("\n".join(failed))
+
+
+def _mirror(run: Run, job: str) -> None:
+    """Continue the run's W&B run, where it has one."""
+    config: dict[str, Any] = run.read_config()
+    if not run.wandb.exists() or config["tracking"]["name"] == "none":
+        return
+    from brainseg.training.tracking import log_results, tracked
+
+    with tracked(run, config, job) as opened:
+        log_results(opened, run)
+
+
+def _modes(given: str) -> list[str]:
+    if given != "all":
+        return given.split(",")
+    from brainseg.deploy.quantize import MODES
+
+    return list(MODES)
+
+
+def _devices(given: str) -> list[str]:
+    devices = ALL_DEVICES if given == "all" else given.split(",")
+    unknown = set(devices) - set(ALL_DEVICES)
+    if unknown:
+        raise InputError(f"--device {given} is unknown. Expected cpu, cuda, cpu,cuda or all.")
+    return devices

@@ -1,0 +1,1 @@
+"""Disk to tensors: cases, splits, datasets, augmentation, phantom."""

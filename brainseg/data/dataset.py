@@ -1,0 +1,77 @@
+"""Slices as tensors; all randomness of an epoch comes from the seed and the epoch's number."""
+
+from collections.abc import Iterator, Sequence
+
+import albumentations as A
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from brainseg.data.augment import augment
+from brainseg.data.cache import Slices
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """H×W uint8 to 1×H×W float32 in [0, 1]."""
+    return torch.tensor(image, dtype=torch.float32).unsqueeze(0).div_(255)
+
+
+class SliceDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Image 1×H×W float32 in [0, 1] and mask 1×H×W float32 in {0, 1} of some cases.
+
+    An item is asked for by its number, or by (epoch, number) from an `EpochSampler`.
+    """
+
+    def __init__(
+        self,
+        slices: Slices,
+        rows: Sequence[int],
+        augmentation: A.Compose | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.slices = slices
+        self.rows = rows
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, number = item if isinstance(item, tuple) else (0, item)
+        row = self.rows[number]
+        image, mask = np.asarray(self.slices.images[row]), np.asarray(self.slices.masks[row])
+        if self.augmentation is not None:
+            seed = derive_seed(self.seed, epoch, number)
+            image, mask = augment(self.augmentation, image, mask, seed)
+        return to_tensor(image), to_tensor(mask).mul_(255)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Every number below `length` once, shuffled, as (epoch, number).
+
+    Lightning calls `set_epoch` before each epoch, so that worker processes learn it with the
+    item that they are asked for.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        return ((self.epoch, int(number)) for number in order)
+
+
+def derive_seed(*numbers: int) -> int:
+    """One 31-bit seed from several numbers, such as seed, epoch and index."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)

@@ -1,0 +1,141 @@
+"""Image files to grey arrays: PNG, JPEG, TIFF and figshare's MATLAB v7.3 files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+from PIL import Image
+
+from brainseg.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+COLOUR_SPREAD = 32
+"""Channel difference (of 255) from which a pixel counts as coloured: JPEG noise stays below."""
+
+COLOURED_SHARE = 0.10
+"""Share of coloured pixels above which an image is refused; annotations in a corner stay below."""
+
+BETWEEN_SHARE = 0.01
+"""Share of mask pixels that may be neither black nor white."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A grey image, H×W uint8, and what had to be done to get it (`None`: nothing)."""
+
+    pixels: np.ndarray
+    note: str | None = None
+
+
+def decode_image(path: Path) -> Decoded:
+    """Decode an image file to grey.
+
+    Colour, RGBA and palette images that are grey in content become grey; images of more than
+    8 bits are scaled so that their maximum becomes 255.
+
+    Raises:
+        InputError: the file is missing, unreadable, or truly coloured.
+    """
+    if path.suffix == ".mat":
+        with open_mat(path) as file:
+            return _scale(file["cjdata/image"][()].T, "16-bit MATLAB image scaled to 8 bits")
+    try:
+        with Image.open(path) as image:
+            if image.mode in ("L", "1"):
+                return Decoded(np.asarray(image.convert("L")))
+            if image.mode.startswith("I") or image.mode == "F":
+                return _scale(np.asarray(image), "image of more than 8 bits scaled to 8 bits")
+            return Decoded(_grey(image, path), f"{image.mode} image that is grey in content")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} cannot be read as an image ({error}). Replace the file or remove it."
+        ) from error
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image file as H×W uint8; see `decode_image`."""
+    return decode_image(path).pixels
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a tumour mask as H×W bool: tumour where the grey value is at least 128.
+
+    A mask that holds nothing but 0 and 1 is taken as it is meant.
+
+    Raises:
+        InputError: the file is unreadable, or more than 1 % of its pixels are neither black nor
+            white, which no mask has.
+    """
+    if path.suffix == ".mat":
+        with open_mat(path) as file:
+            return file["cjdata/tumorMask"][()].T > 0
+    grey = read_image(path)
+    if grey.max(initial=0) == 1:
+        return grey == 1
+    between = float(np.mean((grey > 10) & (grey < 245)))
+    if between > BETWEEN_SHARE:
+        raise InputError(
+            f"{path} is not a mask: {between:.0%} of its pixels are neither black (0) nor white "
+            "(255). Expected tumour = 255 and the rest 0; is it an image?"
+        )
+    return grey >= 128
+
+
+def open_mat(path: Path) -> h5py.File:
+    """Open one of figshare's MATLAB v7.3 files, which has a structure `cjdata`.
+
+    Raises:
+        InputError: it is missing, not MATLAB v7.3, or has no `cjdata`.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read as a MATLAB v7.3 file ({error}). Expected figshare 1512427's "
+            "N.mat; download it again."
+        ) from error
+    if "cjdata" not in file:
+        file.close()
+        raise InputError(f"{path} has no structure `cjdata`. Expected figshare 1512427's N.mat.")
+    return file
+
+
+def resize_image(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize an H×W uint8 image to size×size: by area where it shrinks, else bilinear."""
+    if image.shape == (size, size):
+        return image
+    shrinks = size < max(image.shape)
+    return cv2.resize(
+        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Resize an H×W bool mask to size×size: by area, then tumour where at least half is."""
+    return resize_image(mask.astype(np.uint8) * 255, size) >= 128
+
+
+def _scale(pixels: np.ndarray, note: str) -> Decoded:
+    top = float(pixels.max(initial=0))
+    scaled = np.clip(pixels.astype(np.float64), 0, None) * (255 / top if top > 0 else 0)
+    return Decoded(np.rint(scaled).astype(np.uint8), note)
+
+
+def _grey(image: Image.Image, path: Path) -> np.ndarray:
+    if "A" in image.getbands() or "transparency" in image.info:
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, "black"), over)
+    rgb = np.asarray(image.convert("RGB"))
+    spread = rgb.max(axis=-1).astype(np.int16) - rgb.min(axis=-1)
+    coloured = float(np.mean(spread > COLOUR_SPREAD))
+    if coloured > COLOURED_SHARE:
+        raise InputError(
+            f"{path} is a colour image: {coloured:.0%} of its pixels are coloured. Expected a grey "
+            "MRI slice; convert it, or remove it from the data set."
+        )
+    return np.asarray(image.convert("L"))

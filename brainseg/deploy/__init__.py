@@ -1,0 +1,1 @@
+"""A checkpoint to ONNX: export, quantize, score, time, predict."""

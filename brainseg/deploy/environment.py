@@ -1,0 +1,103 @@
+"""On what a number was measured: versions, hardware, commit and command line."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ("brainseg", "torch", "torchvision", "timm", "pytorch-lightning", "onnx")
+RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+"""The CPU features that decide how fast 8-bit and 16-bit arithmetic is."""
+
+
+def describe() -> dict[str, Any]:
+    """Describe this process's environment as plain JSON; what cannot be found out is `None`.
+
+    `folder` is where the command was typed: relative paths in a run's files start there.
+    """
+    return {
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES}
+        | {"onnxruntime": next(filter(None, map(_version, RUNTIMES)), None)},
+        "cpu": _cpu(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": nvidia_gpus() or _torch_gpus(),
+        "commit": _commit(),
+        "command": list(sys.argv),
+        "folder": os.getcwd(),  # noqa: PTH109 (a plain string is what JSON holds)
+    }
+
+
+def physical_cores() -> int:
+    """Physical cores that this process may use: the default number of threads."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return max(1, min(cores, allowed))
+
+
+def nvidia_gpus() -> list[dict[str, str]]:
+    """Name, driver and memory of each GPU that `nvidia-smi` lists; empty where there is none."""
+    keys = ("name", "driver_version", "memory.total")
+    query = _output("nvidia-smi", f"--query-gpu={','.join(keys)}", "--format=csv,noheader")
+    lines = [[field.strip() for field in line.split(",")] for line in (query or "").splitlines()]
+    names = ("name", "driver", "memory")
+    return [dict(zip(names, fields, strict=True)) for fields in lines if len(fields) == len(names)]
+
+
+def _torch_gpus() -> list[dict[str, str]]:
+    torch = sys.modules.get("torch")  # importing it only for this would take seconds
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [{"name": torch.cuda.get_device_name(i)} for i in range(torch.cuda.device_count())]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+    pairs = (line.partition(":") for line in lines)
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    return {
+        "model": fields.get("model name") or platform.processor() or platform.machine(),
+        "physical_cores": psutil.cpu_count(logical=False),
+        "logical_cores": psutil.cpu_count(),
+        "flags": [flag for flag in FLAGS if flag in flags],
+    }
+
+
+def _commit() -> dict[str, Any] | None:
+    """The commit of the code and whether it was changed since; `None` where git does not hold it.
+
+    An installed package may lie inside somebody else's repository, hence the question whether
+    git tracks this very file.
+    """
+    here = Path(__file__)
+    git = ("git", "-C", str(here.parent))
+    if _output(*git, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    commit = _output(*git, "rev-parse", "HEAD")
+    changes = _output(*git, "status", "--porcelain", "--untracked-files=no")
+    return None if commit is None else {"hash": commit, "dirty": bool(changes)}
+
+
+def _output(*command: str) -> str | None:
+    """What a command prints, or `None` where it is missing, fails or hangs."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,1 @@
+"""Masks to numbers: metrics, statistics, per-case scores."""

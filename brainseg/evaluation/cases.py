@@ -1,0 +1,145 @@
+"""Scores of each image, and what they come to over a split: the content of `cases.<mode>.csv`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainseg.errors import InputError
+from brainseg.evaluation.metrics import confusion, dice, hd95_px, mean_iou, tumor_iou
+from brainseg.evaluation.statistics import patient_bootstrap
+from brainseg.files import read_csv
+
+COUNTS = ["tp", "fp", "fn", "tn"]
+SCORES = ["dice", "hd95_px"]
+COLUMNS = ["id", "class", "patient", *COUNTS, *SCORES]
+
+THRESHOLD = 128
+"""The uint8 value from which a pixel is tumour: probability 0.5."""
+
+
+def to_uint8(probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Round probabilities in [0, 1] to 0..255, any shape; ≥ 0.5 becomes ≥ `THRESHOLD`, no other.
+
+    Quantized networks overshoot 1 a little, hence the clipping.
+
+    Raises:
+        InputError: a probability is not a number.
+    """
+    if np.isnan(probabilities).any():
+        raise InputError(
+            f"Expected probabilities in [0, 1], found {np.isnan(probabilities).sum()} NaN in "
+            f"{probabilities.size} pixels: the network diverged, or overflows in this mode. Lower "
+            "optim.lr and train again, or leave the mode out."
+        )
+    # 0.5 · 255 = 127.5 rounds to the even 128; the float before 0.5 stays below 127.5.
+    return np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
+
+
+def score_cases(
+    ids: Sequence[str],
+    classes: Sequence[str],
+    patients: Sequence[str],
+    probabilities: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+) -> list[dict[str, Any]]:
+    """Score every image; `dice` and `hd95_px` are `None` where the truth has no tumour.
+
+    Args:
+        ids: name of each image, N.
+        classes: `glioma`, `meningioma`, `pituitary` or `notumor`, N.
+        patients: the patient of each image, N.
+        probabilities: maps from `to_uint8`, N×H×W.
+        masks: truth, N×H×W, nonzero is tumour.
+
+    Returns:
+        One row per image with the keys of `COLUMNS`, as `read_cases` gives them back.
+
+    Raises:
+        TypeError: the probabilities are not uint8.
+        ValueError: the lengths or shapes differ.
+    """
+    if probabilities.dtype != np.uint8:
+        raise TypeError(f"Expected uint8 maps from to_uint8, found {probabilities.dtype}.")
+    predictions, truths = probabilities >= THRESHOLD, masks > 0
+    pixels = zip(confusion(predictions, truths), predictions, truths, strict=True)
+    return [
+        {
+            "id": str(name),
+            "class": str(class_),
+            "patient": str(patient),
+            **dict(zip(COUNTS, counts.tolist(), strict=True)),
+            "dice": dice(counts) if truth.any() else None,
+            "hd95_px": hd95_px(prediction, truth),
+        }
+        for name, class_, patient, (counts, prediction, truth) in zip(
+            ids, classes, patients, pixels, strict=True
+        )
+    ]
+
+
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """Read a `cases.<mode>.csv`: integers for counts, `None` for what is undefined.
+
+    Columns other than `COLUMNS` stay strings.
+
+    Raises:
+        InputError: a column is missing, or holds something else than a number.
+    """
+    try:
+        return [row | _numbers(row) for row in read_csv(path)]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is not a file of case scores: expected the columns {','.join(COLUMNS)}, found "
+            f"{type(error).__name__} {error}. Evaluate the run again to write it anew."
+        ) from error
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
+    texts = {name: row[name] for name in COLUMNS}
+    return {name: int(texts[name]) for name in COUNTS} | {
+        name: float(texts[name]) if texts[name] else None for name in SCORES
+    }
+
+
+def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
+
+    `mean_iou` and `tumor_iou` pool the pixels of all images; the others are means over images.
+    What is undefined is `None`, and `undefined` counts the images that a metric says nothing about
+    (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
+    """
+    names = sorted({case["class"] for case in cases})
+    members = {name: [case for case in cases if case["class"] == name] for name in names}
+    return _summary(cases) | {"classes": {name: _summary(rows) for name, rows in members.items()}}
+
+
+def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    tumor = [case for case in cases if case["tp"] + case["fn"] > 0]
+    healthy = [case for case in cases if case["tp"] + case["fn"] == 0]
+    counts = np.array([[case[name] for name in COUNTS] for case in cases], dtype=np.int64)
+    pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
+    dices = [case["dice"] for case in tumor]
+    interval = patient_bootstrap(dices, [case["patient"] for case in tumor])
+    return pooled | {
+        "dice": _mean(dices),
+        "dice_interval": None if interval is None else list(interval),
+        "hd95_px": _mean([case["hd95_px"] for case in tumor]),
+        "detection_rate": _mean([case["tp"] > 0 for case in tumor]),
+        "false_positive_rate": _mean([case["fp"] > 0 for case in healthy]),
+        "n": len(cases),
+        "n_tumor": len(tumor),
+        "n_patients": len({case["patient"] for case in cases}),
+        "undefined": {
+            **{name: len(cases) if value is None else 0 for name, value in pooled.items()},
+            **dict.fromkeys(("dice", "hd95_px", "detection_rate"), len(healthy)),
+            "false_positive_rate": len(tumor),
+        },
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None

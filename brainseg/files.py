@@ -1,0 +1,105 @@
+"""Atomic writes, and the JSON and CSV of the project."""
+
+import csv
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainseg.errors import InputError
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target`; on success sync it and rename it over `target`.
+
+    Readers see the old file or the new one, never a part. On any error the temporary file is
+    removed and `target` stays as it was.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; others read runs too
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(
+            f"The disk is full: {target} could not be written. Free some space and repeat the "
+            "command; everything finished so far is kept."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN is refused: what is undefined is `None`."""
+    write_text(target, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(source: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is not JSON.
+    """
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source} is not valid JSON ({error}). Restore or remove it.") from error
+
+
+def write_csv(target: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write `rows` under a header of `columns`, atomically; `None` becomes an empty field."""
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(source: Path) -> list[dict[str, str]]:
+    """Read a CSV file with a header into one dictionary of strings per row."""
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def write_npz(target: Path, **arrays: np.ndarray) -> None:
+    """Write named arrays as a compressed `.npz`, atomically."""
+    with replacing(target) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def is_fresh(target: Path, *sources: Path) -> bool:
+    """Whether `target` exists and is at least as new as every one of `sources`."""
+    if not target.exists():
+        return False
+    made = target.stat().st_mtime_ns
+    return all(made >= source.stat().st_mtime_ns for source in sources)

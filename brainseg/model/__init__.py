@@ -1,0 +1,1 @@
+"""Tensors to logits: encoder, attention, decoder, network."""

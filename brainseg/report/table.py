@@ -1,0 +1,185 @@
+"""The runs of an experiment to `table.json`, `table.csv` and `table.md`."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from brainseg.errors import InputError
+from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.report.render import Row, Table, summarize, to_markdown, to_rich
+from brainseg.run import Run, find_runs
+
+COLUMNS = (
+    *("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"),
+    *("mode", "options", "runtime", "device", "batch", "threads", "status", "reason"),
+    *("size_bytes", "size_ratio", "mean_iou", "tumor_iou", "dice", "delta_mean_iou"),
+    *("latency_ms", "speedup", "speedup_vs_reference", "passes", "placement"),
+    *("load_ms", "peak_memory_mb", "session", "measured_at", "noisy"),
+)
+"""What every row has; a row of `deploy.json` may bring more."""
+
+LATENCIES = ("p50", "p90", "p99", "mean")
+
+
+def write_report(experiment: Path) -> Table:
+    """Write `table.json`, `table.csv` and `table.md` to `report/` in an experiment's folder.
+
+    Raises:
+        InputError: the folder is missing, holds no run, or is a run itself.
+    """
+    runs = find_runs(experiment)
+    if runs[0].path == experiment:
+        raise InputError(
+            f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
+        )
+    rows = collect_rows(experiment, runs)
+    captions = list(dict.fromkeys([*_describe_data(runs), *_describe_machines(runs)]))
+    table = summarize(experiment.resolve().name, rows, captions)
+    folder = experiment / "report"
+    write_json(folder / "table.json", {"rows": rows})
+    flat = [flatten(row) for row in rows]
+    write_csv(folder / "table.csv", flat, list(dict.fromkeys(key for row in flat for key in row)))
+    write_text(folder / "table.md", to_markdown(table))
+    return table
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print the table and what stands under it; into a file or pipe at least 100 columns wide."""
+    if not console.is_terminal:  # rich takes 80 there, which breaks the numbers
+        console = Console(file=console.file, width=max(console.width, 100))
+    console.print(to_rich(table))
+
+
+def show_report(experiment: Path) -> None:
+    """Write the report of an experiment, print its table, and say where it is."""
+    console = Console()
+    print_table(write_report(experiment), console)
+    console.print(f"Report: {experiment / 'report' / 'table.md'}", soft_wrap=True, markup=False)
+
+
+def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[Row]:
+    """One row per run and row of its `deploy.json`.
+
+    A run without scores of `fp32` gives those of its checkpoint instead. A run that did not
+    finish, or has nothing to show, gives a row without a mode that says why.
+
+    `variant` is the same for runs that differ in nothing but the seed.
+    """
+    variants = _variants(experiment, runs)
+    return [
+        dict.fromkeys(COLUMNS) | _identity(experiment, run) | {"variant": variant} | row
+        for run, variant in zip(runs, variants, strict=True)
+        for row in _rows_of(run)
+    ]
+
+
+def flatten(row: Row) -> Row:
+    """One level: `latency_ms` becomes `latency_p50_ms`, …; other objects become JSON text."""
+    flat: Row = {}
+    for key, value in row.items():
+        if key == "latency_ms":
+            flat |= {f"latency_{name}_ms": (value or {}).get(name) for name in LATENCIES}
+        else:
+            flat[key] = json.dumps(value) if isinstance(value, (dict, list)) else value
+    return flat
+
+
+def _rows_of(run: Run) -> list[Row]:
+    rows: list[Row] = read_json(run.deploy) if run.deploy.exists() else []
+    scored = any(row["mode"] == "fp32" and row["mean_iou"] is not None for row in rows)
+    if not scored and run.metrics.exists():
+        metrics = read_json(run.metrics)
+        scores = {key: metrics[key] for key in ("mean_iou", "tumor_iou", "dice")}
+        reason = "not deployed: scores of the checkpoint itself"
+        rows = [{"mode": "fp32", "status": "ok", "reason": reason, **scores}, *rows]
+    state = run.read_state()
+    if state.get("status") != "finished":
+        reason = f"{state.get('reason') or 'not finished yet'} (stage: {state.get('stage')})"
+        rows = [*rows, {"status": state.get("status"), "reason": reason}]
+    return rows or [{"status": "unavailable", "reason": "neither scored nor deployed"}]
+
+
+def _identity(experiment: Path, run: Run) -> Row:
+    config = _read_config(run)
+    name, seed, _ = _name_parts(run)
+    return {
+        "run": run.path.relative_to(experiment).as_posix(),
+        "attention": config.get("model", {}).get("attention") or name,
+        "data": config.get("data", {}).get("name"),
+        "split": config.get("split", {}).get("name"),
+        "part": "test",
+        "n": len(_read_test(run)) or None,
+        "seed": config.get("seed", seed),
+        "commit": _commit(run.read_environment()),
+    }
+
+
+def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
+    """Each run's name without its seed; other identities under the same name get a run's name."""
+    labels: dict[tuple[str, str], str] = {}
+    variants = []
+    for run in runs:
+        name, _, suffix = _name_parts(run)
+        variant = f"{name} {suffix}".strip()
+        identity = run.read_state().get("identity") or {}
+        kind = json.dumps({key: identity[key] for key in identity if key != "seed"}, sort_keys=True)
+        if not (run.metrics.exists() or run.deploy.exists()):
+            variants.append(variant)  # there is nothing to average, and its identity may be a part
+            continue
+        known = variant in labels.values()
+        other = f"{variant} ({run.path.relative_to(experiment).as_posix()})"
+        variants.append(labels.setdefault((variant, kind), other if known else variant))
+    return variants
+
+
+def _name_parts(run: Run) -> tuple[str, int | None, str]:
+    """Name, seed and suffix of a folder such as `ag-seed0-lr0.0001`."""
+    match = re.fullmatch(r"(.+?)-seed(\d+)(?:-(.+))?", run.name)
+    return (match[1], int(match[2]), match[3] or "") if match else (run.name, None, "")
+
+
+def _describe_data(runs: Sequence[Run]) -> Iterator[str]:
+    for run in runs:
+        config, test = _read_config(run), _read_test(run)
+        if not config:
+            continue
+        data, split = config.get("data", {}), config.get("split", {})
+        phantom = "synthetic data (phantoms): these numbers say nothing about patients"
+        patients = len({row["patient"] for row in test} - {""}) or "unknown"
+        yield (
+            f"Data: {phantom if data.get('name') == 'phantom' else data.get('name')}. "
+            f"Split: {split.get('name')} (seed {split.get('seed')}); "
+            f"image size {data.get('image_size')}; test: {len(test)} images of {patients} patients."
+        )
+
+
+def _describe_machines(runs: Sequence[Run]) -> Iterator[str]:
+    for run in runs:
+        timed = read_json(run.benchmarks).values() if run.benchmarks.exists() else ()
+        environments = [session.get("environment") for session in timed]
+        for environment in filter(None, environments or [run.read_environment()]):
+            cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
+            gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
+            yield (
+                f"Machine: {cpu.get('model')}, {cpu.get('physical_cores')} cores; GPU: {gpus}; "
+                f"torch {versions.get('torch')}, onnxruntime {versions.get('onnxruntime')}; "
+                f"commit {_commit(environment) or 'unknown'}."
+            )
+
+
+def _commit(environment: dict[str, Any]) -> str | None:
+    commit = environment.get("commit")
+    return commit["hash"] + ("-dirty" if commit["dirty"] else "") if commit else None
+
+
+def _read_config(run: Run) -> dict[str, Any]:
+    return run.read_config() if run.config.exists() else {}
+
+
+def _read_test(run: Run) -> list[dict[str, str]]:
+    rows = read_csv(run.split) if run.split.exists() else []
+    return [row for row in rows if row["split"] == "test"]

@@ -1,0 +1,155 @@
+"""A run is a directory: the one place that spells its file names (SPEC section 5)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainseg.errors import InputError
+from brainseg.files import read_json, write_json
+
+CHECKPOINT = "checkpoint"
+"""The mode name under which the checkpoint itself is scored, before any export."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network with everything that was found out about it.
+
+    Each property is a path; whether it exists depends on how far the run has come.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Folder name, such as `ag-seed0-lr0.0001`."""
+        return self.path.name
+
+    @property
+    def experiment(self) -> Path:
+        """Folder of the experiment that the run belongs to."""
+        return self.path.parent
+
+    @property
+    def state(self) -> Path:
+        """Stage, status, reason, attempts, identity; written first."""
+        return self.path / "state.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, hardware, git commit, command line and the folder it was typed in."""
+        return self.path / "environment.json"
+
+    @property
+    def split(self) -> Path:
+        """`id,class,patient,split` of every case."""
+        return self.path / "split.csv"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch with the best validation score."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to resume; removed once the run is finished."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def history(self) -> Path:
+        """A row per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of the checkpoint on the test split."""
+        return self.path / "metrics.json"
+
+    @property
+    def test(self) -> Path:
+        """`ids`, `images` and `masks` (N×H×W, uint8) of the test split."""
+        return self.path / "test.npz"
+
+    @property
+    def model(self) -> Path:
+        """Parameters, multiply-adds and shapes per part."""
+        return self.path / "model.json"
+
+    @property
+    def deploy(self) -> Path:
+        """A list of rows, one per mode, runtime, device, batch and threads."""
+        return self.path / "deploy.json"
+
+    @property
+    def benchmarks(self) -> Path:
+        """The timing sessions that the rows name: environment, A/A control, noise."""
+        return self.path / "benchmarks.json"
+
+    @property
+    def wandb(self) -> Path:
+        """Folder of the W&B files."""
+        return self.path / "wandb"
+
+    def onnx(self, mode: str) -> Path:
+        """The exported network in `mode`."""
+        return self.path / f"model.{mode}.onnx"
+
+    def cases(self, mode: str) -> Path:
+        """Per-case scores of `mode` on the test split."""
+        return self.path / f"cases.{mode}.csv"
+
+    def predictions(self, mode: str) -> Path:
+        """`ids` and `probabilities` (N×H×W, uint8) of `mode` on the test split."""
+        return self.path / f"predictions.{mode}.npz"
+
+    def read_state(self) -> dict[str, Any]:
+        """The state, or an empty dictionary where the run never started."""
+        return read_json(self.state) if self.state.exists() else {}
+
+    def update_state(self, **changes: Any) -> None:
+        """Change some entries of the state and keep the others."""
+        write_json(self.state, self.read_state() | changes)
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration as plain dictionaries.
+
+        Raises:
+            InputError: the folder has no configuration.
+        """
+        if not self.config.exists():
+            raise InputError(
+                f"{self.path} has no {self.config.name}: it is not a finished brainseg run. Give "
+                "a folder that holds one, such as outputs/demo/ag-seed0."
+            )
+        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+
+    def read_environment(self) -> dict[str, Any]:
+        """The environment in which the run was made."""
+        return read_json(self.environment) if self.environment.exists() else {}
+
+    def resolve(self, typed: str) -> Path:
+        """A path as it was typed, seen from the folder in which it was typed."""
+        return Path(self.read_environment().get("folder", ".")) / typed
+
+
+def find_runs(path: Path) -> list[Run]:
+    """The run at `path`, or every run below it, in the order of their paths.
+
+    Raises:
+        InputError: the folder does not exist, or holds no run.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder. Give a run, or a folder of runs (outputs/…).")
+    if (path / "state.json").exists():
+        return [Run(path)]
+    runs = [Run(state.parent) for state in sorted(path.rglob("state.json"))]
+    if not runs:
+        raise InputError(f"No run below {path}: expected folders with a state.json. Train first.")
+    return runs

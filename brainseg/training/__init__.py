@@ -1,0 +1,1 @@
+"""Lightning: datamodule, module, loss, tracking, fit."""

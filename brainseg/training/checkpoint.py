@@ -1,0 +1,109 @@
+"""Checkpoints and history of a fit, written so that a cut-off run resumes exactly."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from brainseg.files import read_csv, replacing, write_csv
+from brainseg.run import Run
+from brainseg.training.module import MONITORED
+
+HISTORY_COLUMNS = [
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_mean_iou",
+    "val_tumor_iou",
+    "lr",
+    "seconds",
+    "images_per_second",
+]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target, syncs it, and renames it."""
+
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        """Save `checkpoint` to `path`."""
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class PatientStopping(EarlyStopping):
+    """Early stopping that remembers, when resumed, that it had already stopped."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once where the patience ran out before the run was cut off."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:
+    """Early stopping, the best weights, and last of all the state to resume from."""
+    folder = run.best.parent
+    best = ModelCheckpoint(
+        folder,
+        filename=run.best.stem,
+        monitor=MONITORED,
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(
+        folder,
+        filename=run.last.stem,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    if patience is None:
+        return [best, last]
+    stopping = PatientStopping(
+        MONITORED, mode="max", patience=patience, check_on_train_epoch_end=True
+    )
+    return [stopping, best, last]
+
+
+class History(pl.Callback):
+    """Writes a row per epoch to `history.csv` and hands it to `on_row`."""
+
+    def __init__(self, run: Run, on_row: Any) -> None:
+        self.run = run
+        self.on_row = on_row
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the rows of finished epochs when resuming."""
+        if self.run.history.exists():
+            rows = read_csv(self.run.history)
+            self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.started = time.perf_counter()
+        self.images = 0
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Count images; the clock stops with the last batch, before validation."""
+        self.images += len(batch[0])
+        self.seconds = time.perf_counter() - self.started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch's row."""
+        metrics = {key: value.item() for key, value in trainer.callback_metrics.items()}
+        row = {key: metrics.get(key) for key in HISTORY_COLUMNS}
+        row |= {
+            "epoch": trainer.current_epoch,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images / self.seconds, 2),
+        }
+        self.rows.append(row)
+        write_csv(self.run.history, self.rows, HISTORY_COLUMNS)
+        self.on_row(row)

@@ -1,0 +1,83 @@
+"""The composed configuration: its schema, its checks, and the run that it describes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from brainseg.errors import InputError
+from brainseg.model.attention import Attention
+from brainseg.model.unet import AttentionAt
+from brainseg.run import Run
+from brainseg.training.identity import identify, run_name
+
+IDENTITY_GROUPS = ("data", "split", "model", "optim", "schedule", "loss", "trainer")
+"""Configuration groups whose choice makes another run."""
+
+PRESETS = ("experiment", "sweeps")
+"""Groups whose files set many values at once; those values are usual for who names the file."""
+
+
+@dataclass
+class ModelSchema:
+    """Types of the `model` group, so that a wrong value stops a sweep before its first job."""
+
+    attention: Attention = Attention.none
+    attention_at: AttentionAt = AttentionAt.paper
+    encoder: str = "resnetv2_50"
+    encoder_args: dict[str, Any] = field(default_factory=dict)
+    weights: str = "none"
+    dropout: float = 0.2
+
+
+def register_schema() -> None:
+    """Make `model/schema` known to Hydra; call it before composing."""
+    ConfigStore.instance().store(group="model", name="schema", node=ModelSchema)
+
+
+def check_complete(config: DictConfig) -> None:
+    """Check that every mandatory value is there.
+
+    Raises:
+        InputError: it names those that are missing, as they are typed.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        typed = " ".join(f"{key}=…" for key in missing)
+        raise InputError(f"{', '.join(missing)} must be set. Add to the command: {typed}")
+
+
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as dictionaries, lists, strings and numbers.
+
+    Enumerations become strings, so that what is saved loads without any code.
+    """
+    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def find_run(config: Mapping[str, Any]) -> Run:
+    """The run directory of the job that Hydra is running.
+
+    Its name tells what differs from what the same experiment (and sweep file) composes alone.
+    """
+    choices = HydraConfig.get().runtime.choices
+    presets = [f"+{group}={choices[group]}" for group in PRESETS if choices.get(group)]
+    presets = [preset.replace("+experiment", "experiment") for preset in presets]
+    usual_choices = _compose(presets).hydra.runtime.choices
+    changed = {
+        group: choices[group] for group in IDENTITY_GROUPS if choices[group] != usual_choices[group]
+    }
+    usual = _compose([*presets, *(f"{group}={choice}" for group, choice in changed.items())])
+    name = run_name(identify(config), identify(to_plain(usual)), list(changed.values()))
+    return Run(Path(config["output_dir"]) / config["experiment_name"] / name)
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    return hydra.compose("train", overrides=overrides, return_hydra_config=True)

@@ -1,0 +1,61 @@
+"""Loaders of the training and validation slices."""
+
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from brainseg.data.augment import make_augmentation
+from brainseg.data.cache import Slices
+from brainseg.data.dataset import EpochSampler, SliceDataset
+
+
+class SliceDataModule(pl.LightningDataModule):
+    """Batches of images and masks, N×1×H×W float32 in [0, 1].
+
+    Args:
+        slices: of the whole data set.
+        parts: `train`, `val` or `test` for each slice.
+        batch_size: images in a batch.
+        workers: processes that load; `None` chooses.
+        seed: makes order and augmentation, together with the epoch.
+    """
+
+    def __init__(
+        self, slices: Slices, parts: pd.Series, batch_size: int, workers: int | None, seed: int
+    ) -> None:
+        super().__init__()
+        self.slices = slices
+        self.rows = {part: np.flatnonzero(parts == part).tolist() for part in ("train", "val")}
+        self.batch_size = batch_size
+        self.workers = default_workers() if workers is None else workers
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled and augmented; an incomplete last batch is left out, for batch norm's sake."""
+        dataset = SliceDataset(self.slices, self.rows["train"], make_augmentation(), self.seed)
+        sampler = EpochSampler(len(dataset), self.seed)
+        return self._loader(dataset, sampler=sampler, drop_last=len(dataset) > self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """In order, as they are."""
+        return self._loader(SliceDataset(self.slices, self.rows["val"]))
+
+    def _loader(self, dataset: SliceDataset, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+
+def default_workers() -> int:
+    """One process per core but one beside a GPU, at most 8; none where the CPU trains."""
+    return min(8, max(1, (os.cpu_count() or 1) - 1)) if torch.cuda.is_available() else 0

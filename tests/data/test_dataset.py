@@ -1,0 +1,82 @@
+"""Tensors, augmentation, and randomness that comes from seed, epoch and number alone."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from brainseg.data.augment import make_augmentation
+from brainseg.data.cache import Slices
+from brainseg.data.dataset import EpochSampler, SliceDataset, derive_seed
+
+
+@pytest.fixture
+def slices() -> Slices:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 32, 32), dtype=np.uint8)
+    masks = np.zeros((8, 32, 32), np.uint8)
+    masks[:, 8:20, 10:22] = 1
+    images[masks > 0] = 255
+    images.flags.writeable = masks.flags.writeable = False  # as a memory map is
+    return Slices(images, masks, ["x"] * 8, "")
+
+
+def test_items_are_scaled_and_in_the_order_of_rows(slices: Slices):
+    dataset = SliceDataset(slices, [5, 2])
+    assert len(dataset) == 2
+    image, mask = dataset[1]
+    assert image.dtype == mask.dtype == torch.float32
+    np.testing.assert_allclose(image, slices.images[2][None] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(mask, slices.masks[2][None])
+
+
+def test_augmentation_follows_seed_epoch_and_number(slices: Slices):
+    def item(seed: int, epoch: int, number: int) -> torch.Tensor:
+        return SliceDataset(slices, range(8), make_augmentation(), seed)[(epoch, number)][0]
+
+    assert torch.equal(item(0, 1, 2), item(0, 1, 2))
+    for other in ((1, 1, 2), (0, 2, 2)):
+        assert not torch.equal(item(0, 1, 2), item(*other))
+
+
+def test_augmentation_moves_the_mask_with_the_image(slices: Slices):
+    dataset = SliceDataset(slices, range(8), make_augmentation(), 0)
+    for epoch in range(6):
+        image, mask = dataset[(epoch, epoch)]
+        assert set(mask.unique().tolist()) <= {0.0, 1.0}
+        inside = mask.bool()
+        assert inside.any()
+        assert image[inside].mean() > image[~inside].mean() + 0.25
+        assert 0 <= image.min() <= image.max() <= 1
+
+
+def test_sampler_visits_all_in_an_order_of_seed_and_epoch():
+    sampler = EpochSampler(20, seed=3)
+    orders = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        epochs, numbers = zip(*sampler, strict=True)
+        assert set(epochs) == {epoch}
+        assert sorted(numbers) == list(range(20)) != list(numbers)
+        orders.append(numbers)
+    assert orders[0] != orders[1]
+    sampler.set_epoch(0)
+    assert tuple(number for _, number in sampler) == orders[0]
+
+
+def test_worker_processes_give_the_same_batches(slices: Slices):
+    def batches(workers: int) -> list[torch.Tensor]:
+        dataset = SliceDataset(slices, range(8), make_augmentation(), 0)
+        sampler = EpochSampler(8, 0)
+        sampler.set_epoch(4)
+        loader = DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=workers)
+        return [image for image, _ in loader]
+
+    for alone, shared in zip(batches(0), batches(2), strict=True):
+        assert torch.equal(alone, shared)
+
+
+def test_seeds_differ_between_neighbours():
+    seeds = {derive_seed(a, b, c) for a in range(4) for b in range(4) for c in range(4)}
+    assert len(seeds) == 64
+    assert all(0 <= seed < 2**31 for seed in seeds)

@@ -1,0 +1,120 @@
+import logging
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from brainseg import __version__
+from brainseg.deploy import export as subject
+from brainseg.deploy.export import export, load_network, parity
+from brainseg.deploy.session import open_session
+from brainseg.deploy.testset import read_test, to_input
+from brainseg.errors import InputError
+from brainseg.model.unet import build_model, load_weights
+
+ATTENTIONS = ["none", "ag", "se", "cbam"]
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_graph_equals_the_checkpoint(prepared, attention, batch):
+    run = prepared(attention)
+    network = build_model(**run.read_config()["model"]).eval()
+    load_weights(network, run.best)
+    images = to_input(read_test(run)["images"][:batch])
+    with torch.no_grad():
+        expected = torch.sigmoid(network(torch.from_numpy(images))).numpy()
+    found = open_session(run.onnx("fp32")).run(images)
+    assert expected.std() > 0.1  # a constant would prove nothing
+    assert found.shape == images.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_the_file_says_what_it_is(prepared, attention):
+    run = prepared(attention)
+    model = onnx.load(run.onnx("fp32"), load_external_data=False)
+    onnx.checker.check_model(model)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+    (image,), (probability,) = model.graph.input, model.graph.output
+    assert (image.name, probability.name) == ("image", "probability")
+    shape = [dim.dim_param or dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    assert shape == ["batch", 1, 32, 32]
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert 0 <= float(properties.pop("parity")) <= 1e-4
+    assert properties == {
+        "brainseg": __version__,
+        "attention": attention,
+        "image_size": "32",
+        "mode": "fp32",
+        "input_range": "[0, 1]",
+    }
+
+
+def test_it_is_one_file_without_paths_of_this_machine(prepared):
+    run = prepared("none")
+    assert len(list(run.path.glob("*fp32.onnx*"))) == 1
+    assert b"site-packages" not in run.onnx("fp32").read_bytes()
+
+
+def test_export_prints_and_warns_nothing(run, monkeypatch, capfd, recwarn, caplog):
+    small = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1), torch.nn.Sigmoid()).eval()
+    monkeypatch.setattr(subject, "load_network", lambda _: small)
+    assert export(run) == run.onnx("fp32")
+    assert capfd.readouterr() == ("", "")
+    assert list(recwarn) == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_parity_is_the_largest_difference(prepared):
+    run = prepared("none")
+    images = to_input(read_test(run)["images"])
+    network = load_network(run)
+    shifted = torch.nn.Sequential(network, Shift())
+    assert parity(network, run.onnx("fp32"), images) < 1e-5
+    assert parity(shifted, run.onnx("fp32"), images) == pytest.approx(0.25, abs=1e-5)
+
+
+class Shift(torch.nn.Module):
+    def forward(self, x):
+        x = x.clone()
+        x[-1, 0, -1, -1] += 0.25
+        return x
+
+
+def test_a_graph_that_differs_is_a_warning(run, monkeypatch, caplog):
+    keep_graph(run.onnx("fp32"), monkeypatch)
+    monkeypatch.setattr(subject, "parity", lambda *_: 0.02)
+    with caplog.at_level(logging.WARNING):
+        export(run)
+    assert "2.0e-02" in caplog.text
+    assert open_session(run.onnx("fp32")).metadata["parity"] == "0.02"
+
+
+def test_a_failing_export_leaves_the_old_file(run, monkeypatch):
+    keep_graph(run.onnx("fp32"), monkeypatch)
+    before = run.onnx("fp32").read_bytes()
+    names = sorted(run.path.iterdir())
+
+    def fail(*_):
+        raise RuntimeError("interrupted")
+
+    monkeypatch.setattr(subject, "parity", fail)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        export(run)
+    assert run.onnx("fp32").read_bytes() == before
+    assert sorted(run.path.iterdir()) == names
+
+
+def keep_graph(path, monkeypatch):
+    """Let the exporter, which takes seconds, give a graph that is there."""
+    graph = path.read_bytes()
+    monkeypatch.setattr(subject, "_write_graph", lambda *given: given[-1].write_bytes(graph))
+
+
+@pytest.mark.parametrize("missing", ["config", "best", "test"])
+def test_what_training_leaves_must_be_there(run, missing):
+    getattr(run, missing).unlink()
+    with pytest.raises(InputError, match=getattr(run, missing).name):
+        export(run)

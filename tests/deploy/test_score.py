@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from brainseg.deploy.export import load_network
+from brainseg.deploy.score import measure, score, score_checkpoint
+from brainseg.deploy.session import open_session
+from brainseg.deploy.testset import read_test, to_input
+from brainseg.errors import InputError
+from brainseg.evaluation.cases import read_cases, summarize
+from brainseg.files import read_json
+
+
+def counts(probabilities, masks):
+    predicted, true = probabilities >= 0.5, masks == 1
+    return [int(np.sum(both)) for both in (predicted & true, predicted & ~true, ~predicted & true)]
+
+
+def test_the_checkpoint_is_scored_as_torch_runs_it(run):
+    for path in (run.metrics, run.cases("checkpoint"), run.predictions("checkpoint")):
+        path.unlink()
+    metrics = score_checkpoint(run)
+    test = read_test(run)
+    with torch.no_grad():
+        exact = load_network(run)(torch.from_numpy(to_input(test["images"])))[:, 0].numpy()
+    cases = read_cases(run.cases("checkpoint"))
+    assert [case["id"] for case in cases] == test["ids"].tolist()
+    assert [case["class"] for case in cases] == test["classes"].tolist()
+    assert [case["patient"] for case in cases] == test["patients"].tolist()
+    found = [[case["tp"], case["fp"], case["fn"]] for case in cases]
+    assert found == [counts(*each) for each in zip(exact, test["masks"], strict=True)]
+    assert metrics == summarize(cases) == read_json(run.metrics)
+    with np.load(run.predictions("checkpoint")) as stored:
+        assert stored["ids"].tolist() == test["ids"].tolist()
+        assert stored["probabilities"].dtype == np.uint8
+        np.testing.assert_allclose(stored["probabilities"] / 255, exact, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("mode", ["fp32", "int8_dynamic"])
+def test_a_file_is_scored_image_by_image(run, mode):
+    run.cases(mode).unlink()
+    score(run, mode, progress=False)
+    session, test = open_session(run.onnx(mode)), read_test(run)
+    alone = [session.run(image[None])[0, 0] for image in to_input(test["images"])]
+    with np.load(run.predictions(mode)) as stored:
+        np.testing.assert_allclose(stored["probabilities"] / 255, alone, atol=0.51 / 255)
+    cases = read_cases(run.cases(mode))
+    found = [[case["tp"], case["fp"], case["fn"]] for case in cases]
+    assert found == [counts(*each) for each in zip(alone, test["masks"], strict=True)]
+
+
+def test_the_values_of_a_row_that_need_no_clock(run):
+    session = open_session(run.onnx("fp32"))
+    metrics = summarize(read_cases(run.cases("fp32")))
+    values = measure(run, "fp32", session)
+    assert values == {
+        "size_bytes": len(run.onnx("fp32").read_bytes()),
+        "placement": session.placement,
+        "load_ms": session.load_ms,
+        "parity": float(session.metadata["parity"]),
+        "mean_iou": metrics["mean_iou"],
+        "tumor_iou": metrics["tumor_iou"],
+        "dice": metrics["dice"],
+    }
+    assert measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))["parity"] is None
+
+
+def test_another_device_is_scored_by_itself(run):
+    class Everything:
+        """A device that finds tumour everywhere."""
+
+        device, placement, load_ms, metadata = "cuda", {}, 1.0, {}
+
+        def run(self, images):
+            return np.ones_like(images)
+
+    share = read_test(run)["masks"].mean()
+    assert measure(run, "fp32", Everything())["tumor_iou"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("missing", ["test", "onnx"])
+def test_what_is_missing_is_named(run, missing):
+    path = run.test if missing == "test" else run.onnx("fp32")
+    path.unlink()
+    with pytest.raises(InputError, match=path.name):
+        score(run, "fp32")

@@ -1,0 +1,134 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from brainseg.deploy import export, stages
+from brainseg.deploy.quantize import MODES
+from brainseg.deploy.rows import read_rows
+from brainseg.errors import InputError
+from brainseg.run import Run
+
+ALL = ["int8_dynamic"]
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
+
+
+def touch(path):
+    """Make a file newer than all others of its run."""
+    newest = max(file.stat().st_mtime_ns for file in path.parent.rglob("*"))
+    os.utime(path, ns=(newest + 1, newest + 1))
+
+
+def files(run):
+    return {file: file.stat().st_mtime_ns for file in run.path.rglob("*") if file.is_file()}
+
+
+def test_prepare_makes_everything_once_and_again_after_a_change(
+    trained, prepared, tmp_path, monkeypatch
+):
+    graph = prepared("none").onnx("fp32").read_bytes()  # the exporter itself takes seconds
+    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(graph))
+    run = Run(shutil.copytree(trained.path, tmp_path / "run"))
+    everything = [
+        "scored the checkpoint",
+        "made model.fp32.onnx",
+        "scored fp32",
+        "wrote the row of fp32",
+        "made model.int8_dynamic.onnx",
+        "scored int8_dynamic",
+        "wrote the row of int8_dynamic",
+    ]
+    assert stages.prepare(run, []) == everything[:4]
+    assert stages.prepare(run, ALL) == everything[4:]
+    before = files(run)
+    assert stages.prepare(run, ALL) == []
+    assert files(run) == before
+    os.utime(run.best)
+    assert stages.prepare(run, ALL) == everything
+    assert stages.prepare(run, ALL) == []
+    kept = {run.config, run.state, run.test, run.best}
+    changed = {file for file, made in files(run).items() if made != before[file]}
+    assert changed == before.keys() - kept | {run.best}
+
+
+def test_rows_before_timing_hold_size_and_accuracy(run):
+    fp32, int8 = read_rows(run)
+    assert (fp32["mode"], int8["mode"]) == ("fp32", "int8_dynamic")
+    assert fp32["parity"] <= 1e-4
+    assert int8["size_bytes"] == run.onnx("int8_dynamic").stat().st_size
+    assert int8["delta_mean_iou"] == int8["mean_iou"] - fp32["mean_iou"]
+    assert fp32["latency_ms"] is int8["latency_ms"] is None
+
+
+def test_a_touched_quantized_file_redoes_only_its_mode(run):
+    stages.time_missing(run, ALL, ["cpu"], passes=1)
+    timed = read_rows(run)[0]
+    touch(run.onnx("int8_dynamic"))
+    assert stages.prepare(run, ALL) == ["scored int8_dynamic", "wrote the row of int8_dynamic"]
+    fp32, int8 = read_rows(run)
+    assert fp32 == timed
+    assert int8["latency_ms"] is None
+
+
+def test_a_failing_mode_keeps_no_row_of_the_old_file(run, monkeypatch):
+    def fail(source, target):
+        raise RuntimeError("interrupted")
+
+    monkeypatch.setitem(MODES, "int8_dynamic", fail)
+    touch(run.onnx("fp32"))
+    with pytest.raises(RuntimeError, match="interrupted"):
+        stages.prepare(run, ALL)
+    assert [row["mode"] for row in read_rows(run)] == ["fp32"]
+
+
+def test_what_is_timed_is_not_timed_again(run):
+    assert stages.untimed(run, ALL, ["cpu"]) == [("fp32", "cpu"), ("int8_dynamic", "cpu")]
+    done = stages.time_missing(run, ALL, ["cpu"], passes=2)
+    assert done == ["timed fp32 on cpu", "timed int8_dynamic on cpu"]
+    before = files(run)
+    assert stages.time_missing(run, ALL, ["cpu"], passes=500) == []
+    assert stages.prepare(run, ALL) == []
+    assert files(run) == before
+    touch(run.onnx("int8_dynamic"))
+    assert stages.untimed(run, ALL, ["cpu"]) == [("int8_dynamic", "cpu")]
+    run.onnx("fp32").unlink()
+    assert ("fp32", "cpu") in stages.untimed(run, ALL, ["cpu"])
+
+
+def test_other_threads_are_timed_by_themselves(run):
+    stages.time_missing(run, [], ["cpu"], passes=1, threads=1)
+    assert stages.untimed(run, [], ["cpu"], threads=1) == []
+    assert stages.untimed(run, [], ["cpu"], threads=3) == [("fp32", "cpu")]
+
+
+@without_cuda
+def test_a_missing_device_is_settled(run):
+    done = stages.time_missing(run, ALL, ["cuda"], passes=1)
+    assert done == ["fp32 on cuda: unavailable", "int8_dynamic on cuda: unavailable"]
+    assert stages.time_missing(run, ALL, ["cuda"], passes=1) == []
+
+
+def test_having_nothing_to_do_loads_no_heavy_library(run):
+    stages.time_missing(run, ALL, ["cpu"], passes=1)
+    code = (
+        "import json, sys; from pathlib import Path; from brainseg.run import Run;"
+        "from brainseg.deploy import stages; run = Run(Path(sys.argv[1]));"
+        "done = stages.prepare(run, ['int8_dynamic'])"
+        " + stages.time_missing(run, ['int8_dynamic'], ['cpu']);"
+        "print(json.dumps([done, sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules))]))"
+    )
+    command = [sys.executable, "-c", code, str(run.path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(output) == [[], []]
+
+
+def test_wrong_requests_are_refused(run):
+    with pytest.raises(InputError, match="int4"):
+        stages.prepare(run, ["int4"])
+    run.best.unlink()
+    with pytest.raises(InputError, match=r"best\.ckpt"):
+        stages.prepare(run, ALL)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from brainseg.evaluation.statistics import patient_bootstrap
+
+
+def clustered(patients=30, seed=0):
+    """Scores that differ more between patients than within one; 1 to 9 images each."""
+    rng = np.random.default_rng(seed)
+    names = [f"p{number}" for number in range(patients) for _ in range(rng.integers(1, 10))]
+    levels = {name: rng.uniform(0.3, 0.9) for name in sorted(set(names))}
+    return [levels[name] + rng.normal(0, 0.02) for name in names], names
+
+
+def explicit_loop(values, patients, resamples, seed):
+    rng = np.random.default_rng(seed)
+    images = {}
+    for value, patient in zip(values, patients, strict=True):
+        images.setdefault(patient, []).append(value)
+    names, means = list(images), []
+    for _ in range(resamples):
+        drawn = rng.choice(names, size=len(names), replace=True)
+        means.append(np.mean([value for name in drawn for value in images[name]]))
+    return np.quantile(means, [0.025, 0.975])
+
+
+def test_one_image_per_patient_agrees_with_scipy():
+    values = np.random.default_rng(1).beta(5, 2, size=60)
+    reference = bootstrap(
+        (values,), np.mean, n_resamples=20000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    found = patient_bootstrap(values, [f"p{i}" for i in range(60)], resamples=20000)
+    width = reference.high - reference.low
+    assert found == pytest.approx((reference.low, reference.high), abs=0.04 * width)
+
+
+def test_several_images_per_patient_agree_with_an_explicit_loop():
+    values, patients = clustered()
+    low, high = explicit_loop(values, patients, resamples=4000, seed=3)
+    found = patient_bootstrap(values, patients, resamples=20000)
+    assert found == pytest.approx((low, high), abs=0.06 * (high - low))
+
+
+def test_interval_is_wider_than_one_over_images():
+    values, patients = clustered()
+    low, high = patient_bootstrap(values, patients)
+    naive_low, naive_high = patient_bootstrap(values, [str(i) for i in range(len(values))])
+    assert high - low > 1.5 * (naive_high - naive_low)
+    assert low < np.mean(values) < high
+
+
+def test_repeating_every_image_changes_nothing():
+    values, patients = clustered()
+    once = patient_bootstrap(values, patients)
+    assert patient_bootstrap(values * 5, patients * 5) == pytest.approx(once, rel=1e-12)
+
+
+def test_none_and_nan_are_left_out():
+    values, patients = clustered()
+    holes = [None, *values, float("nan")]
+    named = ["p0", *patients, "only-undefined"]
+    assert patient_bootstrap(holes, named) == patient_bootstrap(values, patients)
+
+
+@pytest.mark.parametrize(
+    ("values", "patients"),
+    [
+        ([], []),
+        ([0.5, 0.7], ["a", "a"]),
+        ([0.5, None], ["a", "b"]),
+        ([None, None], ["a", "b"]),
+    ],
+)
+def test_fewer_than_two_patients_have_no_interval(values, patients):
+    assert patient_bootstrap(values, patients) is None
+
+
+def test_two_patients_span_their_two_scores():
+    # Both ends are drawn alone in a quarter of the samples each.
+    assert patient_bootstrap([0.2, 0.8], ["a", "b"]) == (0.2, 0.8)
+
+
+def test_level_and_seed():
+    values, patients = clustered()
+    low, high = patient_bootstrap(values, patients, level=0.95)
+    inner_low, inner_high = patient_bootstrap(values, patients, level=0.5)
+    assert low < inner_low < inner_high < high
+    assert patient_bootstrap(values, patients) == (low, high)
+    assert patient_bootstrap(values, patients, seed=1) != (low, high)
+    assert all(type(end) is float for end in (low, high))

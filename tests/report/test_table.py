@@ -1,0 +1,425 @@
+import io
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from brainseg.errors import InputError
+from brainseg.report.render import COLUMNS, Table, to_markdown
+from brainseg.report.table import print_table, show_report, write_report
+
+NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
+
+
+def deploy_row(mode: str, device: str = "cpu", **values: Any) -> dict[str, Any]:
+    latency = {"p50": 40.0, "p90": 44.0, "p99": 50.0, "mean": 41.0}
+    row = {
+        **{"mode": mode, "options": {}, "runtime": "onnxruntime", "device": device, "batch": 1},
+        **{"threads": 2, "status": "ok", "reason": None, "size_bytes": 132_120_576},
+        **{"size_ratio": 1.0, "mean_iou": 0.8, "tumor_iou": 0.6, "dice": 0.7},
+        **{"delta_mean_iou": 0.0, "parity": 1e-6, "latency_ms": latency, "speedup": 1.0},
+        **{"speedup_interval": [0.9, 1.1], "speedup_vs_reference": 1.0, "passes": 500},
+        **{"placement": {"CPUExecutionProvider": {"nodes": 100, "share": 1.0}}, "load_ms": 80.0},
+        **{"peak_memory_mb": 400.0, "session": "s1", "measured_at": "2026-01-01T00:00:00+00:00"},
+        "noisy": False,
+    }
+    assert values.keys() <= row.keys()
+    return row | values
+
+
+def unavailable(mode: str, reason: str = NO_CUDA) -> dict[str, Any]:
+    nothing = dict.fromkeys(("mean_iou", "tumor_iou", "dice", "latency_ms", "speedup", "placement"))
+    return deploy_row(mode, "cuda", status="unavailable", reason=reason, **nothing)
+
+
+def make_run(
+    experiment: Path,
+    name: str,
+    rows: list[dict[str, Any]] | None = None,
+    *,
+    metrics: dict[str, float] | None = None,
+    data: str = "figshare",
+    **state: Any,
+) -> None:
+    folder = experiment / name
+    folder.mkdir(parents=True)
+    attention, seed = name.split("-")[0], int(name.split("-seed")[1].split("-")[0])
+    suffix = name.partition(f"-seed{seed}")[2]
+    identity = {"seed": seed, "model": {"attention": attention}, "rest": suffix}
+    config = {
+        "experiment_name": experiment.name,
+        "seed": seed,
+        "data": {"name": data, "image_size": 224},
+        "split": {"name": "patient", "seed": 0},
+        "model": {"attention": attention},
+    }
+    environment = {
+        "cpu": {"model": "Xeon", "physical_cores": 2},
+        "gpus": [],
+        "versions": {"torch": "2.14.1", "onnxruntime": "1.31.1"},
+        "commit": {"hash": "abc1234", "dirty": False},
+    }
+    done = {"stage": "done", "status": "finished", "reason": None, "attempts": 1}
+    files = {
+        "state.json": done | {"identity": identity} | state,
+        "environment.json": environment,
+        "metrics.json": metrics,
+        "deploy.json": rows,
+    }
+    for file, content in files.items():
+        if content is not None:
+            (folder / file).write_text(json.dumps(content))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    parts = "a,glioma,p1,test\nb,glioma,p1,test\nc,pituitary,p2,test\nd,glioma,p3,train\n"
+    (folder / "split.csv").write_text("id,class,patient,split\n" + parts)
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    return tmp_path / "outputs" / "study"
+
+
+def read_rows(experiment: Path) -> list[dict[str, Any]]:
+    return json.loads((experiment / "report" / "table.json").read_text())["rows"]
+
+
+def cells(table: Table) -> Iterable[dict[str, str]]:
+    return [dict(zip(COLUMNS, row, strict=True)) for group in table.groups for row in group]
+
+
+def printed(table: Table) -> str:
+    file = io.StringIO()
+    print_table(table, Console(file=file, width=80))
+    return file.getvalue()
+
+
+def test_rows_hold_the_run_and_all_that_was_measured(experiment: Path) -> None:
+    row = deploy_row("int8_static", speedup=1.7)
+    make_run(experiment, "ag-seed3-lr0.01", [deploy_row("fp32"), row])
+    write_report(experiment)
+    rows = read_rows(experiment)
+    assert [found["mode"] for found in rows] == ["fp32", "int8_static"]
+    assert rows[1] == row | {
+        "run": "ag-seed3-lr0.01",
+        "variant": "ag lr0.01",
+        "attention": "ag",
+        "data": "figshare",
+        "split": "patient",
+        "part": "test",
+        "n": 3,
+        "seed": 3,
+        "commit": "abc1234",
+    }
+
+
+def test_csv_holds_the_same_numbers_in_one_level(experiment: Path) -> None:
+    make_run(
+        experiment, "none-seed0", [deploy_row("fp32", mean_iou=0.8123456789), unavailable("fp32")]
+    )
+    make_run(experiment, "ag-seed0", stage="fit", status="failed", reason="a, b")
+    write_report(experiment)
+    rows = read_rows(experiment)
+    frame = pd.read_csv(experiment / "report" / "table.csv")
+    assert len(frame) == len(rows) == 3
+    assert {"latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "latency_mean_ms"} < {*frame}
+    assert "latency_ms" not in frame
+    assert list(frame["attention"]) == ["ag", "none", "none"]
+    for row, (_, line) in zip(rows, frame.iterrows(), strict=True):
+        for key in ("mean_iou", "size_bytes", "speedup", "threads"):
+            assert (row[key] is None and pd.isna(line[key])) or row[key] == line[key]
+        assert row["run"] == line["run"]
+    timed = frame[frame["latency_p50_ms"].notna()].iloc[0]
+    assert (timed["latency_p50_ms"], timed["latency_mean_ms"]) == (40.0, 41.0)
+    assert json.loads(timed["placement"])["CPUExecutionProvider"]["nodes"] == 100
+
+
+def test_table_is_ordered_by_attention_mode_device_and_runtime(experiment: Path) -> None:
+    shuffled = [
+        unavailable("fp32"),
+        deploy_row("int8_static", runtime="openvino"),
+        deploy_row("int8_static"),
+        deploy_row("int8_dynamic"),
+        deploy_row("fp16"),
+        deploy_row("fp32"),
+    ]
+    for attention in ("ag", "cbam", "none", "se"):
+        make_run(experiment, f"{attention}-seed0", shuffled)
+    table = write_report(experiment)
+    found = [(cell["Attention"], cell["Mode"], cell["Device"]) for cell in cells(table)]
+    places = [("fp32", "cpu"), ("fp32", "cuda"), ("fp16", "cpu"), ("int8_dynamic", "cpu")]
+    places += [("int8_static", "cpu"), ("int8_static", "cpu (openvino)")]
+    assert found == [(name, *place) for name in ("none", "ag", "se", "cbam") for place in places]
+    assert [len(group) for group in table.groups] == [6, 6, 6, 6]
+
+
+def test_cells_show_units_and_shares(experiment: Path) -> None:
+    latency = {"p50": 23.456, "p90": 30, "p99": 31, "mean": 25}
+    static = deploy_row(
+        "int8_static",
+        **{"mean_iou": 0.84512, "tumor_iou": 0.71, "dice": None, "latency_ms": latency},
+        **{"size_bytes": 32.25 * 2**20, "size_ratio": 0.2559, "speedup_vs_reference": 1.753},
+    )
+    make_run(experiment, "ag-seed0", [deploy_row("fp32"), static])
+    fp32, int8 = cells(write_report(experiment))
+    assert fp32["Size, MiB"] == "126.0 (100%)"
+    assert int8 == {
+        "Attention": "ag",
+        "Mode": "int8_static",
+        "Device": "cpu",
+        "Mean IoU": "0.8451",
+        "Tumour IoU": "0.7100",
+        "Dice": "–",
+        "Size, MiB": "32.2 (26%)",
+        "Latency, ms": "23.5",
+        "Speed-up": "1.75",
+        "Note": "",
+    }
+
+
+def test_seeds_become_mean_and_standard_deviation_and_suffixes_stay_apart(experiment: Path) -> None:
+    scores = [0.80, 0.82, 0.87]
+    for seed, score in enumerate(scores):
+        latency = {"p50": 40.0 + seed, "p90": 0, "p99": 0, "mean": 0}
+        row = deploy_row("fp32", mean_iou=score, latency_ms=latency)
+        make_run(experiment, f"ag-seed{seed}", [row])
+    make_run(experiment, "ag-seed0-lr0.01", [deploy_row("fp32", mean_iou=0.5)])
+    table = write_report(experiment)
+    merged, apart = cells(table)
+    assert merged["Attention"] == "ag (3 seeds)"
+    assert merged["Mean IoU"] == f"{sum(scores) / 3:.4f} ± {statistics.stdev(scores):.4f}"
+    assert merged["Mean IoU"] == "0.8300 ± 0.0361"
+    assert merged["Latency, ms"] == "41.0 ± 1.0"
+    assert merged["Size, MiB"] == "126.0 (100%)"
+    assert (apart["Attention"], apart["Mean IoU"]) == ("ag lr0.01", "0.5000")
+    assert "standard deviation" in to_markdown(table)
+    assert [row["variant"] for row in read_rows(experiment)] == ["ag", "ag lr0.01", "ag", "ag"]
+
+
+def test_runs_of_one_name_but_another_identity_are_not_averaged(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32")])
+    for seed in (1, 2):
+        make_run(
+            experiment,
+            f"ag-seed{seed}",
+            [deploy_row("fp32")],
+            identity={"seed": seed, "epochs": 99},
+        )
+    make_run(experiment, "ag-seed3", status="failed", stage="data", identity={"seed": 3})
+    names = [cell["Attention"] for cell in cells(write_report(experiment))]
+    assert names == ["ag", "ag", "ag (ag-seed1) (2 seeds)"]
+
+
+def test_one_seed_of_two_without_numbers_is_counted(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32", mean_iou=0.81)])
+    failed = deploy_row("fp32", status="failed", reason="out of memory", mean_iou=None)
+    make_run(experiment, "ag-seed1", [failed])
+    table = write_report(experiment)
+    (row,) = cells(table)
+    assert (row["Mean IoU"], row["Note"]) == ("0.8100", "1 of 2: failed [1]")
+    assert table.footnotes == ["out of memory"]
+
+
+def test_failed_and_running_runs_say_so(experiment: Path) -> None:
+    make_run(experiment, "none-seed0", [deploy_row("fp32")])
+    make_run(experiment, "se-seed0", stage="fit", status="failed", reason="loss is\nNaN")
+    make_run(experiment, "cbam-seed0", stage="fit", status="running")
+    table = write_report(experiment)
+    statuses = {row["run"]: (row["status"], row["mode"]) for row in read_rows(experiment)}
+    assert statuses["se-seed0"] == ("failed", None)
+    assert statuses["cbam-seed0"] == ("running", None)
+    notes = {cell["Attention"]: cell["Note"] for cell in cells(table)}
+    assert notes == {"none": "", "se": "failed [1]", "cbam": "running [2]"}
+    assert table.footnotes == [
+        "se-seed0: loss is NaN (stage: fit)",
+        "cbam-seed0: not finished yet (stage: fit)",
+    ]
+
+
+def test_a_run_that_failed_before_it_had_a_configuration_is_visible(experiment: Path) -> None:
+    (experiment / "cbam-seed1").mkdir(parents=True)
+    state = {"stage": "data", "status": "failed", "reason": "no such folder: /data"}
+    (experiment / "cbam-seed1" / "state.json").write_text(json.dumps(state))
+    table = write_report(experiment)
+    (row,) = read_rows(experiment)
+    assert (row["attention"], row["seed"], row["status"]) == ("cbam", 1, "failed")
+    assert "no such folder: /data" in printed(table)
+
+
+def test_unavailable_devices_share_one_footnote(experiment: Path) -> None:
+    make_run(experiment, "none-seed0", [deploy_row("fp32"), unavailable("fp32")])
+    make_run(experiment, "ag-seed0", [deploy_row("fp32"), unavailable("fp32")])
+    table = write_report(experiment)
+    cuda = [cell for cell in cells(table) if cell["Device"] == "cuda"]
+    assert [cell["Note"] for cell in cuda] == ["unavailable [1]"] * 2
+    assert {cell[name] for cell in cuda for name in ("Mean IoU", "Latency, ms", "Size, MiB")} == {
+        "–"
+    }
+    assert table.footnotes == [NO_CUDA]
+
+
+def test_a_missing_device_is_one_row_for_people_and_all_rows_for_programs(experiment: Path) -> None:
+    modes = ("fp32", "fp16", "int8_static")
+    other = unavailable("fp16", "something else")
+    make_run(experiment, "none-seed0", [deploy_row("fp32"), *map(unavailable, modes)])
+    make_run(experiment, "ag-seed0", [unavailable("fp32"), other])
+    found = [(c["Attention"], c["Mode"], c["Device"]) for c in cells(write_report(experiment))]
+    folded = [("none", "fp32", "cpu"), ("none", "all", "cuda")]
+    assert found == [*folded, ("ag", "fp32", "cuda"), ("ag", "fp16", "cuda")]
+    assert [row["mode"] for row in read_rows(experiment)] == ["fp32", "fp16", "fp32", *modes]
+
+
+def test_noisy_rows_and_nodes_that_ran_elsewhere_are_named(experiment: Path) -> None:
+    placement = {
+        "CUDAExecutionProvider": {"nodes": 30, "share": 0.3},
+        "CPUExecutionProvider": {"nodes": 70, "share": 0.7},
+    }
+    dynamic = deploy_row("int8_dynamic", "cuda", placement=placement)
+    make_run(experiment, "ag-seed0", [deploy_row("fp32", noisy=True), dynamic])
+    table = write_report(experiment)
+    assert [cell["Note"] for cell in cells(table)] == ["noisy", "70% of nodes on CPU"]
+    assert "Noisy: " in to_markdown(table)
+
+
+def test_threads_batches_and_options_are_shown_where_they_differ(experiment: Path) -> None:
+    rows = [
+        deploy_row("fp32", threads=1),
+        deploy_row("fp32", batch=8),
+        deploy_row("fp32"),
+        deploy_row("int8_static", options={"per_channel": False}),
+        deploy_row("int8_static", options={"per_channel": True}),
+    ]
+    make_run(experiment, "ag-seed0", rows)
+    found = [(cell["Mode"], cell["Device"]) for cell in cells(write_report(experiment))]
+    assert found == [
+        ("fp32", "cpu (threads 1)"),
+        ("fp32", "cpu (threads 2)"),
+        ("fp32", "cpu (batch 8) (threads 2)"),
+        ('int8_static {"per_channel": false}', "cpu (threads 2)"),
+        ('int8_static {"per_channel": true}', "cpu (threads 2)"),
+    ]
+
+
+def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
+    metrics = {"mean_iou": 0.75, "tumor_iou": 0.5, "dice": 0.6, "hd95_px": 9.0, "n": 3}
+    make_run(experiment, "ag-seed0", metrics=metrics)
+    make_run(experiment, "none-seed0", [deploy_row("fp32", mean_iou=0.74)], metrics=metrics)
+    make_run(experiment, "se-seed0")
+    table = write_report(experiment)
+    none, ag, se = cells(table)
+    assert (none["Mean IoU"], none["Note"]) == ("0.7400", "")
+    assert (ag["Mode"], ag["Device"], ag["Mean IoU"], ag["Note"]) == ("fp32", "–", "0.7500", "[1]")
+    assert "checkpoint" in table.footnotes[0]
+    assert (se["Mode"], se["Note"]) == ("–", "unavailable [2]")
+    assert [row["mean_iou"] for row in read_rows(experiment)] == [0.75, 0.74, None]
+
+
+@pytest.mark.parametrize("data", ["figshare", "phantom"])
+def test_captions_name_data_and_machine(experiment: Path, data: str) -> None:
+    for name in ("none-seed0", "ag-seed0"):
+        make_run(experiment, name, [deploy_row("fp32")], data=data)
+    captions = write_report(experiment).captions
+    assert len(captions) == 3
+    assert "median over 500 passes of one image with 2 threads" in captions[0]
+    synthetic = "synthetic data (phantoms): these numbers say nothing about patients"
+    assert (synthetic in captions[1]) == (data == "phantom")
+    assert ("Data: figshare." in captions[1]) == (data == "figshare")
+    assert "test: 3 images of 2 patients" in captions[1]
+    for part in ("Xeon", "2 cores", "GPU: none", "onnxruntime 1.31.1", "abc1234"):
+        assert part in captions[2]
+
+
+def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32")])
+    run = experiment / "ag-seed0"
+    environment = json.loads((run / "environment.json").read_text())
+    environment["gpus"] = [{"name": "H100", "driver": "580", "memory": "80 GiB"}]
+    environment["commit"] = {"hash": "fff0000", "dirty": True}
+    sessions = {name: {"environment": environment} for name in ("cpu-1", "cuda-1")}
+    (run / "benchmarks.json").write_text(json.dumps(sessions))
+    machines = [line for line in write_report(experiment).captions if "Machine" in line]
+    assert len(machines) == 1
+    assert "GPU: H100;" in machines[0]
+    assert "commit fff0000-dirty." in machines[0]
+    assert read_rows(experiment)[0]["commit"] == "abc1234"
+
+
+def test_markdown_is_well_formed(experiment: Path) -> None:
+    make_run(experiment, "none-seed0", [deploy_row("fp32"), unavailable("fp32")])
+    make_run(experiment, "ag-seed0-a|b", status="failed", stage="fit", reason="x | y")
+    write_report(experiment)
+    text = (experiment / "report" / "table.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {line.replace("\\|", "").count("|") for line in lines}
+    assert widths == {len(COLUMNS) + 1}
+    assert len(lines) == 2 + 3
+    assert set(lines[1]) == set("|-: ")
+    assert text.startswith("# study\n\n| Attention |")
+    assert "ag a\\|b" in text
+    assert f"- [1] {NO_CUDA}\n- [2] ag-seed0-a|b: x | y (stage: fit)\n" in text
+
+
+def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path) -> None:
+    modes = ("fp32", "fp16", "int8_dynamic", "int8_weights", "int8_static")
+    for seed in range(3):
+        rows = [deploy_row(mode, mean_iou=0.81 + seed / 100, noisy=True) for mode in modes]
+        rows += [deploy_row("int8_static", runtime="openvino")] + [
+            unavailable(mode) for mode in modes
+        ]
+        make_run(experiment, f"cbam-seed{seed}", rows)
+    make_run(experiment, "ag-seed0", status="failed", stage="fit", reason="[/b] is no markup")
+    text = printed(write_report(experiment))
+    assert max(map(len, text.splitlines())) <= 100
+    words = {
+        *modes,
+        "Tumour",
+        "Latency,",
+        "0.8200",
+        "± 0.0100",
+        "± 0.0000",
+        "(openvino)",
+        "126.0",
+        "[/b]",
+    }
+    assert [word for word in words if word not in text] == []
+
+
+def test_show_report_prints_the_table_and_where_it_is(
+    experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(experiment, "none-seed0", [deploy_row("fp32", mean_iou=0.8765)])
+    show_report(experiment)
+    text = capsys.readouterr().out
+    assert "0.8765" in text
+    assert text.splitlines()[-1] == f"Report: {experiment / 'report' / 'table.md'}"
+
+
+def test_a_second_report_is_the_same_and_reads_no_report(experiment: Path) -> None:
+    make_run(experiment, "none-seed0", [deploy_row("fp32")])
+    first = write_report(experiment)
+    before = {file: file.read_bytes() for file in (experiment / "report").iterdir()}
+    assert {file.name for file in before} == {"table.json", "table.csv", "table.md"}
+    assert write_report(experiment) == first
+    assert {file: file.read_bytes() for file in (experiment / "report").iterdir()} == before
+
+
+def test_a_run_is_not_an_experiment(experiment: Path) -> None:
+    make_run(experiment, "none-seed0", [deploy_row("fp32")])
+    with pytest.raises(InputError, match=r"is a run\. Give its experiment's folder: .*study"):
+        write_report(experiment / "none-seed0")
+
+
+def test_report_needs_no_network_and_no_decoder() -> None:
+    heavy = "{'torch', 'pytorch_lightning', 'PIL', 'cv2', 'h5py', 'onnxruntime', 'skimage'}"
+    code = f"import sys, brainseg.report.table; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,89 @@
+"""Atomic writes: the old file or the new one, never a part."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brainseg.errors import InputError
+from brainseg.files import (
+    is_fresh,
+    read_csv,
+    read_json,
+    replacing,
+    write_csv,
+    write_json,
+    write_npz,
+    write_text,
+)
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    target = tmp_path / "state.json"
+    write_text(target, "old")
+    with pytest.raises(TypeError), replacing(target) as temporary:
+        temporary.write_text("half") + "no number"
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_full_disk_is_told_and_cleaned_up(tmp_path: Path):
+    with pytest.raises(InputError, match="disk is full"), replacing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_os_errors_pass_through(tmp_path: Path):
+    with pytest.raises(PermissionError), replacing(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "denied")
+
+
+def test_written_file_has_the_permissions_of_any_other(tmp_path: Path):
+    write_text(tmp_path / "atomic", "x")
+    (tmp_path / "plain").write_text("x")
+    modes = {(tmp_path / name).stat().st_mode for name in ("atomic", "plain")}
+    assert len(modes) == 1
+
+
+def test_json_round_trip_and_refusal_of_nan(tmp_path: Path):
+    value = {"a": [1, 2.5, None], "b": "Größe"}
+    write_json(tmp_path / "v.json", value)
+    assert read_json(tmp_path / "v.json") == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "v.json", float("nan"))
+    assert read_json(tmp_path / "v.json") == value
+
+
+def test_broken_json_is_named(tmp_path: Path):
+    (tmp_path / "v.json").write_text('{"a": ')
+    with pytest.raises(InputError, match=r"v\.json is not valid JSON"):
+        read_json(tmp_path / "v.json")
+
+
+def test_csv_round_trip(tmp_path: Path):
+    write_csv(tmp_path / "t.csv", [{"a": 1, "b": None}, {"a": "x,y", "b": 0.5}], ["a", "b"])
+    assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": ""}, {"a": "x,y", "b": "0.5"}]
+
+
+def test_csv_with_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path):
+    (tmp_path / "t.csv").write_bytes("id,class\r\n1,glioma\r\n".encode("utf-8-sig"))
+    assert read_csv(tmp_path / "t.csv") == [{"id": "1", "class": "glioma"}]
+
+
+def test_npz_round_trip(tmp_path: Path):
+    write_npz(tmp_path / "t.npz", ids=np.array(["a", "b"]), images=np.eye(3, dtype=np.uint8))
+    with np.load(tmp_path / "t.npz") as read:
+        assert read["ids"].tolist() == ["a", "b"]
+        assert (read["images"] == np.eye(3)).all()
+
+
+def test_freshness_follows_modification_times(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.touch()
+    assert not is_fresh(target, source)
+    target.touch()
+    assert is_fresh(target, source)
+    os.utime(source, ns=(0, target.stat().st_mtime_ns + 1))
+    assert not is_fresh(target, source)

@@ -1,0 +1,189 @@
+"""A job: what it leaves behind, and that it is skipped, resumed, refused and retried rightly."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from brainseg.errors import InputError
+from brainseg.files import read_csv, read_json
+from brainseg.model.unet import build_model, load_weights
+from brainseg.run import Run
+from brainseg.training.fit import choose_precision, run_job
+from brainseg.training.module import SegmentationModule
+
+LEARNT = ("epoch", "train_loss", "val_loss", "val_mean_iou", "val_tumor_iou", "lr")
+
+
+def learnt(run: Run) -> list[list[str]]:
+    """The history without its times."""
+    return [[row[key] for key in LEARNT] for row in read_csv(run.history)]
+
+
+def fail_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
+    """Make training raise `error` in the middle of an epoch."""
+    step = SegmentationModule.training_step
+
+    def training_step(self, batch, batch_index):
+        if (self.current_epoch, batch_index) == (epoch, 1):
+            raise error
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(SegmentationModule, "training_step", training_step)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("undisturbed") / "ag-seed0")
+
+
+@pytest.fixture
+def finished(undisturbed: Run, configure) -> Run:
+    run_job(configure(), undisturbed)  # the second time there is nothing left to do
+    return undisturbed
+
+
+def test_a_finished_run_holds_what_it_promises(finished: Run):
+    state = finished.read_state()
+    assert (state["status"], state["stage"], state["attempts"]) == ("finished", "done", 1)
+    assert len(state["identity"]["data.fingerprint"]) == 64
+    assert finished.best.exists()
+    assert not finished.last.exists()
+    assert [row["epoch"] for row in read_csv(finished.history)] == ["0", "1", "2"]
+    parts = [row["split"] for row in read_csv(finished.split)]
+    assert len(parts) == 24
+    metrics = read_json(finished.metrics)
+    assert metrics["n"] == parts.count("test")
+    assert read_json(finished.model)["parameters"] > 0
+    assert finished.read_environment()["folder"] == str(Path.cwd())
+
+
+def test_best_checkpoint_loads_safely_and_is_the_best_epoch(finished: Run):
+    content = torch.load(finished.best, weights_only=True)
+    scores = [float(row["val_mean_iou"]) for row in read_csv(finished.history)]
+    assert content["epoch"] == scores.index(max(scores))
+    model = finished.read_config()["model"]
+    network = build_model(**model)
+    load_weights(network, finished.best)
+
+
+def test_a_finished_run_is_left_alone(finished: Run, configure, caplog, monkeypatch):
+    monkeypatch.setattr("brainseg.training.fit._fit", lambda *_: pytest.fail("trained again"))
+    before = {path: path.stat().st_mtime_ns for path in finished.path.rglob("*.npz")}
+    with caplog.at_level(logging.INFO, "brainseg"):
+        run_job(configure(), finished)
+    assert "nothing to do" in caplog.text
+    assert before == {path: path.stat().st_mtime_ns for path in finished.path.rglob("*.npz")}
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
+def test_a_cut_off_run_resumes_to_the_same_end(
+    schedule: str, tmp_path: Path, configure, monkeypatch
+):
+    options = {"factor": 0.5, "patience": 0, "min_lr": 1e-6} if schedule == "plateau" else {}
+    config = configure()
+    config["schedule"] = {"name": schedule, **options}
+    straight, cut = Run(tmp_path / "straight"), Run(tmp_path / "cut")
+    run_job(config, straight)
+    with monkeypatch.context() as patch:
+        fail_in_epoch(patch, 2, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            run_job(config, cut)
+    state = cut.read_state()
+    assert (state["status"], state["stage"]) == ("failed", "train")
+    assert "power cut" in state["reason"]
+    assert len(learnt(cut)) == 2
+    run_job(config, cut)
+    assert cut.read_state()["attempts"] == 2
+    assert learnt(cut) == learnt(straight)
+    assert cut.metrics.read_bytes() == straight.metrics.read_bytes()
+    weights = [torch.load(run.best, weights_only=True)["state_dict"] for run in (cut, straight)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+
+
+def test_another_identity_is_refused_and_the_run_stays(finished: Run, configure):
+    state = finished.state.read_bytes()
+    with pytest.raises(InputError, match=r"optim\.lr: 0\.001 there, 0\.1 now"):
+        run_job(configure(optim={"lr": 0.1}), finished)
+    assert finished.state.read_bytes() == state
+
+
+def test_other_data_are_refused_and_the_run_stays(
+    finished: Run, configure, tmp_path: Path, monkeypatch
+):
+    state = finished.state.read_bytes()
+    monkeypatch.setattr("brainseg.data.cache.fingerprint", lambda cases: "0" * 64)
+    monkeypatch.setattr("brainseg.data.load.load_slices", _refingerprinted)
+    with pytest.raises(InputError, match=r"data\.fingerprint: .* there, '0000"):
+        run_job(configure(), finished)
+    assert finished.state.read_bytes() == state
+
+
+def _refingerprinted(cases, size, folder):
+    from dataclasses import replace
+
+    from brainseg.data.cache import load_slices
+
+    return replace(load_slices(cases, size, folder), fingerprint="0" * 64)
+
+
+def test_force_starts_over(tmp_path: Path, configure, monkeypatch):
+    run = Run(tmp_path / "run")
+    run.update_state(stage="done", status="finished", identity={"optim.lr": 5})
+    (run.path / "old.txt").touch()
+    fail_in_epoch(monkeypatch, 0, RuntimeError("far enough"))
+    with pytest.raises(RuntimeError, match="far enough"):
+        run_job(configure(force=True), run)
+    assert not (run.path / "old.txt").exists()
+
+
+def test_unusable_data_are_noted_and_may_be_mended(tmp_path: Path, configure):
+    run = Run(tmp_path / "run")
+    with pytest.raises(InputError, match="patients=12 or more"):
+        run_job(configure(data={"patients": 2}), run)
+    state = run.read_state()
+    assert (state["status"], state["stage"]) == ("failed", "data")
+    assert "InputError" in state["reason"]
+    with pytest.raises(InputError, match="encoder=resnetv2_51"):
+        run_job(configure(model={"encoder": "resnetv2_51"}), run)
+    assert "resnetv2_51" in run.read_state()["reason"]
+
+
+def test_early_stopping_stops(tmp_path: Path, configure):
+    run = Run(tmp_path / "run")
+    config = configure(optim={"lr": 0.0}, trainer={"max_epochs": 9, "early_stopping": 1})
+    config["schedule"] = {"name": "plateau", "factor": 0.2, "patience": 4, "min_lr": 0}
+    run_job(config, run)
+    assert len(read_csv(run.history)) < 9
+
+
+def test_a_failed_late_stage_does_not_train_again(tmp_path: Path, configure, monkeypatch):
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("brainseg.training.fit.stages.prepare", _raise_disk_full)
+        with pytest.raises(InputError, match="disk is full"):
+            run_job(configure(), run)
+    assert run.read_state()["stage"] == "deploy"
+    monkeypatch.setattr("brainseg.training.fit._fit", lambda *_: pytest.fail("trained again"))
+    run_job(configure(), run)
+    assert run.read_state()["status"] == "finished"
+
+
+def _raise_disk_full(*_, **__):
+    raise InputError("The disk is full")
+
+
+def test_random_split_warns_of_leaks(tmp_path: Path, configure, caplog, monkeypatch):
+    fail_in_epoch(monkeypatch, 0, RuntimeError("far enough"))
+    config = configure(data={"slices": 6}, split={"name": "random"})
+    with pytest.raises(RuntimeError, match="far enough"):
+        run_job(config, Run(tmp_path / "run"))
+    assert "show patients who are also in training" in caplog.text
+
+
+def test_precision_follows_the_device(monkeypatch):
+    assert choose_precision("16-mixed", "cpu") == "16-mixed"
+    for supported, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda s=supported: s)
+        assert choose_precision("auto", "cpu") == expected

@@ -1,0 +1,92 @@
+"""Which runs are the same, and what their folders are called."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from brainseg.errors import InputError
+from brainseg.training.identity import check_same, identify, run_name
+
+CONFIG = {
+    "data": {"name": "phantom", "root": "a", "image_size": 96, "workers": 0, "cache_dir": None},
+    "model": {"attention": "ag", "encoder_args": {}, "weights": "none"},
+    "optim": {"lr": 1e-3},
+    "trainer": {"max_epochs": 2, "devices": 1, "accelerator": "auto", "precision": "auto"},
+    "tracking": {"name": "wandb", "mode": "offline"},
+    "deploy": {"modes": ["int8_dynamic"]},
+    "seed": 0,
+    "experiment_name": "demo",
+    "output_dir": "outputs",
+    "force": False,
+}
+
+
+def changed(path: str, value: object) -> dict:
+    config = copy.deepcopy(CONFIG)
+    *groups, key = path.split(".")
+    branch = config
+    for group in groups:
+        branch = branch[group]
+    branch[key] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.root", "b"),
+        ("data.workers", 4),
+        ("tracking.mode", "online"),
+        ("deploy.modes", []),
+        ("output_dir", "elsewhere"),
+        ("trainer.accelerator", "cpu"),
+        ("force", True),
+    ],
+)
+def test_where_and_how_is_not_identity(path: str, value: object):
+    assert identify(changed(path, value)) == identify(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "name"),
+    [
+        ("optim.lr", 1e-4, "ag-seed0-lr0.0001"),
+        ("data.image_size", 128, "ag-seed0-image_size128"),
+        ("model.encoder_args", {"layers": [1, 2]}, "ag-seed0-layers_1_2"),
+        ("trainer.max_epochs", 5, "ag-seed0-max_epochs5"),
+        ("seed", 3, "ag-seed3"),
+        ("model.attention", "cbam", "cbam-seed0"),
+    ],
+)
+def test_what_differs_stands_in_the_name(path: str, value: object, name: str):
+    identity = identify(changed(path, value))
+    assert identity != identify(CONFIG)
+    assert run_name(identity, identify(CONFIG), []) == name
+
+
+def test_chosen_groups_stand_first_and_long_names_are_cut_but_differ():
+    assert run_name(identify(CONFIG), identify(CONFIG), ["figshare"]) == "ag-seed0-figshare"
+    long = [identify(changed("model.weights", letter * 200)) for letter in "ab"]
+    names = {run_name(identity, identify(CONFIG), []) for identity in long}
+    assert len(names) == 2
+    assert all(len(name) < 140 for name in names)
+
+
+def test_weights_file_counts_by_content(tmp_path: Path):
+    first, second = tmp_path / "a.pth", tmp_path / "b.pth"
+    first.write_bytes(b"weights")
+    second.write_bytes(b"weights")
+    one, two = (identify(changed("model.weights", str(path))) for path in (first, second))
+    assert one == two
+    second.write_bytes(b"others")
+    assert identify(changed("model.weights", str(second))) != one
+
+
+def test_refusal_lists_every_difference(tmp_path: Path):
+    stored, now = identify(CONFIG), identify(changed("optim.lr", 0.1))
+    check_same(stored, dict(stored), tmp_path)
+    with pytest.raises(InputError, match=r"optim\.lr: 0\.001 there, 0\.1 now\n.*force=true"):
+        check_same(stored, now, tmp_path)
+    with pytest.raises(InputError, match="extra: None there, 1 now"):
+        check_same(stored, stored | {"extra": 1}, tmp_path)

@@ -1,0 +1,87 @@
+"""The Lightning shell: metrics, schedules and randomness."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from brainseg.training.module import SegmentationModule
+
+
+def make_trainer(epochs: int) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def make_loader() -> DataLoader:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(8, 1, 16, 16, generator=generator)
+    return DataLoader(TensorDataset(images, (images > 0.8).float()), batch_size=3)
+
+
+def make_module(schedule: dict, lr: float = 0.1) -> SegmentationModule:
+    torch.manual_seed(0)
+    return SegmentationModule(nn.Conv2d(1, 1, 1), "bce", lr, schedule, seed=0)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The '.*_dataloader' does not have many workers",
+    "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",
+)
+class TestSegmentationModule:
+    def test_validation_scores_are_the_pooled_ious(self):
+        module, loader = make_module({"name": "one_cycle"}), make_loader()
+        nn.init.constant_(module.network.weight, 1.0)
+        nn.init.constant_(module.network.bias, -0.7)
+        (metrics,) = make_trainer(1).validate(module, loader, verbose=False)
+        images, truth = (tensor.numpy() for tensor in loader.dataset.tensors)
+        prediction = images >= 0.7
+        tumor = np.sum(prediction & (truth > 0)) / np.sum(prediction | (truth > 0))
+        rest = np.sum(~prediction & (truth == 0)) / np.sum(~prediction | (truth == 0))
+        assert metrics["val_tumor_iou"] == pytest.approx(tumor, abs=1e-6)
+        assert metrics["val_mean_iou"] == pytest.approx((tumor + rest) / 2, abs=1e-6)
+
+    def test_one_cycle_rises_and_falls(self):
+        rates = []
+        module = make_module({"name": "one_cycle"})
+        module.on_before_optimizer_step = lambda optimizer: rates.append(
+            optimizer.param_groups[0]["lr"]
+        )
+        make_trainer(4).fit(module, make_loader(), make_loader())
+        assert len(rates) == 12
+        assert max(rates) == pytest.approx(0.1, rel=0.05)
+        assert rates[0] < 0.01
+        assert rates[-1] < 0.01
+
+    def test_plateau_lowers_the_rate_after_patience(self):
+        schedule = {"name": "plateau", "factor": 0.2, "patience": 1, "min_lr": 0}
+        module = make_module(schedule, lr=1e-12)  # learns nothing, so the score stands still
+        trainer = make_trainer(5)
+        trainer.fit(module, make_loader(), make_loader())
+        # epochs 1 and 2 bring no gain: patience 1 is over in epoch 2, then again in epoch 4
+        assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-12 * 0.2**2)
+
+    def test_dropout_follows_seed_and_epoch(self):
+        draws = []
+
+        class Noted(nn.Conv2d):
+            def forward(self, x):
+                draws.extend(torch.rand(1).tolist() if self.training else ())
+                return super().forward(x)
+
+        for _ in range(2):
+            torch.manual_seed(0)
+            network = Noted(1, 1, 1)
+            module = SegmentationModule(network, "bce", 0.1, {"name": "one_cycle"}, seed=0)
+            make_trainer(2).fit(module, make_loader(), make_loader())
+            torch.rand(5)  # what happened before an epoch does not matter
+        assert draws[:6] == draws[6:]
+        assert len(set(draws)) == 6

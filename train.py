@@ -1,0 +1,59 @@
+"""Train one network, or sweep over several: `python train.py -m model.attention=none,ag,se,cbam`.
+
+Configuration: conf/ (groups), sweeps/ (sweeps). What comes after training: `brainseg --help`.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+try:
+    import hydra
+except ModuleNotFoundError:
+    sys.exit(
+        "Hydra is not installed in this Python. Set up once with `make setup`, then activate "
+        "the environment with `source .venv/bin/activate`."
+    )
+
+from omegaconf import DictConfig
+
+# Hydra looks for sweeps/ beside this file, wherever the command is typed.
+os.environ["BRAINSEG_ROOT"] = str(Path(__file__).resolve().parent)
+
+from brainseg.errors import InputError
+from brainseg.report.table import show_report
+from brainseg.training.config import check_complete, find_run, register_schema, to_plain
+from brainseg.training.fit import run_job
+
+logger = logging.getLogger("brainseg")
+experiments: list[Path] = []
+failures: list[str] = []
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    """Run one job. What fails is noted instead of raised, so that a sweep's other jobs go on."""
+    try:
+        check_complete(config)
+        plain = to_plain(config)
+        run = find_run(plain)
+        if run.experiment not in experiments:
+            experiments.append(run.experiment)
+        run_job(plain, run)
+    except InputError as error:
+        failures.append(str(error))
+        logger.error("Error: %s", error)
+    except Exception as error:
+        failures.append(str(error))
+        logger.exception("This job failed.")
+
+
+if __name__ == "__main__":
+    register_schema()
+    try:
+        main()
+    finally:
+        for experiment in experiments:
+            show_report(experiment)
+    sys.exit(1 if failures else 0)
