@@ -114,7 +114,7 @@ def labels(
     from_mat: Annotated[Path, typer.Option(help="Folder of figshare's original N.mat files.")],
 ) -> None:
     """Write labels.csv (id, class, patient) from figshare's original MATLAB files."""
-    from brainseg.data.cases import write_labels
+    from brainseg.data.layouts import write_labels
 
     print(f"{write_labels(root, from_mat)} cases: {root / 'labels.csv'}")
 

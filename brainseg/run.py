@@ -134,10 +134,6 @@ class Run:
         """The environment in which the run was made."""
         return read_json(self.environment) if self.environment.exists() else {}
 
-    def resolve(self, typed: str) -> Path:
-        """A path as it was typed, seen from the folder in which it was typed."""
-        return Path(self.read_environment().get("folder", ".")) / typed
-
 
 def find_runs(path: Path) -> list[Run]:
     """The run at `path`, or every run below it, in the order of their paths.

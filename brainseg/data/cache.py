@@ -15,7 +15,8 @@ import numpy as np
 import platformdirs
 from rich.progress import track
 
-from brainseg.data.cases import Case, fingerprint
+from brainseg.data.case import Case
+from brainseg.data.cases import fingerprint
 from brainseg.data.image import decode_image, read_mask, resize_image, resize_mask
 from brainseg.errors import InputError
 from brainseg.files import write_json

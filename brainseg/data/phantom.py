@@ -1,13 +1,8 @@
-"""Synthetic T1 contrast-enhanced slices with drawn tumours, in the layout of the real data.
-
-Anatomy comes from the ICBM152 templates that the package `nilearn` ships, so that nothing has to
-be downloaded.
-"""
+"""Synthetic T1 contrast-enhanced slices with drawn tumours, in the layout of the real data."""
 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from brainseg.data.cases import CLASSES
-from brainseg.data.tumor import (
-    KINDS,
-    Array,
-    Field,
-    Tumor,
-    blend,
-    draw,
-    inside,
-    place,
-    smooth_noise,
-)
+from brainseg.data.anatomy import paint_head, templates
+from brainseg.data.case import CLASSES
+from brainseg.data.tumor import KINDS, Array, Field, Tumor, draw, place, smooth_noise
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_csv, write_json
 
@@ -75,44 +60,6 @@ DIFFICULTIES = {
         bias=0.12,
     ),
 }
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A volume on a regular grid over MNI space."""
-
-    values: NDArray[np.float32]
-    spacing: float  #: mm
-    origin: Array  #: MNI coordinates of the first voxel, mm
-
-    def at(self, points: Array) -> Array:
-        """Sample linearly at `points` (3×…, mm)."""
-        origin = self.origin.reshape(3, *[1] * (points.ndim - 1))
-        return ndimage.map_coordinates(
-            self.values, (points - origin) / self.spacing, float, order=1, mode="nearest"
-        )
-
-
-@cache
-def templates() -> dict[str, Volume]:
-    """Load `t1`, `gray` and `white` (in [0, 1]) and `depth` (mm below the brain's surface)."""
-    from nilearn import datasets  # takes seconds to import, and a finished data set needs none
-
-    def volume(name: str, resolution: int) -> Volume:
-        image = getattr(datasets, f"load_mni152_{name}")(resolution=resolution)
-        return Volume(image.get_fdata(dtype=np.float32), resolution, image.affine[:3, 3])
-
-    mask = volume("brain_mask", 2)
-    near = ndimage.distance_transform_edt(mask.values == 0) <= 5  # closes sulci and fissures
-    brain = ndimage.distance_transform_edt(near) > 5
-    depth = ndimage.distance_transform_edt(brain) - ndimage.distance_transform_edt(~brain)
-    depth = ndimage.gaussian_filter(2.0 * depth, 1.0)
-    return {
-        "t1": volume("template", 1),
-        "gray": volume("gm_template", 1),
-        "white": volume("wm_template", 1),
-        "depth": Volume(depth.astype(np.float32), mask.spacing, mask.origin),
-    }
 
 
 @dataclass(frozen=True)
@@ -184,37 +131,14 @@ def slice_points(patient: Patient, offset: float, size: int) -> Array:
     return still + 2.5 * np.stack([field(still) for field in patient.warp])
 
 
-def head_depth(points: Array, depth: Array) -> Array:
-    """Depth in mm below the skin: skull and scalp around the brain, a face and a neck below it."""
-    x, y, z = points
-    face = 65 * (1 - np.sqrt((x / 68) ** 2 + ((y - 22) / 74) ** 2 + ((z + 70) / 85) ** 2))
-    neck = 58 - np.sqrt(x**2 + (0.85 * (y + 20)) ** 2 + np.maximum(z + 60, 0) ** 2)
-    return 5 * np.logaddexp.reduce([(depth + 13) / 5, face / 5, neck / 5])  # a smooth maximum
-
-
-def paint_head(patient: Patient, points: Array, depth: Array) -> Array:
-    """Draw the head without a tumour, noise or bias (H×W, in [0, 1])."""
-    brain, tissue = templates(), patient.tissue
-    skin = head_depth(points, depth)
-    x, y, z = points
-    eyes = 12 - np.sqrt((np.abs(x) - 32) ** 2 + (y - 60) ** 2 + (z + 40) ** 2)
-    flesh = np.clip(tissue["flesh"] * (1 + 0.4 * patient.flesh(points)), tissue["bone"], None)
-    image = blend(flesh, tissue["fluid"], inside(eyes))
-    image = blend(image, tissue["bone"], inside(depth + 8))
-    image = blend(tissue["scalp"] * inside(skin - 1), image, inside(skin - 5))
-    white, gray = brain["white"].at(points), brain["gray"].at(points)
-    fluid = np.clip(1 - white - gray, 0, 1)
-    matter = tissue["white"] * white + tissue["gray"] * gray + tissue["fluid"] * fluid
-    return blend(image, matter * (0.6 + 0.5 * brain["t1"].at(points)), inside(depth + 1))
-
-
 def draw_slice(
     patient: Patient, offset: float, size: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Draw the slice `offset` mm off the tumour's centre: image and mask, size×size."""
     points = slice_points(patient, offset, size)
     depth = templates()["depth"].at(points)
-    image, mask = paint_head(patient, points, depth), np.zeros((size, size), bool)
+    image = paint_head(points, depth, patient.tissue, patient.flesh)
+    mask = np.zeros((size, size), bool)
     if patient.tumor:
         image, mask = draw(patient.tumor, image, points, depth)
     image = image * patient.bias(points)

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
-from brainseg.report.render import Row, Table, summarize, to_markdown, to_rich
+from brainseg.report.render import to_markdown, to_rich
+from brainseg.report.summary import Row, Table, summarize
 from brainseg.run import Run, find_runs
 
 COLUMNS = (

@@ -13,12 +13,14 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from brainseg.data.cache import Slices
 from brainseg.data.load import load_data
 from brainseg.data.split import leaking_slices, split_cases
 from brainseg.deploy import stages
 from brainseg.deploy.environment import describe
+from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_npz, write_text
 from brainseg.model.summary import summarize
 from brainseg.model.unet import build_model
@@ -50,23 +52,28 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
         shutil.rmtree(run.path)
     state = run.read_state()
     identity = identify(config)
-    begun = state.get("stage", "data") != "data"
     _announce(config, run)
-    if begun:
-        table, slices = load_data(config["data"], config["split"]["seed"])
-        identity["data.fingerprint"] = slices.fingerprint
+    if state.get("stage", "data") == "data":  # nothing was computed that could be of another run
+        run.update_state(stage="data", status="running", reason=None, identity=identity)
+        with _noted_failure(run):
+            table, slices = _load(config, identity)
+    else:
+        table, slices = _load(config, identity)
         check_same(state["identity"], identity, run.path)
     with _noted_failure(run):
-        if not begun:
-            run.update_state(stage="data", status="running", reason=None, identity=identity)
-            table, slices = load_data(config["data"], config["split"]["seed"])
-            identity["data.fingerprint"] = slices.fingerprint
         if state.get("status") == "finished":
             _refresh(config, run)
         else:
             attempts = state.get("attempts", 0) + 1
             run.update_state(status="running", reason=None, attempts=attempts, identity=identity)
             _attempt(config, run, table, slices)
+
+
+def _load(config: Mapping[str, Any], identity: dict[str, Any]) -> tuple[pd.DataFrame, Slices]:
+    """Load the data; their fingerprint becomes part of the identity."""
+    table, slices = load_data(config["data"], config["split"]["seed"])
+    identity["data.fingerprint"] = slices.fingerprint
+    return table, slices
 
 
 def _announce(config: Mapping[str, Any], run: Run) -> None:
@@ -171,18 +178,26 @@ def _fit(
     )
     datamodule = SliceDataModule(slices, parts, data["batch_size"], data["workers"], config["seed"])
     run.update_state(stage="train")
-    history = History(run, on_row=opened.log)
+    trainer = _make_trainer(settings, run, opened)
+    resumed = str(run.last) if run.last.exists() else None
+    if resumed:
+        logger.info("Resuming after a cut-off: %s", run.last)
     with warnings.catch_warnings():
         # Lightning advises more workers, and notes that the checkpoint folder is not empty.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
-        trainer = pl.Trainer(
+        trainer.fit(module, datamodule, ckpt_path=resumed)
+
+
+def _make_trainer(settings: Mapping[str, Any], run: Run, opened: Any) -> pl.Trainer:
+    try:
+        return pl.Trainer(
             max_epochs=settings["max_epochs"],
             accelerator=settings["accelerator"],
             devices=settings["devices"],
             precision=choose_precision(settings["precision"], settings["accelerator"]),
             callbacks=[
                 RichProgressBar(leave=False),
-                history,
+                History(run, on_row=opened.log),
                 *checkpoint_callbacks(run, settings["early_stopping"]),
             ],
             plugins=[AtomicCheckpointIO()],
@@ -190,10 +205,11 @@ def _fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        resumed = str(run.last) if run.last.exists() else None
-        if resumed:
-            logger.info("Resuming after a cut-off: %s", run.last)
-        trainer.fit(module, datamodule, ckpt_path=resumed)
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(
+            f"Lightning does not accept these trainer.* settings: {error} Expected, for a machine "
+            "without GPU: trainer.accelerator=cpu trainer.devices=1 trainer.precision=auto."
+        ) from error
 
 
 def choose_precision(asked: str, accelerator: str) -> Any:

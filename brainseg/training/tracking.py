@@ -11,6 +11,7 @@ import numpy as np
 import wandb
 
 from brainseg.deploy.overlay import overlay
+from brainseg.errors import InputError
 from brainseg.files import read_json, write_text
 from brainseg.run import CHECKPOINT, Run
 
@@ -40,27 +41,36 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
 
     Yields:
         A `wandb.Run`; under `tracking=none` one that does nothing.
+
+    Raises:
+        InputError: W&B does not know the mode, or its server cannot be reached.
     """
     tracking = config["tracking"]
     mode = tracking_mode(tracking)
     os.environ.setdefault("WANDB_SILENT", "true")
     if mode != DISABLED:
         run.wandb.mkdir(parents=True, exist_ok=True)
-    opened = wandb.init(
-        project=tracking["project"],
-        entity=tracking["entity"],
-        dir=run.path,
-        id=_kept_id(run) if mode != DISABLED else None,
-        resume="allow" if mode == "online" else None,
-        name=run.name,
-        group=config["experiment_name"],
-        job_type=job,
-        tags=[config["model"]["attention"]],
-        config=dict(config),
-        mode=mode,
-        reinit="finish_previous",
-        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
-    )
+    try:
+        opened = wandb.init(
+            project=tracking["project"],
+            entity=tracking["entity"],
+            dir=run.path,
+            id=_kept_id(run) if mode != DISABLED else None,
+            resume="allow" if mode == "online" else None,
+            name=run.name,
+            group=config["experiment_name"],
+            job_type=job,
+            tags=[config["model"]["attention"]],
+            config=dict(config),
+            mode=mode,
+            reinit="finish_previous",
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        )
+    except wandb.Error as error:
+        raise InputError(
+            f"W&B could not start with tracking.mode={mode}: {error} Use tracking.mode=offline and "
+            "sync later, or tracking=none."
+        ) from error
     _define_metrics(opened)
     try:
         yield opened

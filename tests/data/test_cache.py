@@ -8,8 +8,9 @@ import pytest
 
 from brainseg.data import cache
 from brainseg.data.cache import load_slices
-from brainseg.data.cases import Case, read_folder
+from brainseg.data.case import Case
 from brainseg.data.image import read_image, read_mask, resize_image, resize_mask
+from brainseg.data.layouts import read_folder
 from brainseg.errors import InputError
 
 

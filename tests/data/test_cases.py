@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from brainseg.data.cases import fingerprint, read_cases, read_folder, read_kaggle_mri, write_labels
+from brainseg.data.cases import fingerprint, read_cases
+from brainseg.data.layouts import read_folder, read_kaggle_mri, write_labels
 from brainseg.errors import InputError
 from brainseg.files import read_csv, write_csv
 

@@ -9,7 +9,9 @@ from PIL import Image
 from scipy import ndimage
 
 from brainseg.data import phantom
-from brainseg.data.cases import CLASSES, read_folder
+from brainseg.data.anatomy import paint_head, templates
+from brainseg.data.case import CLASSES
+from brainseg.data.layouts import read_folder
 from brainseg.data.tumor import KINDS, SELLA, inside, outline, place, smooth_noise
 from brainseg.errors import InputError
 from brainseg.files import read_csv
@@ -127,14 +129,14 @@ def test_templates_need_no_network(monkeypatch):
         raise AssertionError("the templates asked for the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    phantom.templates.cache_clear()
-    assert set(phantom.templates()) == {"t1", "gray", "white", "depth"}
+    templates.cache_clear()
+    assert set(templates()) == {"t1", "gray", "white", "depth"}
 
 
 def test_depth_agrees_with_the_brain_mask(brain_mask):
     mask, origin = brain_mask
     points = np.random.default_rng(0).uniform(-60, 60, (3, 40, 40))
-    depth = phantom.templates()["depth"].at(points)
+    depth = templates()["depth"].at(points)
     within = look_up(mask, origin, points) > 0
     assert within[depth > 6].mean() > 0.95  # but for deep fissures, which count as brain
     assert not within[depth < -4].any()
@@ -145,7 +147,8 @@ def test_depth_agrees_with_the_brain_mask(brain_mask):
 def test_tumours_lie_inside_the_head(kind, difficulty):
     for patient in patients(kind, difficulty, 3):
         _, mask, points = central(patient)
-        healthy = phantom.paint_head(patient, points, phantom.templates()["depth"].at(points))
+        depth = templates()["depth"].at(points)
+        healthy = paint_head(points, depth, patient.tissue, patient.flesh)
         head = ndimage.binary_fill_holes(healthy > 0.02)
         assert mask.any()
         assert head[mask].all()
@@ -166,7 +169,7 @@ def test_oedema_is_dark_and_no_part_of_the_mask():
         healthy, _, _ = central(dataclasses.replace(patient, tumor=None))
         around = ndimage.distance_transform_edt(~mask)
         # Two pixels off, where the soft edge of the rim has ended.
-        swollen = (around > 2) & (around < 4) & (phantom.templates()["depth"].at(points) > 4)
+        swollen = (around > 2) & (around < 4) & (templates()["depth"].at(points) > 4)
         assert image[swollen].mean() < 0.85 * healthy[swollen].mean()
         np.testing.assert_array_equal(image[around > 20], healthy[around > 20])
 
@@ -179,7 +182,7 @@ def test_meningioma_touches_the_surface_and_stays_below_the_skull(brain_mask):
         # Off the brain, on its outside (deep fissures are not).
         outside = look_up(beyond, origin, points)[tumour]
         assert outside.max() < 8
-        assert phantom.templates()["depth"].at(points)[tumour].min() < 1.5
+        assert templates()["depth"].at(points)[tumour].min() < 1.5
 
 
 @pytest.mark.parametrize(("kind", "highest"), [("glioma", -1), ("meningioma", 2)])
@@ -230,7 +233,7 @@ def test_hard_tumours_are_smaller_and_fainter():
 
 
 def test_glioma_centres_avoid_the_midline_and_meningioma_centres_follow_the_surface():
-    depth = phantom.templates()["depth"].at
+    depth = templates()["depth"].at
     for trial in range(10):
         rng = np.random.default_rng(trial)
         assert abs(place("glioma", 25.0, rng, depth)[0]) > 12

@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import statistics
 import subprocess
@@ -13,7 +14,8 @@ import yaml
 from rich.console import Console
 
 from brainseg.errors import InputError
-from brainseg.report.render import COLUMNS, Table, to_markdown
+from brainseg.report.render import to_markdown
+from brainseg.report.summary import COLUMNS, Table
 from brainseg.report.table import print_table, show_report, write_report
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
@@ -265,15 +267,20 @@ def test_unavailable_devices_share_one_footnote(experiment: Path) -> None:
     assert table.footnotes == [NO_CUDA]
 
 
-def test_a_missing_device_is_one_row_for_people_and_all_rows_for_programs(experiment: Path) -> None:
-    modes = ("fp32", "fp16", "int8_static")
-    other = unavailable("fp16", "something else")
-    make_run(experiment, "none-seed0", [deploy_row("fp32"), *map(unavailable, modes)])
-    make_run(experiment, "ag-seed0", [unavailable("fp32"), other])
-    found = [(c["Attention"], c["Mode"], c["Device"]) for c in cells(write_report(experiment))]
-    folded = [("none", "fp32", "cpu"), ("none", "all", "cuda")]
-    assert found == [*folded, ("ag", "fp32", "cuda"), ("ag", "fp16", "cuda")]
-    assert [row["mode"] for row in read_rows(experiment)] == ["fp32", "fp16", "fp32", *modes]
+def test_every_mode_of_a_missing_device_has_its_row(experiment: Path) -> None:
+    modes = ["fp32", "fp16", "int8_dynamic", "int8_static"]
+    for attention in ("none", "ag"):
+        rows = [*map(deploy_row, modes), *map(unavailable, modes)]
+        make_run(experiment, f"{attention}-seed0", rows)
+    table = write_report(experiment)
+    found = [(cell["Attention"], cell["Mode"], cell["Device"]) for cell in cells(table)]
+    assert found == list(itertools.product(("none", "ag"), modes, ("cpu", "cuda")))
+    notes = {cell["Device"]: cell["Note"] for cell in cells(table)}
+    assert notes == {"cpu": "", "cuda": "unavailable [1]"}
+    nothing = " | ".join(["–"] * 6)
+    lines = to_markdown(table).splitlines()
+    for attention in ("none", "ag"):
+        assert f"| {attention} | int8_dynamic | cuda | {nothing} | unavailable [1] |" in lines
 
 
 def test_noisy_rows_and_nodes_that_ran_elsewhere_are_named(experiment: Path) -> None:

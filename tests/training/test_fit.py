@@ -187,3 +187,9 @@ def test_precision_follows_the_device(monkeypatch):
     for supported, expected in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda s=supported: s)
         assert choose_precision("auto", "cpu") == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_gpu_that_is_not_there_is_told(tmp_path: Path, configure):
+    with pytest.raises(InputError, match=r"trainer\.accelerator=cpu"):
+        run_job(configure(trainer={"accelerator": "gpu"}), Run(tmp_path / "run"))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from wandb.proto import wandb_internal_pb2
 
+from brainseg.errors import InputError
 from brainseg.files import write_json, write_npz
 from brainseg.run import CHECKPOINT, Run
 from brainseg.training.tracking import announce, deploy_table, log_results, tracked, tracking_mode
@@ -133,3 +134,12 @@ def test_first_lines_say_where_the_metrics_go(run: Run, caplog, name: str, mode:
         announce(run, tracking)
     assert said in caplog.text
     assert tracking_mode(tracking) == ("disabled" if name == "none" else mode)
+
+
+def test_a_mode_that_wandb_does_not_know_is_refused(run: Run):
+    config = CONFIG | {"tracking": CONFIG["tracking"] | {"mode": "onlin"}}
+    with (
+        pytest.raises(InputError, match=r"tracking\.mode=onlin.*tracking=none"),
+        tracked(run, config),
+    ):
+        pytest.fail("it started")

@@ -1,0 +1,92 @@
+"""The verbs: what they do, what they say, and their exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainseg import cli
+from brainseg.files import read_csv, write_json
+from brainseg.run import Run
+
+
+def brainseg(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
+    """Type `brainseg ARGUMENTS`; returns what the process would exit with."""
+    monkeypatch.setattr(sys, "argv", ["brainseg", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code
+
+
+def test_help_loads_nothing_heavy():
+    heavy = ("torch", "onnxruntime", "pandas", "wandb", "matplotlib", "cv2", "albumentations")
+    script = (
+        "import sys; sys.argv = ['brainseg', '--help']\n"
+        "from brainseg import cli\n"
+        "try: cli.main()\n"
+        f"finally: print('loaded:', [name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "loaded: []" in done.stdout
+    for verb in ("export", "quantize", "benchmark", "report", "predict", "data"):
+        assert verb in done.stdout
+
+
+def test_module_and_command_are_the_same():
+    done = subprocess.run([sys.executable, "-m", "brainseg"], capture_output=True, text=True)
+    assert "quantize" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quantize", "gone"], "gone is not a folder"),
+        (["report", "gone"], "gone is not a folder"),
+        (["benchmark", "gone", "--device", "tpu"], "gone is not a folder"),
+        (["predict", "gone.onnx", "x.png", "--out", "o"], "gone.onnx"),
+        (["data", "labels", ".", "--from-mat", "."], "No N.mat below"),
+        (["data", "phantom", "--out", "."], "exists already"),
+        (["data", "phantom", "--out", "new", "--patients", "2"], "patients=12 or more"),
+    ],
+)
+def test_mistakes_are_told_in_one_message(
+    monkeypatch, tmp_path: Path, arguments: list[str], message: str
+):
+    monkeypatch.chdir(tmp_path)
+    code = brainseg(monkeypatch, *arguments)
+    assert str(code).startswith("Error: ")  # what sys.exit prints, with exit code 1
+    assert message in str(code)
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_without_a_checkpoint_are_named_and_skipped(monkeypatch, tmp_path: Path, capsys):
+    run = Run(tmp_path / "demo" / "ag-seed0")
+    write_json(run.state, {"stage": "train", "status": "failed"})
+    code = brainseg(monkeypatch, "quantize", tmp_path)
+    assert "None of these runs has a checkpoint" in str(code)
+    assert f"{run.path}: skipped, it has no best.ckpt" in capsys.readouterr().out
+
+
+def test_phantoms_are_written_in_the_layout_of_the_real_data(monkeypatch, tmp_path: Path, capsys):
+    out = tmp_path / "new"
+    options = ("--patients", "12", "--slices", "1", "--size", "48")
+    assert brainseg(monkeypatch, "data", "phantom", "--out", out, *options) == 0
+    assert "12 slices of 12 patients" in capsys.readouterr().out
+    rows = read_csv(out / "labels.csv")
+    assert {row["class"] for row in rows} == {"glioma", "meningioma", "pituitary", "notumor"}
+    for row in rows:
+        mask = np.asarray(Image.open(out / "masks" / f"{row['id']}.png"))
+        assert mask.shape == (48, 48)
+        assert mask.any() == (row["class"] != "notumor")
+
+
+def test_report_prints_and_writes_the_table(monkeypatch, tmp_path: Path, capsys):
+    run = Run(tmp_path / "demo" / "ag-seed0")
+    write_json(run.state, {"stage": "train", "status": "failed", "reason": "power cut"})
+    assert brainseg(monkeypatch, "report", tmp_path / "demo") == 0
+    assert "power cut" in capsys.readouterr().out
+    assert "power cut" in (tmp_path / "demo" / "report" / "table.md").read_text()
