@@ -26,7 +26,7 @@ demo: setup ## train, quantize and time the four variants on synthetic data
 	$(BIN)/python train.py -m model.attention=none,ag,se,cbam deploy.passes=100
 
 test: setup ## run the test suite
-	$(BIN)/python -m pytest -n 2 --durations=5
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=5
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .
