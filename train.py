@@ -55,5 +55,9 @@ if __name__ == "__main__":
         main()
     finally:
         for experiment in experiments:
-            show_report(experiment)
+            try:
+                show_report(experiment)
+            except InputError as error:
+                failures.append(str(error))
+                logger.error("Error: %s", error)
     sys.exit(1 if failures else 0)

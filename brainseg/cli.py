@@ -1,6 +1,7 @@
 """The command line: verbs on finished runs. Each verb imports what it needs when it is called."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,6 @@ Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such 
 Mode = Annotated[str, typer.Option(help="A mode, several with commas, or `all`.")]
 Devices = Annotated[str, typer.Option("--device", help="cpu, cuda, both with a comma, or all.")]
 Passes = Annotated[int, typer.Option(help="Timed passes per mode and device.", min=1)]
-ALL_DEVICES = ["cpu", "cuda"]
 
 
 @app.command()
@@ -66,15 +66,13 @@ def benchmark(
 ) -> None:
     """Time runs and modes against each other in one interleaved session."""
     from brainseg.deploy.benchmark import benchmark as measure
-    from brainseg.report.table import show_report
 
     found = _found(runs)
     devices = _devices(device)
     rows = measure(found, _modes(mode), devices, passes, threads=threads, batch=batch)
     for run in found:
         _mirror(run, "benchmark")
-    for experiment in dict.fromkeys(run.experiment for run in found):
-        show_report(experiment)
+    _show_reports(found)
     unavailable = [row for row in rows if row["status"] == "unavailable"]
     if len(devices) == 1 and unavailable:
         raise InputError(unavailable[0]["reason"])
@@ -122,9 +120,9 @@ def labels(
 @data.command()
 def phantom(
     out: Annotated[Path, typer.Option(help="New folder for images/, masks/ and labels.csv.")],
-    patients: Annotated[int, typer.Option(min=1)] = 64,
+    patients: Annotated[int, typer.Option(min=12)] = 64,
     slices: Annotated[int, typer.Option(help="Slices per patient.", min=1)] = 8,
-    size: Annotated[int, typer.Option(help="Height and width in pixels.", min=16)] = 224,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 224,
     seed: int = 0,
     difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
 ) -> None:
@@ -151,34 +149,44 @@ def main() -> None:
 
 def _found(paths: list[Path]) -> list[Run]:
     runs = [run for path in paths for run in find_runs(path)]
-    trained = [run for run in runs if run.best.exists()]
+    trained = [run for run in runs if run.is_trained()]
     for run in runs:
         if run not in trained:
-            print(f"{run.path}: skipped, it has no {run.best.name}")
+            print(f"{run.path}: skipped, its training is not finished")
     if not trained:
-        raise InputError("None of these runs has a checkpoint. Finish their training first.")
+        raise InputError("None of these runs is trained. Finish their training first.")
     return trained
 
 
 def _each(paths: list[Path], work: Callable[[Run], list[str]]) -> None:
     """Do `work` on each run; one that fails does not stop the others."""
-    failed = []
+    failed, changed = [], []
     for run in _found(paths):
         try:
             done = work(run)
-        except InputError as error:
+            print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
+            if done:
+                changed.append(run)
+                _mirror(run, "deploy")
+        except Exception as error:  # whatever it is, the other runs can still be done
             failed.append(f"{run.path}: {error}")
-            continue
-        print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
-        if done:
-            _mirror(run, "deploy")
+    _show_reports(changed)
     if failed:
         raise InputError("\n".join(failed))
 
 
+def _show_reports(runs: list[Run]) -> None:
+    """Renew and print the tables of the runs' experiments."""
+    from brainseg.report.table import show_report
+
+    for experiment in dict.fromkeys(run.experiment for run in runs):
+        show_report(experiment)
+
+
 def _mirror(run: Run, job: str) -> None:
-    """Continue the run's W&B run, where it has one."""
+    """Continue the run's W&B run, where it has one; `WANDB_MODE` wins over the run's own mode."""
     config: dict[str, Any] = run.read_config()
+    config["tracking"]["mode"] = os.environ.get("WANDB_MODE") or config["tracking"]["mode"]
     if not run.wandb.exists() or config["tracking"]["name"] == "none":
         return
     from brainseg.training.tracking import log_results, tracked
@@ -196,8 +204,4 @@ def _modes(given: str) -> list[str]:
 
 
 def _devices(given: str) -> list[str]:
-    devices = ALL_DEVICES if given == "all" else given.split(",")
-    unknown = set(devices) - set(ALL_DEVICES)
-    if unknown:
-        raise InputError(f"--device {given} is unknown. Expected cpu, cuda, cpu,cuda or all.")
-    return devices
+    return ["cpu", "cuda"] if given == "all" else given.split(",")

@@ -117,6 +117,10 @@ class Run:
         """Change some entries of the state and keep the others."""
         write_json(self.state, self.read_state() | changes)
 
+    def is_trained(self) -> bool:
+        """Whether the training has ended, so that the best checkpoint is the final one."""
+        return self.read_state().get("stage") in ("deploy", "done") and self.best.exists()
+
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain dictionaries.
 

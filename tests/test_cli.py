@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from brainseg import cli
-from brainseg.files import read_csv, write_json
+from brainseg.files import read_csv, write_json, write_text
 from brainseg.run import Run
 
 
@@ -46,11 +46,10 @@ def test_module_and_command_are_the_same():
     [
         (["quantize", "gone"], "gone is not a folder"),
         (["report", "gone"], "gone is not a folder"),
-        (["benchmark", "gone", "--device", "tpu"], "gone is not a folder"),
         (["predict", "gone.onnx", "x.png", "--out", "o"], "gone.onnx"),
         (["data", "labels", ".", "--from-mat", "."], "No N.mat below"),
         (["data", "phantom", "--out", "."], "exists already"),
-        (["data", "phantom", "--out", "new", "--patients", "2"], "patients=12 or more"),
+        (["data", "phantom", "--out", "new", "--difficulty", "x"], "easy"),
     ],
 )
 def test_mistakes_are_told_in_one_message(
@@ -63,12 +62,13 @@ def test_mistakes_are_told_in_one_message(
     assert not list(tmp_path.iterdir())
 
 
-def test_runs_without_a_checkpoint_are_named_and_skipped(monkeypatch, tmp_path: Path, capsys):
+def test_runs_in_training_are_named_and_skipped(monkeypatch, tmp_path: Path, capsys):
     run = Run(tmp_path / "demo" / "ag-seed0")
-    write_json(run.state, {"stage": "train", "status": "failed"})
+    write_json(run.state, {"stage": "train", "status": "running"})
+    write_text(run.best, "the best so far")
     code = brainseg(monkeypatch, "quantize", tmp_path)
-    assert "None of these runs has a checkpoint" in str(code)
-    assert f"{run.path}: skipped, it has no best.ckpt" in capsys.readouterr().out
+    assert "None of these runs is trained" in str(code)
+    assert f"{run.path}: skipped, its training is not finished" in capsys.readouterr().out
 
 
 def test_phantoms_are_written_in_the_layout_of_the_real_data(monkeypatch, tmp_path: Path, capsys):
@@ -90,3 +90,20 @@ def test_report_prints_and_writes_the_table(monkeypatch, tmp_path: Path, capsys)
     assert brainseg(monkeypatch, "report", tmp_path / "demo") == 0
     assert "power cut" in capsys.readouterr().out
     assert "power cut" in (tmp_path / "demo" / "report" / "table.md").read_text()
+
+
+def test_a_run_that_breaks_does_not_stop_the_others(monkeypatch, tmp_path: Path, capsys):
+    for name in ("a-seed0", "b-seed0"):
+        run = Run(tmp_path / "demo" / name)
+        write_json(run.state, {"stage": "done", "status": "finished"})
+        write_text(run.best, "weights")
+
+    def prepare(run, modes):
+        if run.name == "a-seed0":
+            raise RuntimeError("the exporter broke")
+        return []
+
+    monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
+    code = brainseg(monkeypatch, "export", tmp_path)
+    assert "a-seed0: the exporter broke" in str(code)
+    assert "b-seed0: up to date, nothing to do" in capsys.readouterr().out

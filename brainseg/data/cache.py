@@ -105,6 +105,7 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
         images.flush()
         masks.flush()
         write_json(building / "index.json", {"content": content})
+        building.chmod(0o755)  # mkdtemp makes private folders; a cache may be shared
         try:
             building.rename(target)
         except OSError:

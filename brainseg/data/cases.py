@@ -33,6 +33,8 @@ def read_cases(
             f"Use it for its slices without tumour: data=figshare data.negatives={root}"
         )
     cases = read_figshare(root) if layout == "figshare" else read_folder(root, patient_pattern)
+    if not cases:
+        raise InputError(f"The data folder {root} is empty: no image in {root / 'images'}.")
     if negatives is not None:
         if not negatives.is_dir():
             raise InputError(f"The folder data.negatives={negatives} does not exist.")
@@ -40,8 +42,6 @@ def read_cases(
         if not without:
             raise InputError(f"data.negatives={negatives} has no images in a folder `notumor`.")
         cases += without
-    if not cases:
-        raise InputError(f"The data folder {root} is empty: no image in {root / 'images'}.")
     twice = [id_ for id_, count in Counter(case.id for case in cases).items() if count > 1]
     if twice:
         raise InputError(
@@ -53,7 +53,7 @@ def read_cases(
 def fingerprint(cases: Sequence[Case]) -> str:
     """SHA-256 of ids, classes, patients and file contents: the same data moved keeps it."""
     digest = hashlib.sha256()
-    for case in sorted(cases, key=lambda case: case.id):
+    for case in cases:
         digest.update(f"{case.id}\0{case.label}\0{case.patient}\0".encode())
         for path in dict.fromkeys((case.image, case.mask)):
             digest.update(hashlib.sha256(path.read_bytes() if path else b"").digest())

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import joblib
 import psutil
 
 PACKAGES = ("brainseg", "torch", "torchvision", "timm", "pytorch-lightning", "onnx")
@@ -36,10 +37,11 @@ def describe() -> dict[str, Any]:
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use: the default number of threads."""
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    return max(1, min(cores, allowed))
+    """Physical cores that this process may use: the default number of threads.
+
+    joblib knows the limits that affinity and containers set.
+    """
+    return joblib.cpu_count(only_physical_cores=True)
 
 
 def nvidia_gpus() -> list[dict[str, str]]:

@@ -5,11 +5,12 @@ The heavy libraries are imported where there is work for them: having nothing to
 
 from collections.abc import Sequence
 
-from brainseg.deploy.environment import physical_cores
+from brainseg.deploy.environment import nvidia_gpus, physical_cores
 from brainseg.deploy.quantize import check_modes, quantize
 from brainseg.deploy.rows import (
     REFERENCE,
     RUNTIME,
+    Row,
     drop_rows,
     new_row,
     read_rows,
@@ -52,10 +53,10 @@ def time_missing(
     threads: int | None = None,
     progress: bool = True,
 ) -> list[str]:
-    """Time all modes on all devices if one of them has not been timed since it was made.
+    """Time all modes on each device on which one of them has not been timed since it was made.
 
-    All, because ratios hold within one session. Several runs that are to be compared with each
-    other go into one call of `benchmark`.
+    All modes, because ratios hold within one session. Several runs that are to be compared with
+    each other go into one call of `benchmark`.
 
     Returns:
         What was done, a short phrase each; empty where there was nothing to time.
@@ -63,11 +64,13 @@ def time_missing(
     Raises:
         InputError: a device has another name, or the run has no test images.
     """
-    if not untimed(run, modes, devices, threads=threads):
+    missing = untimed(run, modes, devices, passes=passes, threads=threads)
+    if not missing:
         return []
     from brainseg.deploy.benchmark import benchmark
 
-    rows = benchmark([run], modes, devices, passes, threads=threads, progress=progress)
+    again = [device for device in devices if device in {device for _, device in missing}]
+    rows = benchmark([run], modes, again, passes, threads=threads, progress=progress)
     places = [f"{row['mode']} on {row['device']}" for row in rows]
     return [
         f"timed {place}" if row["status"] == "ok" else f"{place}: {row['status']}"
@@ -76,14 +79,22 @@ def time_missing(
 
 
 def untimed(
-    run: Run, modes: Sequence[str], devices: Sequence[str], *, threads: int | None = None
+    run: Run,
+    modes: Sequence[str],
+    devices: Sequence[str],
+    *,
+    passes: int = 500,
+    threads: int | None = None,
 ) -> list[tuple[str, str]]:
-    """The modes and devices, fp32 included, that have neither a latency nor a missing device."""
+    """The modes and devices, fp32 included, that were not timed with at least so many passes.
+
+    What failed, or has no device, is settled too; but once there is a GPU, it gets another chance.
+    """
     threads = threads or physical_cores()
     settled = {
         (row["mode"], row["device"])
         for row in read_rows(run)
-        if (row["latency_ms"] or row["status"] == "unavailable")
+        if _is_settled(row, passes)
         and (row["runtime"], row["batch"], row["threads"]) == (RUNTIME, 1, threads)
         and run.onnx(row["mode"]).exists()
         and is_fresh(run.deploy, run.onnx(row["mode"]))
@@ -94,6 +105,12 @@ def untimed(
         for mode in with_reference(modes)
         if (mode, device) not in settled
     ]
+
+
+def _is_settled(row: Row, passes: int) -> bool:
+    if row["status"] == "unavailable":
+        return not nvidia_gpus()
+    return row["status"] == "failed" or (row["passes"] or 0) >= passes
 
 
 def _score_checkpoint(run: Run, progress: bool) -> list[str]:

@@ -109,7 +109,8 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
 
     `mean_iou` and `tumor_iou` pool the pixels of all images; the others are means over images.
-    What is undefined is `None`, and `undefined` counts the images that a metric says nothing about
+    Cases whose patient is empty (unknown) stay out of the interval and of `n_patients`. What is
+    undefined is `None`, and `undefined` counts the images that a metric says nothing about
     (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
     """
     names = sorted({case["class"] for case in cases})
@@ -123,7 +124,10 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = np.array([[case[name] for name in COUNTS] for case in cases], dtype=np.int64)
     pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
     dices = [case["dice"] for case in tumor]
-    interval = patient_bootstrap(dices, [case["patient"] for case in tumor])
+    known = [case for case in tumor if case["patient"]]
+    interval = patient_bootstrap(
+        [case["dice"] for case in known], [case["patient"] for case in known]
+    )
     return pooled | {
         "dice": _mean(dices),
         "dice_interval": None if interval is None else list(interval),
@@ -132,7 +136,7 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "false_positive_rate": _mean([case["fp"] > 0 for case in healthy]),
         "n": len(cases),
         "n_tumor": len(tumor),
-        "n_patients": len({case["patient"] for case in cases}),
+        "n_patients": len({case["patient"] for case in cases} - {""}),
         "undefined": {
             **{name: len(cases) if value is None else 0 for name, value in pooled.items()},
             **dict.fromkeys(("dice", "hd95_px", "detection_rate"), len(healthy)),

@@ -120,12 +120,16 @@ def _identity(experiment: Path, run: Run) -> Row:
 
 
 def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
-    """Each run's name without its seed; other identities under the same name get a run's name."""
+    """Each run's name without its seed; other identities under the same name get a run's name.
+
+    A suffix that all runs share tells none from another and is left out.
+    """
+    suffixes = {_name_parts(run)[2] for run in runs}
     labels: dict[tuple[str, str], str] = {}
     variants = []
     for run in runs:
         name, _, suffix = _name_parts(run)
-        variant = f"{name} {suffix}".strip()
+        variant = f"{name} {suffix}".strip() if len(suffixes) > 1 else name
         identity = run.read_state().get("identity") or {}
         kind = json.dumps({key: identity[key] for key in identity if key != "seed"}, sort_keys=True)
         if not (run.metrics.exists() or run.deploy.exists()):

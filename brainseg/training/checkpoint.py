@@ -42,10 +42,33 @@ class PatientStopping(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the weights with the best score, also when the run's folder was moved meanwhile.
+
+    Lightning forgets the best score where the folder is not the one that it saved.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best score, with the paths as they are now."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def moved(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        scores = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            state_dict
+            | {key: moved(state_dict[key]) for key in paths}
+            | {"dirpath": str(folder), "best_k_models": scores}
+        )
+
+
 def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:
     """Early stopping, the best weights, and last of all the state to resume from."""
     folder = run.best.parent
-    best = ModelCheckpoint(
+    best = BestCheckpoint(
         folder,
         filename=run.best.stem,
         monitor=MONITORED,
@@ -60,7 +83,7 @@ def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    if patience is None:
+    if not patience:
         return [best, last]
     stopping = PatientStopping(
         MONITORED, mode="max", patience=patience, check_on_train_epoch_end=True
@@ -92,6 +115,8 @@ class History(pl.Callback):
     ) -> None:
         """Count images; the clock stops with the last batch, before validation."""
         self.images += len(batch[0])
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()  # else work that was only queued would count as done
         self.seconds = time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -19,9 +19,6 @@ from brainseg.training.identity import identify, run_name
 IDENTITY_GROUPS = ("data", "split", "model", "optim", "schedule", "loss", "trainer")
 """Configuration groups whose choice makes another run."""
 
-PRESETS = ("experiment", "sweeps")
-"""Groups whose files set many values at once; those values are usual for who names the file."""
-
 
 @dataclass
 class ModelSchema:
@@ -65,16 +62,15 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
 def find_run(config: Mapping[str, Any]) -> Run:
     """The run directory of the job that Hydra is running.
 
-    Its name tells what differs from what the same experiment (and sweep file) composes alone.
+    Its name tells what differs from what the same experiment composes alone.
     """
     choices = HydraConfig.get().runtime.choices
-    presets = [f"+{group}={choices[group]}" for group in PRESETS if choices.get(group)]
-    presets = [preset.replace("+experiment", "experiment") for preset in presets]
-    usual_choices = _compose(presets).hydra.runtime.choices
+    experiment = [f"experiment={choices['experiment']}"] if choices["experiment"] else []
+    usual_choices = _compose(experiment).hydra.runtime.choices
     changed = {
         group: choices[group] for group in IDENTITY_GROUPS if choices[group] != usual_choices[group]
     }
-    usual = _compose([*presets, *(f"{group}={choice}" for group, choice in changed.items())])
+    usual = _compose([*experiment, *(f"{group}={choice}" for group, choice in changed.items())])
     name = run_name(identify(config), identify(to_plain(usual)), list(changed.values()))
     return Run(Path(config["output_dir"]) / config["experiment_name"] / name)
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
             the directory holds a run with another identity (it stays as it is).
     """
     if config["force"] and run.state.exists():
-        shutil.rmtree(run.path)
+        _remove(run)
     state = run.read_state()
     identity = identify(config)
     _announce(config, run)
@@ -58,7 +58,9 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
         with _noted_failure(run):
             table, slices = _load(config, identity)
     else:
-        table, slices = _load(config, identity)
+        noted = nullcontext() if state["status"] == "finished" else _noted_failure(run)
+        with noted:
+            table, slices = _load(config, identity)
         check_same(state["identity"], identity, run.path)
     with _noted_failure(run):
         if state.get("status") == "finished":
@@ -67,6 +69,14 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
             attempts = state.get("attempts", 0) + 1
             run.update_state(status="running", reason=None, attempts=attempts, identity=identity)
             _attempt(config, run, table, slices)
+
+
+def _remove(run: Run) -> None:
+    """Delete a run; what an interruption leaves has another name, and is no run."""
+    doomed = run.path.with_name(f".{run.name}.removed")
+    shutil.rmtree(doomed, ignore_errors=True)
+    run.path.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _load(config: Mapping[str, Any], identity: dict[str, Any]) -> tuple[pd.DataFrame, Slices]:
@@ -98,12 +108,12 @@ def _noted_failure(run: Run) -> Iterator[None]:
 def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices) -> None:
     """Train, or go on training, and do all that follows."""
     write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-    write_json(run.environment, describe())
     with tracked(run, config) as opened:
-        if not _is_trained(run):
+        if not run.is_trained():
+            write_json(run.environment, describe())
             _fit(config, run, slices, _write_split(config, run, table, slices), opened)
             run.update_state(stage="deploy")
-            run.last.unlink(missing_ok=True)
+        run.last.unlink(missing_ok=True)
         _deploy(config, run)
         log_results(opened, run)
     run.update_state(stage="done", status="finished", reason=None)
@@ -126,27 +136,13 @@ def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
     ]
 
 
-def _is_trained(run: Run) -> bool:
-    return run.read_state()["stage"] in ("deploy", "done") and run.best.exists()
-
-
 def _write_split(
     config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices
 ) -> pd.Series:
     """Split the cases; write `split.csv`, and the test slices for all that comes later."""
-    kind = config["split"]["name"]
-    parts = split_cases(table, kind, config["split"]["seed"])
-    table = table.assign(split=parts)
-    table["patient"] = table["patient"].fillna("content-" + table["content"])
-    leaking = leaking_slices(table, parts)
-    if leaking:
-        logger.warning(
-            "split=%s: %d of %d test slices show patients who are also in training or "
-            "validation. The test scores will flatter the network.",
-            kind,
-            leaking,
-            (parts == "test").sum(),
-        )
+    parts = split_cases(table, config["split"]["name"], config["split"]["seed"])
+    _warn_of_leaks(table, parts)
+    table = table.assign(split=parts, patient=table["patient"].fillna(""))
     columns = ["id", "class", "patient", "split"]
     rows = table.rename(columns=str)[columns].to_dict("records")
     write_csv(run.split, [{str(k): v for k, v in row.items()} for row in rows], columns)
@@ -160,6 +156,17 @@ def _write_split(
         masks=slices.masks[test],
     )
     return parts
+
+
+def _warn_of_leaks(table: pd.DataFrame, parts: pd.Series) -> None:
+    flatters = "The test scores will flatter the network; split=patient does not do this."
+    leaking, of = leaking_slices(table, parts), int((parts == "test").sum())
+    if leaking:
+        seen = "%d of %d test slices show patients who are also in training or validation. %s"
+        logger.warning(seen, leaking, of, flatters)
+    elif table.loc[table["class"] != "notumor", "patient"].isna().any():
+        unseen = "Patients are unknown, so nobody can tell how many of %d test slices leak. %s"
+        logger.warning(unseen, of, flatters)
 
 
 def _fit(
@@ -178,6 +185,8 @@ def _fit(
     )
     datamodule = SliceDataModule(slices, parts, data["batch_size"], data["workers"], config["seed"])
     run.update_state(stage="train")
+    for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
+        part.unlink()
     trainer = _make_trainer(settings, run, opened)
     resumed = str(run.last) if run.last.exists() else None
     if resumed:

@@ -25,7 +25,7 @@ NOT_IDENTITY = frozenset(
 )
 """Keys, or whole groups, that say where and how a run is made rather than what it is."""
 
-LONGEST_SUFFIX = 100
+LONGEST_SUFFIX = 60
 
 
 def identify(config: Mapping[str, Any]) -> dict[str, Any]:

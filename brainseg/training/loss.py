@@ -1,5 +1,7 @@
 """Losses on logits and binary masks, N×1×H×W."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -27,11 +29,16 @@ def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return bce(logits, masks) + dice_loss(logits, masks)
 
 
-LOSSES = {"bce": bce, "bce_dice": bce_dice}
+Loss = Callable[[Tensor, Tensor], Tensor]
+LOSSES: dict[str, Loss] = {"bce": bce, "bce_dice": bce_dice}
 
 
-def get_loss(name: str):  # type: ignore[no-untyped-def]
-    """Look a loss up."""
+def get_loss(name: str) -> Loss:
+    """The loss of that name.
+
+    Raises:
+        InputError: there is none; it lists those that there are.
+    """
     if name not in LOSSES:
         raise InputError(f"loss={name} is unknown. Expected one of {', '.join(LOSSES)}.")
     return LOSSES[name]

@@ -11,7 +11,7 @@ from torchmetrics.classification import BinaryStatScores
 
 from brainseg.data.dataset import derive_seed
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
-from brainseg.training.loss import LOSSES
+from brainseg.training.loss import get_loss
 
 MONITORED = "val_mean_iou"
 """The paper's `val_binary_io_u`: chooses the best checkpoint, stops early, lowers the rate."""
@@ -29,7 +29,7 @@ class SegmentationModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
-        self.loss = LOSSES[loss]
+        self.loss = get_loss(loss)
         self.lr = lr
         self.schedule_config = schedule
         self.seed = seed
@@ -98,7 +98,12 @@ class SegmentationModule(pl.LightningModule):
     def _make_schedule(self, optimizer: torch.optim.Optimizer) -> OneCycleLR | ReduceLROnPlateau:
         options = {key: value for key, value in self.schedule_config.items() if key != "name"}
         if self.schedule_config["name"] == "plateau":
-            return ReduceLROnPlateau(optimizer, mode="max", **options)
+            # As Keras counts: it lowers the rate in epoch `patience` without a gain of 1e-4, torch
+            # in the one after, and torch's threshold is relative by default.
+            patience = max(options.pop("patience") - 1, 0)
+            return ReduceLROnPlateau(
+                optimizer, mode="max", patience=patience, threshold_mode="abs", **options
+            )
         steps = int(self.trainer.estimated_stepping_batches)
         return OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps + 1, **options)
 

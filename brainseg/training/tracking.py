@@ -12,6 +12,7 @@ import wandb
 
 from brainseg.deploy.overlay import overlay
 from brainseg.errors import InputError
+from brainseg.evaluation.cases import THRESHOLD
 from brainseg.files import read_json, write_text
 from brainseg.run import CHECKPOINT, Run
 
@@ -66,7 +67,7 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
             reinit="finish_previous",
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )
-    except wandb.Error as error:
+    except (wandb.Error, ValueError) as error:
         raise InputError(
             f"W&B could not start with tracking.mode={mode}: {error} Use tracking.mode=offline and "
             "sync later, or tracking=none."
@@ -134,7 +135,9 @@ def _overlays(run: Run) -> list[wandb.Image]:
         probabilities = predictions["probabilities"]
     chosen = np.unique(np.linspace(0, len(ids) - 1, OVERLAYS).astype(int))
     return [
-        wandb.Image(overlay(images[i], probabilities[i] >= 128, masks[i] > 0), caption=str(ids[i]))
+        wandb.Image(
+            overlay(images[i], probabilities[i] >= THRESHOLD, masks[i] > 0), caption=str(ids[i])
+        )
         for i in chosen
     ]
 

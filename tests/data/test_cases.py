@@ -150,7 +150,7 @@ def test_missing_and_empty_roots(tmp_path: Path, folder: Path):
     for part in ("images", "masks"):
         (tmp_path / "empty" / part).mkdir(parents=True)
     with pytest.raises(InputError, match="is empty"):
-        read_cases("folder", tmp_path / "empty")
+        read_cases("folder", tmp_path / "empty", folder)
     with pytest.raises(InputError, match=r"data\.negatives=.* does not exist"):
         read_cases("folder", folder, tmp_path / "gone")
     with pytest.raises(InputError, match="No images in class folders"):

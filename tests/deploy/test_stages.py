@@ -9,7 +9,7 @@ import torch
 
 from brainseg.deploy import export, stages
 from brainseg.deploy.quantize import MODES
-from brainseg.deploy.rows import read_rows
+from brainseg.deploy.rows import read_rows, upsert_rows
 from brainseg.errors import InputError
 from brainseg.run import Run
 
@@ -90,19 +90,19 @@ def test_what_is_timed_is_not_timed_again(run):
     done = stages.time_missing(run, ALL, ["cpu"], passes=2)
     assert done == ["timed fp32 on cpu", "timed int8_dynamic on cpu"]
     before = files(run)
-    assert stages.time_missing(run, ALL, ["cpu"], passes=500) == []
+    assert stages.time_missing(run, ALL, ["cpu"], passes=2) == []
     assert stages.prepare(run, ALL) == []
     assert files(run) == before
     touch(run.onnx("int8_dynamic"))
-    assert stages.untimed(run, ALL, ["cpu"]) == [("int8_dynamic", "cpu")]
+    assert stages.untimed(run, ALL, ["cpu"], passes=2) == [("int8_dynamic", "cpu")]
     run.onnx("fp32").unlink()
-    assert ("fp32", "cpu") in stages.untimed(run, ALL, ["cpu"])
+    assert ("fp32", "cpu") in stages.untimed(run, ALL, ["cpu"], passes=2)
 
 
 def test_other_threads_are_timed_by_themselves(run):
     stages.time_missing(run, [], ["cpu"], passes=1, threads=1)
-    assert stages.untimed(run, [], ["cpu"], threads=1) == []
-    assert stages.untimed(run, [], ["cpu"], threads=3) == [("fp32", "cpu")]
+    assert stages.untimed(run, [], ["cpu"], passes=1, threads=1) == []
+    assert stages.untimed(run, [], ["cpu"], passes=1, threads=3) == [("fp32", "cpu")]
 
 
 @without_cuda
@@ -112,13 +112,31 @@ def test_a_missing_device_is_settled(run):
     assert stages.time_missing(run, ALL, ["cuda"], passes=1) == []
 
 
+@without_cuda
+def test_a_gpu_that_appears_gets_its_chance(run, monkeypatch):
+    stages.time_missing(run, ALL, ["cpu", "cuda"], passes=1)
+    monkeypatch.setattr(stages, "nvidia_gpus", lambda: [{"name": "NVIDIA H100"}])
+    assert stages.untimed(run, ALL, ["cpu", "cuda"], passes=1) == [
+        ("fp32", "cuda"),
+        ("int8_dynamic", "cuda"),
+    ]
+
+
+def test_more_passes_are_timed_again_and_a_failure_is_not(run):
+    stages.time_missing(run, ALL, ["cpu"], passes=2)
+    assert stages.untimed(run, ALL, ["cpu"], passes=1) == []
+    assert len(stages.untimed(run, ALL, ["cpu"], passes=3)) == 2
+    upsert_rows(run, [row | {"status": "failed", "passes": None} for row in read_rows(run)])
+    assert stages.untimed(run, ALL, ["cpu"], passes=3) == []
+
+
 def test_having_nothing_to_do_loads_no_heavy_library(run):
     stages.time_missing(run, ALL, ["cpu"], passes=1)
     code = (
         "import json, sys; from pathlib import Path; from brainseg.run import Run;"
         "from brainseg.deploy import stages; run = Run(Path(sys.argv[1]));"
         "done = stages.prepare(run, ['int8_dynamic'])"
-        " + stages.time_missing(run, ['int8_dynamic'], ['cpu']);"
+        " + stages.time_missing(run, ['int8_dynamic'], ['cpu'], passes=1);"
         "print(json.dumps([done, sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules))]))"
     )
     command = [sys.executable, "-c", code, str(run.path)]

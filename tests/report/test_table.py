@@ -111,7 +111,7 @@ def test_rows_hold_the_run_and_all_that_was_measured(experiment: Path) -> None:
     assert [found["mode"] for found in rows] == ["fp32", "int8_static"]
     assert rows[1] == row | {
         "run": "ag-seed3-lr0.01",
-        "variant": "ag lr0.01",
+        "variant": "ag",
         "attention": "ag",
         "data": "figshare",
         "split": "patient",
@@ -184,6 +184,13 @@ def test_cells_show_units_and_shares(experiment: Path) -> None:
         "Speed-up": "1.75",
         "Note": "",
     }
+
+
+def test_a_suffix_of_all_runs_is_left_out(experiment: Path) -> None:
+    for attention in ("ag", "se"):
+        make_run(experiment, f"{attention}-seed0-image_size96")
+    write_report(experiment)
+    assert {row["variant"] for row in read_rows(experiment)} == {"ag", "se"}
 
 
 def test_seeds_become_mean_and_standard_deviation_and_suffixes_stay_apart(experiment: Path) -> None:

@@ -2,14 +2,17 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from brainseg.data.phantom import write_phantom
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json
 from brainseg.model.unet import build_model, load_weights
 from brainseg.run import Run
+from brainseg.training.checkpoint import checkpoint_callbacks
 from brainseg.training.fit import choose_precision, run_job
 from brainseg.training.module import SegmentationModule
 
@@ -113,7 +116,6 @@ def test_other_data_are_refused_and_the_run_stays(
     finished: Run, configure, tmp_path: Path, monkeypatch
 ):
     state = finished.state.read_bytes()
-    monkeypatch.setattr("brainseg.data.cache.fingerprint", lambda cases: "0" * 64)
     monkeypatch.setattr("brainseg.data.load.load_slices", _refingerprinted)
     with pytest.raises(InputError, match=r"data\.fingerprint: .* there, '0000"):
         run_job(configure(), finished)
@@ -180,6 +182,46 @@ def test_random_split_warns_of_leaks(tmp_path: Path, configure, caplog, monkeypa
     with pytest.raises(RuntimeError, match="far enough"):
         run_job(config, Run(tmp_path / "run"))
     assert "show patients who are also in training" in caplog.text
+
+
+def test_random_split_of_unknown_patients_warns_too(tmp_path: Path, configure, caplog, monkeypatch):
+    root = tmp_path / "data"
+    write_phantom(root, patients=12, slices=2, size=32, seed=0)
+    (root / "labels.csv").unlink()
+    fail_in_epoch(monkeypatch, 0, RuntimeError("far enough"))
+    run = Run(tmp_path / "run")
+    data = {"name": "folder", "root": str(root)}
+    with pytest.raises(RuntimeError, match="far enough"):
+        run_job(configure(data=data, split={"name": "random"}), run)
+    assert "Patients are unknown" in caplog.text
+    assert {row["patient"] for row in read_csv(run.split)} == {""}
+    assert {row["class"] for row in read_csv(run.split)} == {"tumor", "notumor"}
+
+
+def test_a_moved_run_keeps_its_best_score(tmp_path: Path):
+    saved, restored = (
+        checkpoint_callbacks(Run(tmp_path / name), None)[0] for name in ("here", "there")
+    )
+    best = str(Run(tmp_path / "here").best)
+    saved.best_model_path = saved.kth_best_model_path = best
+    saved.best_model_score = torch.tensor(0.8)
+    saved.best_k_models = {best: torch.tensor(0.8)}
+    restored.load_state_dict(saved.state_dict())
+    moved = str(Run(tmp_path / "there").best)
+    assert restored.best_model_score == torch.tensor(0.8)
+    assert restored.best_model_path == moved
+    assert list(restored.best_k_models) == [moved]
+
+
+@pytest.mark.parametrize(("waited", "stops"), [(1, False), (2, True)])
+def test_patience_that_ran_out_before_the_cut_is_remembered(
+    tmp_path: Path, waited: int, stops: bool
+):
+    stopping = checkpoint_callbacks(Run(tmp_path), 2)[0]
+    stopping.load_state_dict(stopping.state_dict() | {"wait_count": waited})
+    trainer = SimpleNamespace(should_stop=False)
+    stopping.on_train_start(trainer, None)
+    assert trainer.should_stop == stops
 
 
 def test_precision_follows_the_device(monkeypatch):

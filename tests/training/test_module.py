@@ -62,11 +62,11 @@ class TestSegmentationModule:
         assert rates[-1] < 0.01
 
     def test_plateau_lowers_the_rate_after_patience(self):
-        schedule = {"name": "plateau", "factor": 0.2, "patience": 1, "min_lr": 0}
+        schedule = {"name": "plateau", "factor": 0.2, "patience": 2, "min_lr": 0}
         module = make_module(schedule, lr=1e-12)  # learns nothing, so the score stands still
         trainer = make_trainer(5)
         trainer.fit(module, make_loader(), make_loader())
-        # epochs 1 and 2 bring no gain: patience 1 is over in epoch 2, then again in epoch 4
+        # Keras: epochs 1 and 2 bring no gain, so patience 2 is over in epoch 2, then in epoch 4
         assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-12 * 0.2**2)
 
     def test_dropout_follows_seed_and_epoch(self):
