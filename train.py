@@ -24,7 +24,7 @@ os.environ["BRAINSEG_ROOT"] = str(Path(__file__).resolve().parent)
 from brainseg.errors import InputError
 from brainseg.report.table import show_report
 from brainseg.training.config import check_complete, find_run, register_schema, to_plain
-from brainseg.training.fit import run_job
+from brainseg.training.job import run_job
 
 logger = logging.getLogger("brainseg")
 experiments: list[Path] = []

@@ -149,7 +149,8 @@ def find_runs(path: Path) -> list[Run]:
         raise InputError(f"{path} is not a folder. Give a run, or a folder of runs (outputs/…).")
     if (path / "state.json").exists():
         return [Run(path)]
-    runs = [Run(state.parent) for state in sorted(path.rglob("state.json"))]
+    folders = (state.parent for state in sorted(path.rglob("state.json")))
+    runs = [Run(folder) for folder in folders if not folder.name.startswith(".")]
     if not runs:
         raise InputError(f"No run below {path}: expected folders with a state.json. Train first.")
     return runs

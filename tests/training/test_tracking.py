@@ -139,7 +139,7 @@ def test_first_lines_say_where_the_metrics_go(run: Run, caplog, name: str, mode:
 def test_a_mode_that_wandb_does_not_know_is_refused(run: Run):
     config = CONFIG | {"tracking": CONFIG["tracking"] | {"mode": "onlin"}}
     with (
-        pytest.raises(InputError, match=r"tracking\.mode=onlin.*tracking=none"),
+        pytest.raises(InputError, match=r"(?s)tracking\.mode=onlin.*tracking=none"),
         tracked(run, config),
     ):
         pytest.fail("it started")

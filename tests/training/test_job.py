@@ -13,7 +13,8 @@ from brainseg.files import read_csv, read_json
 from brainseg.model.unet import build_model, load_weights
 from brainseg.run import Run
 from brainseg.training.checkpoint import checkpoint_callbacks
-from brainseg.training.fit import choose_precision, run_job
+from brainseg.training.fit import choose_precision
+from brainseg.training.job import run_job
 from brainseg.training.module import SegmentationModule
 
 LEARNT = ("epoch", "train_loss", "val_loss", "val_mean_iou", "val_tumor_iou", "lr")
@@ -72,7 +73,7 @@ def test_best_checkpoint_loads_safely_and_is_the_best_epoch(finished: Run):
 
 
 def test_a_finished_run_is_left_alone(finished: Run, configure, caplog, monkeypatch):
-    monkeypatch.setattr("brainseg.training.fit._fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("brainseg.training.job.fit", lambda *_, **__: pytest.fail("trained again"))
     before = {path: path.stat().st_mtime_ns for path in finished.path.rglob("*.npz")}
     with caplog.at_level(logging.INFO, "brainseg"):
         run_job(configure(), finished)
@@ -163,11 +164,11 @@ def test_early_stopping_stops(tmp_path: Path, configure):
 def test_a_failed_late_stage_does_not_train_again(tmp_path: Path, configure, monkeypatch):
     run = Run(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("brainseg.training.fit.stages.prepare", _raise_disk_full)
+        patch.setattr("brainseg.training.job.stages.prepare", _raise_disk_full)
         with pytest.raises(InputError, match="disk is full"):
             run_job(configure(), run)
     assert run.read_state()["stage"] == "deploy"
-    monkeypatch.setattr("brainseg.training.fit._fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("brainseg.training.job.fit", lambda *_, **__: pytest.fail("trained again"))
     run_job(configure(), run)
     assert run.read_state()["status"] == "finished"
 
