@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from brainseg.data.load import load_data
 from brainseg.data.split import leaking_slices, split_cases
 from brainseg.deploy import stages
 from brainseg.deploy.environment import describe
+from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_npz, write_text
 from brainseg.run import Run
 from brainseg.training.fit import fit
 from brainseg.training.identity import check_same, identify
-from brainseg.training.tracking import announce, log_results, tracked
+from brainseg.training.tracking import announce, log_epoch, log_results, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +91,14 @@ def _noted_failure(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-        reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-        run.update_state(status="failed", reason=reason)
+        run.update_state(status="failed", reason=_reason(error))
         raise
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices) -> None:
@@ -102,7 +108,7 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
         if not run.is_trained():
             write_json(run.environment, describe())
             parts = _write_split(config, run, table, slices)
-            fit(config, run, slices, parts, on_row=opened.log)
+            fit(config, run, slices, parts, on_row=partial(log_epoch, opened))
             run.update_state(stage="deploy")
         run.last.unlink(missing_ok=True)
         _deploy(config, run)

@@ -13,7 +13,7 @@ import wandb
 from brainseg.deploy.overlay import overlay
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import THRESHOLD
-from brainseg.files import read_json, write_text
+from brainseg.files import read_csv, read_json, write_text
 from brainseg.run import CHECKPOINT, Run
 
 DISABLED = "disabled"
@@ -33,7 +33,9 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     """Open the W&B run of a run directory and always finish it.
 
     The id is kept in the directory's `wandb/`, so that a resumed training and later stages
-    continue the same W&B run. An exception inside finishes it with a failing exit code.
+    continue the same W&B run. Offline each of them writes a folder of its own, and the server takes
+    the one sent last: so each begins with the history so far, and the latest is the whole run. An
+    exception inside finishes the W&B run with a failing exit code.
 
     Args:
         run: the run directory.
@@ -73,6 +75,9 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
             "sync later, or tracking=none."
         ) from error
     _define_metrics(opened)
+    if mode == "offline" and run.history.exists():
+        for row in read_csv(run.history):
+            log_epoch(opened, {key: float(value) for key, value in row.items() if value})
     try:
         yield opened
     except BaseException:
@@ -85,11 +90,16 @@ def announce(run: Run, tracking: Mapping[str, Any]) -> None:
     """Say where the metrics go, and how an offline run is sent later."""
     mode = tracking_mode(tracking)
     if mode == "offline":
-        logger.info("W&B: offline. To send it later: wandb sync %s/offline-run-*", run.wandb)
+        logger.info("W&B: offline. To send it later: wandb sync %s/latest-run", run.wandb)
     elif mode == DISABLED:
         logger.info("W&B: off (tracking=none).")
     else:
         logger.info("W&B: %s, project %s.", mode, tracking["project"])
+
+
+def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
+    """Mirror a row of the history, under its epoch as the step."""
+    opened.log(dict(row), step=int(row["epoch"]))
 
 
 def log_results(opened: Any, run: Run) -> None:

@@ -147,7 +147,7 @@ def test_unusable_data_are_noted_and_may_be_mended(tmp_path: Path, configure):
         run_job(configure(data={"patients": 2}), run)
     state = run.read_state()
     assert (state["status"], state["stage"]) == ("failed", "data")
-    assert "InputError" in state["reason"]
+    assert state["reason"].startswith("Phantoms need")
     with pytest.raises(InputError, match="encoder=resnetv2_51"):
         run_job(configure(model={"encoder": "resnetv2_51"}), run)
     assert "resnetv2_51" in run.read_state()["reason"]

@@ -10,9 +10,16 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from brainseg.errors import InputError
-from brainseg.files import write_json, write_npz
+from brainseg.files import write_csv, write_json, write_npz
 from brainseg.run import CHECKPOINT, Run
-from brainseg.training.tracking import announce, deploy_table, log_results, tracked, tracking_mode
+from brainseg.training.tracking import (
+    announce,
+    deploy_table,
+    log_epoch,
+    log_results,
+    tracked,
+    tracking_mode,
+)
 
 CONFIG = {
     "experiment_name": "demo",
@@ -96,8 +103,9 @@ def test_offline_folder_holds_config_history_results_and_exit_code(run: Run):
 
 
 def test_later_stages_continue_the_same_run_and_failure_is_an_exit_code(run: Run):
-    with tracked(run, CONFIG):
-        pass
+    with tracked(run, CONFIG) as opened:
+        log_epoch(opened, {"epoch": 0, "val_loss": 0.5})
+    write_csv(run.history, [{"epoch": 0, "val_loss": 0.5}], ["epoch", "val_loss"])
     kept = (run.wandb / "id").read_text()
     with pytest.raises(RuntimeError, match="broken"), tracked(run, CONFIG, job="deploy"):
         raise RuntimeError("broken")
@@ -105,6 +113,10 @@ def test_later_stages_continue_the_same_run_and_failure_is_an_exit_code(run: Run
     assert len(folders) == 2
     ids = {r.run.run_id for records in folders for r in records if r.HasField("run")}
     assert ids == {kept}
+    for records in folders:  # each holds the history, for the server takes the one sent last
+        logged = [r.history.item for r in records if r.HasField("history")]
+        values = {item.key or item.nested_key[0]: item.value_json for item in logged[0]}
+        assert json.loads(values["val_loss"]) == 0.5
     codes = [r.exit.exit_code for records in folders for r in records if r.HasField("exit")]
     assert codes == [0, 1]
 
