@@ -46,8 +46,18 @@ class Session:
 
     @property
     def image_size(self) -> int:
-        """Height and width that the network takes, pixels."""
-        return self.inference.get_inputs()[0].shape[-1]
+        """Height and width that the network takes, pixels.
+
+        Raises:
+            InputError: they are not fixed, so the file is not one of brainseg's.
+        """
+        shape = self.inference.get_inputs()[0].shape
+        if len(shape) != 4 or not isinstance(shape[-1], int):
+            raise InputError(
+                f"This ONNX file takes {shape}; expected N×1×H×W with a fixed height and width, as "
+                "`brainseg export` writes it."
+            )
+        return shape[-1]
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -39,6 +39,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_file_without_a_fixed_size_is_refused(model: Path, tmp_path: Path) -> None:
+    graph = onnx.load(model)
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[3].dim_param = "width"
+    onnx.save(graph, tmp_path / "free.onnx")
+    image = save(tmp_path / "a.png", box(SIZE, SIZE))
+    with pytest.raises(InputError, match="a fixed height and width"):
+        predict(tmp_path / "free.onnx", [image], tmp_path / "out")
+
+
 def box(height: int, width: int) -> np.ndarray:
     """A bright rectangle on black, a quarter of the image."""
     image = np.zeros((height, width), np.uint8)
