@@ -9,9 +9,11 @@ the ratio within a round.
 """
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,8 @@ def main() -> None:
     for name, default in (("size", 224), ("batch", 16), ("batches", 6), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
     recipe = {"name": "phantom", "patients": 12, "slices": 8, "difficulty": "easy"}
     _, slices = load_data(recipe | {"image_size": given.size, "cache_dir": None}, 0)
     rows = np.resize(np.arange(len(slices.images)), given.batch * given.batches)
@@ -99,7 +103,7 @@ def main() -> None:
     for number in range(given.rounds):
         order = rng.permutation(list(contestants))
         speeds.append({name: contestants[name]() for name in order})
-        print(f"round {number}:", {k: round(v, 2) for k, v in speeds[-1].items()}, flush=True)
+        print(f"round {number}:", *(f"{k} {speeds[-1][k]:.2f}," for k in contestants), flush=True)
     print(f"{given.size}×{given.size}, batch {given.batch}, {precision}; images/s, median:")
     for name in contestants:
         ratio = statistics.median(each[name] / each["smp.Unet"] for each in speeds)

@@ -106,8 +106,8 @@ def test_outside_the_environment_it_says_how_to_get_in(tmp_path: Path):
 
 def find(folder: Path, attention: str) -> str:
     """The run of an attention, as it is typed in `folder`."""
-    (run,) = (folder / "outputs" / "smoke").glob(f"{attention}-seed0-*layers_1_1*")
-    return str(run.relative_to(folder))
+    (checkpoint,) = folder.glob(f"outputs/smoke/{attention}-seed0-*/checkpoints/best.ckpt")
+    return str(checkpoint.parents[1].relative_to(folder))
 
 
 def brainseg(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -127,7 +127,7 @@ def test_one_channel_equals_grey_repeated_three_times(pretrained):
         deep, *_, stem = encoder(image)
         grey = (image.repeat(1, 3, 1, 1) - 0.5) / 0.5
         torch.testing.assert_close(stem, network.stem.conv(grey), rtol=0, atol=1e-5)
-        torch.testing.assert_close(deep, network.forward_features(grey), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(deep, network.forward_features(grey), rtol=1e-4, atol=1e-4)
 
 
 def test_normalisation_averages_the_three_channels():
