@@ -25,9 +25,11 @@ from brainseg.errors import InputError
 from brainseg.report.table import show_report
 from brainseg.training.config import check_complete, find_run, register_schema, to_plain
 from brainseg.training.job import run_job
+from brainseg.training.sweep import Job, time_sweep
 
 logger = logging.getLogger("brainseg")
 experiments: list[Path] = []
+finished: list[Job] = []
 failures: list[str] = []
 
 
@@ -41,23 +43,32 @@ def main(config: DictConfig) -> None:
         if run.experiment not in experiments:
             experiments.append(run.experiment)
         run_job(plain, run)
+        finished.append((plain, run))
     except InputError as error:
-        failures.append(str(error))
-        logger.error("Error: %s", error)
+        note(error)
     except Exception as error:
         failures.append(str(error))
         logger.exception("This job failed.")
+
+
+def note(error: InputError) -> None:
+    """Tell of a failure that the user can mend, and go on."""
+    failures.append(str(error))
+    logger.error("Error: %s", error)
 
 
 if __name__ == "__main__":
     register_schema()
     try:
         main()
+        try:
+            time_sweep(finished)
+        except InputError as error:
+            note(error)
     finally:
         for experiment in experiments:
             try:
                 show_report(experiment)
             except InputError as error:
-                failures.append(str(error))
-                logger.error("Error: %s", error)
+                note(error)
     sys.exit(1 if failures else 0)

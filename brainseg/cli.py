@@ -24,6 +24,10 @@ app.add_typer(data, name="data")
 Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
 Mode = Annotated[str, typer.Option(help="A mode, several with commas, or `all`.")]
 Devices = Annotated[str, typer.Option("--device", help="cpu, cuda, both with a comma, or all.")]
+Runtimes = Annotated[
+    str,
+    typer.Option("--runtime", help="onnxruntime, openvino, both with a comma, or all installed."),
+]
 Passes = Annotated[int, typer.Option(help="Timed passes per mode and device.", min=1)]
 
 
@@ -42,14 +46,38 @@ def quantize(
     time: Annotated[bool, typer.Option(help="Also time what has no timing yet.")] = False,
     device: Devices = "all",
     passes: Passes = 500,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="int8_static: keep layers in float until mean IoU loses no more."),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="int8_static: minmax, percentile or entropy.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="int8_static: validation images to calibrate on [200].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="int8_static: draws those images [0].")] = None,
+    per_channel: Annotated[
+        bool | None, typer.Option(help="int8_weights: a scale per channel, not the paper's one.")
+    ] = None,
 ) -> None:
     """Export, quantize and re-score runs. What is newer than its source is left alone."""
     from brainseg.deploy import stages
+    from brainseg.deploy.quantize import choose_options
 
     modes, devices = _modes(mode), _devices(device)
+    flags = {
+        "max_drop": max_drop,
+        "method": method,
+        "images": images,
+        "seed": seed,
+        "per_channel": per_channel,
+    }
+    options = {name: value for name, value in flags.items() if value is not None}
+    choose_options("int8_static", options)  # a mistake is told before any work
 
     def work(run: Run) -> list[str]:
-        done = stages.prepare(run, modes)
+        done = stages.prepare(run, modes, options)
         return done + (stages.time_missing(run, modes, devices, passes=passes) if time else [])
 
     _each(runs, work)
@@ -60,22 +88,29 @@ def benchmark(
     runs: Runs,
     mode: Mode = "all",
     device: Devices = "all",
+    runtime: Runtimes = "all",
     passes: Passes = 500,
-    threads: Annotated[int | None, typer.Option(help="Default: the physical cores.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Default: the physical cores.", min=1)] = None,
     batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
 ) -> None:
-    """Time runs and modes against each other in one interleaved session."""
+    """Time runs, modes and runtimes against each other, interleaved in one session per device."""
     from brainseg.deploy.benchmark import benchmark as measure
 
     found = _found(runs)
-    devices = _devices(device)
-    rows = measure(found, _modes(mode), devices, passes, threads=threads, batch=batch)
+    rows = measure(
+        found,
+        _modes(mode),
+        _devices(device),
+        passes,
+        runtimes=None if runtime == "all" else runtime.split(","),
+        threads=threads,
+        batch=batch,
+    )
     for run in found:
         _mirror(run, "benchmark")
     _show_reports(found)
-    unavailable = [row for row in rows if row["status"] == "unavailable"]
-    if len(devices) == 1 and unavailable:
-        raise InputError(unavailable[0]["reason"])
+    if rows and all(row["status"] == "unavailable" for row in rows):
+        raise InputError(rows[0]["reason"])
 
 
 @app.command()

@@ -78,6 +78,11 @@ class Run:
         return self.path / "test.npz"
 
     @property
+    def val(self) -> Path:
+        """The same of the validation split, where modes are calibrated and chosen."""
+        return self.path / "val.npz"
+
+    @property
     def model(self) -> Path:
         """Parameters, multiply-adds and shapes per part."""
         return self.path / "model.json"
@@ -101,9 +106,13 @@ class Run:
         """The exported network in `mode`."""
         return self.path / f"model.{mode}.onnx"
 
-    def cases(self, mode: str) -> Path:
-        """Per-case scores of `mode` on the test split."""
-        return self.path / f"cases.{mode}.csv"
+    def quantization(self, mode: str) -> Path:
+        """How the network in `mode` was made: options, calibration images, layers kept in float."""
+        return self.path / f"model.{mode}.json"
+
+    def cases(self, mode: str, part: str = "test") -> Path:
+        """Per-case scores of `mode` on the `test` or `val` split."""
+        return self.path / (f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv")
 
     def predictions(self, mode: str) -> Path:
         """`ids` and `probabilities` (N×H×W, uint8) of `mode` on the test split."""

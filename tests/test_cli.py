@@ -21,6 +21,15 @@ def brainseg(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | No
     return caught.value.code
 
 
+@pytest.fixture
+def finished(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "demo" / "ag-seed0")
+    write_json(run.state, {"stage": "done", "status": "finished"})
+    write_text(run.best, "weights")
+    write_text(run.config, "tracking: {name: none, mode: offline}\n")
+    return run
+
+
 def test_help_loads_nothing_heavy():
     heavy = ("torch", "onnxruntime", "pandas", "wandb", "matplotlib", "cv2", "albumentations")
     script = (
@@ -107,3 +116,38 @@ def test_a_run_that_breaks_does_not_stop_the_others(monkeypatch, tmp_path: Path,
     code = brainseg(monkeypatch, "export", tmp_path)
     assert "a-seed0: the exporter broke" in str(code)
     assert "b-seed0: up to date, nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked"),
+    [
+        ([], (["cpu", "cuda"], 500, None, None, 1)),
+        (
+            ["--device", "cpu", "--runtime", "openvino,onnxruntime", "--passes", "7"],
+            (["cpu"], 7, ["openvino", "onnxruntime"], None, 1),
+        ),
+        (
+            ["--runtime", "all", "--threads", "3", "--batch", "8"],
+            (["cpu", "cuda"], 500, None, 3, 8),
+        ),
+    ],
+)
+def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[str], asked: tuple):
+    calls = []
+
+    def benchmark(runs, modes, devices, passes, *, runtimes, threads, batch):
+        calls.append((runs, modes, (devices, passes, runtimes, threads, batch)))
+        return []
+
+    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", benchmark)
+    arguments = ("benchmark", finished.path, "--mode", "int8_static,fp16", *flags)
+    assert brainseg(monkeypatch, *arguments) == 0
+    assert calls == [([finished], ["int8_static", "fp16"], asked)]
+
+
+def test_benchmark_fails_only_where_nothing_could_be_had(finished, monkeypatch):
+    rows = [{"status": "ok"}, {"status": "unavailable", "reason": "no GPU"}, {"status": "failed"}]
+    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", lambda *_, **__: rows)
+    assert brainseg(monkeypatch, "benchmark", finished.path) == 0
+    del rows[2], rows[0]
+    assert brainseg(monkeypatch, "benchmark", finished.path) == "Error: no GPU"

@@ -24,6 +24,7 @@ ONLY_IN = {
     "pytorch_lightning": "training/",
     "hydra": "training/config.py",
     "albumentations": "data/",
+    "openvino": "deploy/openvino_session.py",
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from brainseg.deploy.quantize import MODES
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ("+sweeps=smoke", "deploy.passes=3", "deploy.devices=[cpu]")
 
@@ -47,6 +49,14 @@ def test_a_sweep_from_another_folder_ends_in_a_table(sweep, folder: Path):
     assert "int8_dynamic" in sweep.stdout
 
 
+def test_a_sweep_ends_with_one_session_over_its_runs(sweep, folder: Path):
+    sessions = [
+        set(json.loads(path.read_text())) for path in folder.glob("outputs/smoke/*/benchmarks.json")
+    ]
+    assert len(sessions) == 2
+    assert sessions[0] & sessions[1]
+
+
 def test_hydra_writes_nothing_into_runs_and_logs_are_quiet(sweep, folder: Path):
     assert not list(folder.rglob(".hydra"))
     assert not [path for path in folder.rglob("*.log") if "wandb" not in path.parts]
@@ -56,7 +66,7 @@ def test_hydra_writes_nothing_into_runs_and_logs_are_quiet(sweep, folder: Path):
 
 def test_each_run_keeps_its_wandb_folder(sweep, folder: Path):
     for run in (folder / "outputs" / "smoke").glob("*-seed0-*"):
-        assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
+        assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 2  # training, benchmark
         assert (run / "wandb" / "id").read_text() in str(list(run.glob("wandb/offline-run-*")))
 
 
@@ -117,6 +127,7 @@ def brainseg(*arguments: object, folder: Path) -> subprocess.CompletedProcess[st
 
 def test_quantize_all_is_incremental(sweep, folder: Path):
     command = ("quantize", "outputs", "--time", "--device", "cpu", "--passes", 3)
+    assert "made model.int8_static.onnx" in brainseg(*command, folder=folder).stdout
     first = brainseg(*command, folder=folder)
     assert first.stdout.count("up to date, nothing to do") == 2
     none, cbam = (find(folder, attention) for attention in ("none", "cbam"))
@@ -124,10 +135,14 @@ def test_quantize_all_is_incremental(sweep, folder: Path):
     second = brainseg(*command, folder=folder).stdout.splitlines()
     assert f"{none}: up to date, nothing to do" in second
     (line,) = [line for line in second if line.startswith(f"{cbam}: ")]
-    for done in ("scored the checkpoint", "made model.int8_dynamic.onnx", "timed fp32 on cpu"):
+    for done in (
+        "scored the checkpoint",
+        "made model.int8_dynamic.onnx",
+        "timed fp32 with onnxruntime on cpu",
+    ):
         assert done in line
     offline = list((folder / cbam / "wandb").glob("offline-run-*"))
-    assert len(offline) == 2  # the later stage continues the W&B run
+    assert len(offline) == 3  # the later stage continues the W&B run
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -138,7 +153,7 @@ def test_a_device_that_is_not_there_is_a_row_and_exit_code_1(sweep, folder: Path
     assert "finds no CUDA device" in result.stderr
     rows = json.loads((folder / run / "deploy.json").read_text())
     missing = [row for row in rows if row["device"] == "cuda"]
-    assert {row["mode"] for row in missing} == {"fp32", "int8_dynamic"}
+    assert {row["mode"] for row in missing} == {"fp32", *MODES}
     assert all(row["status"] == "unavailable" and row["reason"] for row in missing)
 
 

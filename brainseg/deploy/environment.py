@@ -11,9 +11,12 @@ from typing import Any
 import joblib
 import psutil
 
-PACKAGES = ("brainseg", "torch", "torchvision", "timm", "pytorch-lightning", "onnx")
+PACKAGES = ("brainseg", "torch", "torchvision", "timm", "pytorch-lightning", "onnx", "openvino")
 RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+FLAGS = (
+    *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"),
+    *("asimddp", "i8mm"),
+)
 """The CPU features that decide how fast 8-bit and 16-bit arithmetic is."""
 
 
@@ -42,6 +45,11 @@ def physical_cores() -> int:
     joblib knows the limits that affinity and containers set.
     """
     return joblib.cpu_count(only_physical_cores=True)
+
+
+def cpu_flags() -> list[str]:
+    """Those of `FLAGS` that this processor has; empty where the system does not tell."""
+    return _cpu()["flags"]
 
 
 def nvidia_gpus() -> list[dict[str, str]]:

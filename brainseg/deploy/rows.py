@@ -1,7 +1,7 @@
 """The rows of `deploy.json`: what a mode costs and what it gives, per runtime and device."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +22,19 @@ VALUES = (
     "tumor_iou",
     "dice",
     "delta_mean_iou",
+    "delta_mean_iou_interval",
+    "val_mean_iou",
+    "delta_val_mean_iou",
     "parity",
     "latency_ms",
+    "end_to_end_ms",
     "speedup",
     "speedup_interval",
     "speedup_vs_reference",
     "passes",
     "placement",
+    "kernels",
+    "memcpy_nodes",
     "load_ms",
     "peak_memory_mb",
     "session",
@@ -40,7 +46,16 @@ VALUES = (
 REFERENCE, RUNTIME = "fp32", "onnxruntime"
 
 
-def new_row(mode: str, *, device: str, threads: int, batch: int = 1, **values: Any) -> Row:
+def new_row(
+    mode: str,
+    *,
+    device: str,
+    threads: int,
+    batch: int = 1,
+    runtime: str = RUNTIME,
+    options: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> Row:
     """A row with all keys of `KEY` and `VALUES`; those not among `values` are `None`.
 
     Raises:
@@ -48,14 +63,26 @@ def new_row(mode: str, *, device: str, threads: int, batch: int = 1, **values: A
     """
     if unknown := values.keys() - set(VALUES):
         raise KeyError(f"No such key of a row: {sorted(unknown)}")
-    key = dict(zip(KEY, (mode, {}, RUNTIME, device, batch, threads), strict=True))
+    key = (mode, dict(options or {}), runtime, device, batch, threads)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return key | dict.fromkeys(VALUES) | {"status": "ok", "measured_at": now} | values
+    return (
+        dict(zip(KEY, key, strict=True))
+        | dict.fromkeys(VALUES)
+        | {"status": "ok", "measured_at": now}
+        | values
+    )
+
+
+def quantization_options(run: Run, mode: str) -> dict[str, Any]:
+    """The options with which the file of `mode` was made; empty where none are recorded."""
+    facts = run.quantization(mode)
+    return read_json(facts)["options"] if facts.exists() else {}
 
 
 def read_rows(run: Run) -> list[Row]:
-    """The rows of `run`, none where it was never deployed."""
-    return read_json(run.deploy) if run.deploy.exists() else []
+    """The rows of `run`, none where it was never deployed; older ones lack no key of `VALUES`."""
+    rows = read_json(run.deploy) if run.deploy.exists() else []
+    return [row | {name: None for name in VALUES if name not in row} for row in rows]
 
 
 def upsert_rows(run: Run, rows: Sequence[Row]) -> None:
@@ -77,26 +104,33 @@ def with_reference(modes: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([REFERENCE, *modes]))
 
 
-def derive(rows: Sequence[Row]) -> list[Row]:
-    """Set what compares a row with fp32 in the same runtime on the same device.
+def is_reference(row: Row) -> bool:
+    """Whether the row is fp32 without options, which others in its runtime are compared with."""
+    return row["mode"] == REFERENCE and not row["options"]
 
-    `size_ratio` is size by size, `delta_mean_iou` is quantized minus fp32 (negative: a loss).
-    `speedup` is not derived: it is a ratio of passes that were measured side by side.
+
+def derive(rows: Sequence[Row]) -> list[Row]:
+    """Set what compares a row with plain fp32 in the same runtime on the same device.
+
+    `size_ratio` is size by size, `delta_…` is the row minus fp32 (negative: a loss). Speedups are
+    not derived: they are ratios of passes that were measured side by side.
     """
-    references = {_place(row): row for row in rows if row["mode"] == REFERENCE}
+    references = {_place(row): row for row in rows if is_reference(row)}
     return [row | _compare(row, references.get(_place(row), {})) for row in rows]
 
 
 def _compare(row: Row, reference: Row) -> Row:
     size, reference_size = row["size_bytes"], reference.get("size_bytes")
-    iou, reference_iou = row["mean_iou"], reference.get("mean_iou")
-    known = iou is not None and reference_iou is not None
     return {
         "size_ratio": size / reference_size if size and reference_size else None,
-        "delta_mean_iou": iou - reference_iou if known else None,
-        # The reference runtime is the only one so far.
-        "speedup_vs_reference": row["speedup"] if row["runtime"] == RUNTIME else None,
+        "delta_mean_iou": _change(row, reference, "mean_iou"),
+        "delta_val_mean_iou": _change(row, reference, "val_mean_iou"),
     }
+
+
+def _change(row: Row, reference: Row, name: str) -> float | None:
+    value, before = row[name], reference.get(name)
+    return None if value is None or before is None else value - before
 
 
 def _key(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Networks to per-case scores on the test split that the run carries with it."""
+"""Networks to per-case scores on the test and validation slices that the run carries with it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,13 +6,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from brainseg.deploy.export import load_network
+from brainseg.deploy.placement import find_placement
+from brainseg.deploy.progress import bar
+from brainseg.deploy.rows import REFERENCE, RUNTIME
 from brainseg.deploy.session import Session, open_session
-from brainseg.deploy.testset import read_test, to_input
-from brainseg.evaluation.cases import COLUMNS, read_cases, score_cases, summarize, to_uint8
+from brainseg.deploy.testset import read_test, read_val, to_input
+from brainseg.evaluation.cases import (
+    COLUMNS,
+    COUNTS,
+    read_cases,
+    score_cases,
+    summarize,
+    to_uint8,
+)
+from brainseg.evaluation.metrics import mean_iou
+from brainseg.evaluation.statistics import paired_interval
 from brainseg.files import is_fresh, write_csv, write_json, write_npz
 from brainseg.run import CHECKPOINT, Run
 
@@ -49,62 +59,83 @@ def score_checkpoint(run: Run, *, progress: bool = True) -> dict[str, Any]:
 
 
 def score(run: Run, mode: str, *, progress: bool = True) -> None:
-    """Score `model.<mode>.onnx` in onnxruntime on the CPU.
+    """Score `model.<mode>.onnx` in onnxruntime on the CPU, on the validation and the test split.
 
-    Writes `predictions.<mode>.npz` and `cases.<mode>.csv`.
+    Writes `cases.val.<mode>.csv`, `predictions.<mode>.npz` and `cases.<mode>.csv`.
 
     Raises:
-        InputError: the file is missing or damaged, or the run has no test images.
+        InputError: the file is missing or damaged, or the run has no validation or test images.
     """
-    test = read_test(run)
+    val, test = read_val(run), read_test(run)
     session = open_session(run.onnx(mode))
-    _write(run, mode, test, predict_test(session, test, mode, progress=progress))
+    on_val = _cases(val, predict_part(session, val, f"{mode} on validation", progress=progress))
+    write_csv(run.cases(mode, "val"), on_val, COLUMNS)
+    _write(run, mode, test, predict_part(session, test, mode, progress=progress))
 
 
 def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> dict[str, Any]:
     """All values of a row that need no clock: size, placement, loading, parity, accuracy.
 
-    Accuracy is that of the session's own device; what `score` found on the CPU is read again.
+    Accuracy is that of the session's own runtime and device; what `score` found is read again.
     """
-    if session.device == "cpu" and is_fresh(run.cases(mode), run.onnx(mode)):
-        cases = read_cases(run.cases(mode))
-    else:
-        test = read_test(run)
-        cases = _cases(test, predict_test(session, test, mode, progress=progress))
+    val, cases = (_scored(run, mode, part, session, progress=progress) for part in ("val", "test"))
     metrics = summarize(cases)
-    parity = session.metadata.get("parity")
+    reference = mode == REFERENCE and session.runtime == RUNTIME and session.device == "cpu"
+    parity = session.metadata.get("parity") if reference else None
     return {
         "size_bytes": run.onnx(mode).stat().st_size,
-        "placement": session.placement,
+        **find_placement(session),
         "load_ms": session.load_ms,
         "parity": None if parity is None else float(parity),
         **{name: metrics[name] for name in ("mean_iou", "tumor_iou", "dice")},
+        "val_mean_iou": mean_iou(_counts(val)),
+        "delta_mean_iou_interval": None if reference else _interval(run, cases),
     }
 
 
-def predict_test(
-    session: Session, test: Mapping[str, NDArray], mode: str, *, progress: bool = True
+def predict_part(
+    session: Session, part: Mapping[str, NDArray], what: str, *, progress: bool = True
 ) -> NDArray[np.uint8]:
-    """Probability maps N×H×W of all test images.
+    """Probability maps N×H×W of all images of a split.
 
     One image a pass, as in use: dynamic quantization scales a whole batch at once, and so the
     score of a case would depend on its neighbours.
     """
-    return _predict_all(session.run, test, 1, mode, progress)
+    return _predict_all(session.run, part, 1, what, progress)
+
+
+def _scored(
+    run: Run, mode: str, part: str, session: Session, *, progress: bool
+) -> list[dict[str, Any]]:
+    """The cases of a split, read again where this very file was scored in the same way."""
+    stored = run.cases(mode, part)
+    place = session.runtime, session.device
+    if place == (RUNTIME, "cpu") and is_fresh(stored, run.onnx(mode)):
+        return read_cases(stored)
+    slices = read_test(run) if part == "test" else read_val(run)
+    return _cases(slices, predict_part(session, slices, mode, progress=progress))
+
+
+def _interval(run: Run, cases: list[dict[str, Any]]) -> list[float] | None:
+    """How the test score changes against fp32 in onnxruntime on the CPU, over patients."""
+    if not run.cases(REFERENCE).exists():
+        return None
+    reference = read_cases(run.cases(REFERENCE))
+    patients = [case["patient"] for case in cases]
+    interval = paired_interval(_counts(reference), _counts(cases), patients, mean_iou)
+    return None if interval is None else list(interval)
+
+
+def _counts(cases: list[dict[str, Any]]) -> NDArray[np.int64]:
+    """N×4, as `evaluation.metrics` takes them."""
+    return np.array([[case[name] for name in COUNTS] for case in cases], dtype=np.int64)
 
 
 def _predict_all(
-    predict: Predict, test: Mapping[str, NDArray], batch: int, mode: str, progress: bool
+    predict: Predict, part: Mapping[str, NDArray], batch: int, what: str, progress: bool
 ) -> NDArray[np.uint8]:
-    images = to_input(test["images"])
-    console = Console(stderr=True)
-    starts = track(
-        range(0, len(images), batch),
-        f"Scoring {mode}",
-        console=console,
-        transient=True,
-        disable=not (progress and console.is_terminal),
-    )
+    images = to_input(part["images"])
+    starts = bar(range(0, len(images), batch), f"Scoring {what}", progress)
     return np.concatenate(
         [to_uint8(predict(images[start : start + batch])[:, 0]) for start in starts]
     )

@@ -3,31 +3,46 @@
 The heavy libraries are imported where there is work for them: having nothing to do takes no time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from brainseg.deploy.environment import nvidia_gpus, physical_cores
-from brainseg.deploy.quantize import check_modes, quantize
+from brainseg.deploy.quantize import check_modes, is_quantized, quantize
 from brainseg.deploy.rows import (
     REFERENCE,
-    RUNTIME,
     Row,
     drop_rows,
     new_row,
+    quantization_options,
     read_rows,
     upsert_rows,
     with_reference,
+)
+from brainseg.deploy.runtimes import (
+    DEVICES_OF,
+    check_devices,
+    check_runtimes,
+    is_installed,
+    runtimes_on,
 )
 from brainseg.errors import InputError
 from brainseg.files import is_fresh
 from brainseg.run import CHECKPOINT, Run
 
 
-def prepare(run: Run, modes: Sequence[str], *, progress: bool = True) -> list[str]:
+def prepare(
+    run: Run,
+    modes: Sequence[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    progress: bool = True,
+) -> list[str]:
     """Score the checkpoint, export it, quantize it, score the files, and write their rows.
 
     Args:
         run: a trained run.
         modes: post-training modes; fp32 comes first in any case.
+        options: of the modes, as `quantize` takes them; what was made with others is made again.
         progress: whether to draw bars, where standard error is a terminal.
 
     Returns:
@@ -40,7 +55,9 @@ def prepare(run: Run, modes: Sequence[str], *, progress: bool = True) -> list[st
     if not run.best.exists():
         raise InputError(f"{run.path} has no {run.best.name}: train it first, or to its end.")
     return _score_checkpoint(run, progress) + [
-        done for mode in with_reference(modes) for done in _prepare_mode(run, mode, progress)
+        done
+        for mode in with_reference(modes)
+        for done in _prepare_mode(run, mode, options or {}, progress)
     ]
 
 
@@ -50,32 +67,83 @@ def time_missing(
     devices: Sequence[str],
     *,
     passes: int = 500,
+    runtimes: Sequence[str] | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> list[str]:
-    """Time all modes on each device on which one of them has not been timed since it was made.
-
-    All modes, because ratios hold within one session. Several runs that are to be compared with
-    each other go into one call of `benchmark`.
+    """`time_together` for one run.
 
     Returns:
         What was done, a short phrase each; empty where there was nothing to time.
 
     Raises:
-        InputError: a device has another name, or the run has no test images.
+        InputError: a device or runtime has another name, or the run has no test images.
     """
-    missing = untimed(run, modes, devices, passes=passes, threads=threads)
-    if not missing:
-        return []
-    from brainseg.deploy.benchmark import benchmark
+    return time_together(
+        [run],
+        modes,
+        devices,
+        passes=passes,
+        runtimes=runtimes,
+        threads=threads,
+        progress=progress,
+    )[run]
 
-    again = [device for device in devices if device in {device for _, device in missing}]
-    rows = benchmark([run], modes, again, passes, threads=threads, progress=progress)
-    places = [f"{row['mode']} on {row['device']}" for row in rows]
-    return [
-        f"timed {place}" if row["status"] == "ok" else f"{place}: {row['status']}"
-        for place, row in zip(places, rows, strict=True)
-    ]
+
+def time_together(
+    runs: Sequence[Run],
+    modes: Sequence[str],
+    devices: Sequence[str],
+    *,
+    passes: int = 500,
+    runtimes: Sequence[str] | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> dict[Run, list[str]]:
+    """Time all runs on each device on which something of them has not been timed as it is now.
+
+    All runs, modes and runtimes, because ratios hold within one session.
+
+    Args:
+        runs: prepared in `modes`.
+        modes: post-training modes; fp32 comes first in any case.
+        devices: `cpu`, `cuda`.
+        passes: that every timing must have at least.
+        runtimes: as `benchmark` takes them.
+        threads: of the CPU; the physical cores where it is `None`.
+        progress: whether to draw bars, where standard error is a terminal.
+
+    Returns:
+        What was done with each run, a short phrase each; empty where there was nothing to time.
+
+    Raises:
+        InputError: a device or runtime has another name, or a run has no test images.
+    """
+    done: dict[Run, list[str]] = {run: [] for run in runs}
+    missing = {
+        device
+        for run in runs
+        for _, _, device in untimed(
+            run, modes, devices, passes=passes, runtimes=runtimes, threads=threads
+        )
+    }
+    for device in devices:
+        if device in missing:
+            from brainseg.deploy.benchmark import benchmark
+
+            rows = benchmark(
+                runs,
+                modes,
+                [device],
+                passes,
+                runtimes=runtimes,
+                threads=threads,
+                progress=progress,
+            )
+            each = len(rows) // len(runs)  # the same combinations of every run, run by run
+            for index, run in enumerate(runs):
+                done[run] += map(_tell, rows[index * each : (index + 1) * each])
+    return done
 
 
 def untimed(
@@ -84,33 +152,54 @@ def untimed(
     devices: Sequence[str],
     *,
     passes: int = 500,
+    runtimes: Sequence[str] | None = None,
     threads: int | None = None,
-) -> list[tuple[str, str]]:
-    """The modes and devices, fp32 included, that were not timed with at least so many passes.
+) -> list[tuple[str, str, str]]:
+    """What was not timed with at least so many passes: mode (fp32 included), runtime, device.
 
-    What failed, or has no device, is settled too; but once there is a GPU, it gets another chance.
+    What failed or could not be had is settled too; but a GPU or a runtime that is there by now
+    gets its chance.
+
+    Raises:
+        InputError: a device or runtime has another name.
     """
+    check_devices(devices)
+    check_runtimes(runtimes or ())
     threads = threads or physical_cores()
     settled = {
-        (row["mode"], row["device"])
+        (row["mode"], row["runtime"], row["device"])
         for row in read_rows(run)
         if _is_settled(row, passes)
-        and (row["runtime"], row["batch"], row["threads"]) == (RUNTIME, 1, threads)
+        and (row["batch"], row["threads"]) == (1, threads)
+        and "precision" not in row["options"]  # comes with fp32 in the same runtime
         and run.onnx(row["mode"]).exists()
         and is_fresh(run.deploy, run.onnx(row["mode"]))
     }
-    return [
-        (mode, device)
+    wanted = [
+        (mode, runtime, device)
         for device in devices
+        for runtime in runtimes_on(device, runtimes)
         for mode in with_reference(modes)
-        if (mode, device) not in settled
     ]
+    return [each for each in wanted if each not in settled]
 
 
 def _is_settled(row: Row, passes: int) -> bool:
     if row["status"] == "unavailable":
-        return not nvidia_gpus()
+        return not _may_be_had(row["runtime"], row["device"])
     return row["status"] == "failed" or (row["passes"] or 0) >= passes
+
+
+def _may_be_had(runtime: str, device: str) -> bool:
+    known = device in DEVICES_OF[runtime] and is_installed(runtime)
+    return known and (device == "cpu" or bool(nvidia_gpus()))
+
+
+def _tell(row: Row) -> str:
+    precision = row["options"].get("precision")
+    mode = f"{row['mode']} ({precision})" if precision else row["mode"]
+    place = f"{mode} with {row['runtime']} on {row['device']}"
+    return f"timed {place}" if row["status"] == "ok" else f"{place}: {row['status']}"
 
 
 def _score_checkpoint(run: Run, progress: bool) -> list[str]:
@@ -122,13 +211,13 @@ def _score_checkpoint(run: Run, progress: bool) -> list[str]:
     return ["scored the checkpoint"]
 
 
-def _prepare_mode(run: Run, mode: str, progress: bool) -> list[str]:
+def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: bool) -> list[str]:
     done = []
-    if not is_fresh(run.onnx(mode), run.best if mode == REFERENCE else run.onnx(REFERENCE)):
+    if not _is_made(run, mode, options):
         drop_rows(run, mode)  # first: a row that exists then always belongs to the file
-        _make(run, mode)
+        _make(run, mode, options)
         done.append(f"made {run.onnx(mode).name}")
-    if not is_fresh(run.cases(mode), run.onnx(mode)):
+    if not all(is_fresh(run.cases(mode, part), run.onnx(mode)) for part in ("val", "test")):
         from brainseg.deploy.score import score
 
         score(run, mode, progress=progress)
@@ -141,13 +230,19 @@ def _prepare_mode(run: Run, mode: str, progress: bool) -> list[str]:
     return done
 
 
-def _make(run: Run, mode: str) -> None:
+def _is_made(run: Run, mode: str, options: Mapping[str, Any]) -> bool:
+    if mode == REFERENCE:
+        return is_fresh(run.onnx(mode), run.best)
+    return is_quantized(run, mode, options)
+
+
+def _make(run: Run, mode: str, options: Mapping[str, Any]) -> None:
     if mode == REFERENCE:
         from brainseg.deploy.export import export
 
         export(run)
     else:
-        quantize(run, mode)
+        quantize(run, mode, options)
 
 
 def _describe(run: Run, mode: str) -> None:
@@ -157,4 +252,6 @@ def _describe(run: Run, mode: str) -> None:
 
     session = open_session(run.onnx(mode))
     values = measure(run, mode, session)
-    upsert_rows(run, [new_row(mode, device="cpu", threads=session.threads, **values)])
+    options = quantization_options(run, mode)
+    row = new_row(mode, device="cpu", threads=session.threads, options=options, **values)
+    upsert_rows(run, [row])

@@ -1,4 +1,6 @@
-"""The test split that a run carries with it, so that nothing after training needs the raw data."""
+"""The slices that a run carries with it, so that nothing after training needs the raw data."""
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +15,25 @@ def read_test(run: Run) -> dict[str, NDArray]:
     Raises:
         InputError: the run has none.
     """
-    if not run.test.exists():
-        raise InputError(
-            f"{run.path} has no {run.test.name}, which training writes first. Train it again."
-        )
-    with np.load(run.test) as arrays:
-        return dict(arrays)
+    return _read(run, run.test)
+
+
+def read_val(run: Run) -> dict[str, NDArray]:
+    """The same of the validation split: to calibrate on, and to choose a mode by.
+
+    Raises:
+        InputError: the run has none.
+    """
+    return _read(run, run.val)
 
 
 def to_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the network takes: N×H×W in 0..255 becomes N×1×H×W in [0, 1]."""
     return images[:, None].astype(np.float32) / np.float32(255)
+
+
+def _read(run: Run, file: Path) -> dict[str, NDArray]:
+    if not file.exists():
+        raise InputError(f"{run.path} has no {file.name}, which training writes. Train it again.")
+    with np.load(file) as arrays:
+        return dict(arrays)

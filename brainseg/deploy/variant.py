@@ -1,12 +1,19 @@
-"""What takes part in a benchmark: a run in a mode, opened on a device."""
+"""What takes part in a benchmark: a run in a mode, in a runtime on a device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from brainseg.deploy.session import Session, Unavailable, open_session
-from brainseg.deploy.testset import read_test, to_input
+from brainseg.data.image import read_image
+from brainseg.deploy.predict import segment
+from brainseg.deploy.rows import REFERENCE, quantization_options
+from brainseg.deploy.session import Session, open_session
+from brainseg.deploy.testset import read_test
 from brainseg.run import Run
 
 IMAGES = 64
@@ -14,11 +21,60 @@ IMAGES = 64
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A run in a mode with its session, images N×1×H×W in [0, 1], and images per pass."""
+class Choice:
+    """What a row is about, before it is known whether it can be had.
+
+    Attributes:
+        precision: `bf16` where fp32 weights are used in that arithmetic, else `None`.
+    """
 
     run: Run
     mode: str
+    runtime: str
+    device: str
+    precision: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the row: how the file was made, or how it is used."""
+        if self.precision:
+            return {"precision": self.precision}
+        return quantization_options(self.run, self.mode)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others of the same run and runtime are compared with this one."""
+        return self.mode == REFERENCE and self.precision is None
+
+    def name(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "run": str(self.run.path),
+            "mode": self.mode,
+            "options": self.options,
+            "runtime": self.runtime,
+        }
+
+
+def choices(
+    runs: Sequence[Run], modes: Sequence[str], device: str, runtimes: Sequence[str]
+) -> list[Choice]:
+    """Every run in every runtime and mode on a device; with OpenVINO, fp32 in bf16 too."""
+    return [
+        Choice(run, mode, runtime, device, precision)
+        for run in runs
+        for runtime in runtimes
+        for mode in modes
+        for precision in (None, "bf16")
+        if precision is None or (runtime, mode) == ("openvino", REFERENCE)
+    ]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An opened choice, with images N×1×H×W in [0, 1], and images per pass."""
+
+    choice: Choice
     session: Session
     images: NDArray[np.float32]
     batch: int
@@ -30,25 +86,53 @@ class Variant:
 
     def twin(self) -> "Variant":
         """The same in a session of its own: an A/A control."""
-        path, device = self.run.onnx(self.mode), self.session.device
-        return replace(self, session=open_session(path, device, self.session.threads))
+        return replace(self, session=_open(self.choice, self.session.threads, self.batch))
 
 
-def open_variant(run: Run, mode: str, device: str, threads: int, batch: int) -> Variant | str:
-    """The variant after its first pass, or why its file cannot be run.
+@dataclass(frozen=True)
+class FromFiles:
+    """A variant as it is used: from an image file to a mask at the file's own size."""
+
+    session: Session
+    files: Sequence[Path]
+
+    def __call__(self, index: int) -> NDArray[np.bool_]:
+        """Read and segment the file with this index."""
+        return segment(self.session, read_image(self.files[index % len(self.files)])) >= 0.5
+
+
+def open_variant(choice: Choice, images: NDArray[np.float32], threads: int, batch: int) -> Variant:
+    """The variant after its first pass.
 
     Raises:
-        Unavailable: the device is not there, for no file.
+        Unavailable: the runtime or device is not there.
+        Exception: the file cannot be run; what kind of error is the runtime's own affair.
+    """
+    variant = Variant(choice, _open(choice, threads, batch), images, batch)
+    variant(0)
+    return variant
+
+
+def spread_images(run: Run) -> NDArray[np.uint8]:
+    """Up to `IMAGES` test images of a run, N×H×W.
+
+    Raises:
         InputError: the run has no test images.
     """
     images = read_test(run)["images"]
-    spread = to_input(images[:: max(1, len(images) // IMAGES)][:IMAGES])
-    try:
-        session = open_session(run.onnx(mode), device, threads)
-        variant = Variant(run, mode, session, spread, batch)
-        variant(0)
-    except Unavailable:
-        raise
-    except Exception as error:  # onnxruntime's errors have no base class of their own
-        return str(error)
-    return variant
+    return images[:: max(1, len(images) // IMAGES)][:IMAGES]
+
+
+def write_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
+    """Write images N×H×W as PNG files into a new folder."""
+    folder.mkdir()
+    files = [folder / f"{index}.png" for index in range(len(images))]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    return files
+
+
+def _open(choice: Choice, threads: int, batch: int) -> Session:
+    options = {"precision": choice.precision} if choice.precision else {}
+    path = choice.run.onnx(choice.mode)
+    return open_session(path, choice.device, threads, choice.runtime, options, batch=batch)

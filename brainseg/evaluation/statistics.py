@@ -1,8 +1,9 @@
 """How far a mean would move, had other patients been in the split."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def patient_bootstrap(
@@ -41,4 +42,48 @@ def patient_bootstrap(
         len(names), np.full(len(names), 1 / len(names)), size=resamples
     )
     low, high = np.quantile(drawn @ sums / (drawn @ counts), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_interval(
+    reference: ArrayLike,
+    variant: ArrayLike,
+    patients: Sequence[str],
+    metric: Callable[[ArrayLike], float | None],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float] | None:
+    """Percentile interval of how a pooled metric changes between two networks on the same images.
+
+    A cluster bootstrap over patients, as in `patient_bootstrap`; both networks are scored on the
+    same draw, so that what is hard about a patient cancels.
+
+    Args:
+        reference: pixel counts `tp, fp, fn, tn` of each image, N×4.
+        variant: those of the other network on the same images, N×4.
+        patients: the patient of each image; an empty one (unknown) is a patient of its own.
+        metric: of pixel counts, such as `mean_iou`.
+        resamples: number of bootstrap samples.
+        seed: seed of the draw; the same arguments give the same interval.
+        level: share of the samples' differences that lie in the interval.
+
+    Returns:
+        Lower and upper end of variant minus reference, or `None` with fewer than two patients.
+    """
+    names = [patient or f"unknown {index}" for index, patient in enumerate(patients)]
+    clusters, index = np.unique(names, return_inverse=True)
+    if len(clusters) < 2:
+        return None
+    sums = np.zeros((2, len(clusters), 4))
+    for pooled, counts in zip(sums, (reference, variant), strict=True):
+        np.add.at(pooled, index, np.asarray(counts, dtype=float))
+    drawn = np.random.default_rng(seed).multinomial(
+        len(clusters), np.full(len(clusters), 1 / len(clusters)), size=resamples
+    )
+    pairs = zip(drawn @ sums[0], drawn @ sums[1], strict=True)
+    scores = [(metric(before), metric(after)) for before, after in pairs]
+    changes = [b - a for a, b in scores if a is not None and b is not None]
+    low, high = np.quantile(changes, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

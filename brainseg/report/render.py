@@ -1,46 +1,72 @@
 """A described table as Markdown and for the terminal."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from brainseg.report.summary import COLUMNS, Table
+from brainseg.report.summary import COLUMNS, NOTHING, Table
 
 TEXTUAL = ("Attention", "Mode", "Device", "Note")
 """Columns that are aligned to the left."""
 
+WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
+"""Columns for which a terminal has no room."""
+
+OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
+"""Columns that are left out where no row has a number."""
+
+BREAKING = ("Attention", "Mode", "Device")
+"""Columns in which what stands in brackets has its own line in a terminal."""
+
 
 def to_markdown(table: Table) -> str:
     """The table as a Markdown document."""
-    rule = ["---" if name in TEXTUAL else "---:" for name in COLUMNS]
-    cells = [list(COLUMNS), rule, *(row for group in table.groups for row in group)]
+    names, groups = _select(table, COLUMNS)
+    rule = ["---" if name in TEXTUAL else "---:" for name in names]
+    cells = [names, rule, *(row for group in groups for row in group)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
     notes = [f"- [{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
-    parts = [[f"# {table.title}"], lines, notes, *([caption] for caption in table.captions)]
+    figure = [f"![{table.title}: accuracy against latency]({table.figure})"] if table.figure else []
+    parts = [[f"# {table.title}"], lines, notes, *([caption] for caption in table.captions), figure]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def to_rich(table: Table) -> Group:
     """The table for a terminal, readable from 100 columns on."""
+    names, groups = _select(table, [name for name in COLUMNS if name not in WIDE])
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=table.title)
-    for name in COLUMNS:
+    for name in names:
         drawn.add_column(
             name.replace(" IoU", "\nIoU").replace(", ", ",\n"),
             justify="left" if name in TEXTUAL else "right",
             no_wrap=name not in ("Attention", "Note"),
             overflow="fold",
         )
-    tall = any(" ± " in cell for group in table.groups for cells in group for cell in cells)
-    for group in table.groups:
-        names = [cells[0] for cells in group]
-        for name, above, cells in zip(names, ["", *names], group, strict=False):
+    tall = any(" ± " in cell for group in groups for cells in group for cell in cells)
+    breaking = [names.index(name) for name in (*BREAKING, *(["Size, MiB"] if tall else []))]
+    for group in groups:
+        above = ""
+        for cells in group:
             broken = [cell.replace(" ± ", "\n± ") for cell in cells]
-            for column in (0, 2, 6) if tall else (0, 2):
+            for column in breaking:
                 broken[column] = broken[column].replace(" (", "\n(")
-            broken[0] = "" if name == above else broken[0]
+            broken[0] = "" if cells[0] == above else broken[0]
+            above = cells[0]
             # Text, because brackets in a plain string would be read as markup.
             drawn.add_row(*map(Text, broken))
         drawn.add_section()
     notes = [Text(f"[{number}] {text}") for number, text in enumerate(table.footnotes, 1)]
     return Group(drawn, Text(), *notes, *map(Text, table.captions))
+
+
+def _select(table: Table, names: Sequence[str]) -> tuple[list[str], list[list[list[str]]]]:
+    """Those of the columns that are shown, and the cells under them."""
+    rows = [dict(zip(COLUMNS, cells, strict=True)) for group in table.groups for cells in group]
+    shown = [
+        name for name in names if name not in OPTIONAL or any(row[name] != NOTHING for row in rows)
+    ]
+    indices = [COLUMNS.index(name) for name in shown]
+    return shown, [[[cells[i] for i in indices] for cells in group] for group in table.groups]

@@ -1,28 +1,25 @@
 """Rows to a description of the table that people read."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, stdev
-from typing import Any
 
-Row = dict[str, Any]
+from brainseg.report.rows import (
+    RUNTIME,
+    SETTINGS,
+    Row,
+    canonical,
+    name_mode,
+    order,
+    signed,
+    varying_options,
+)
 
-ORDERS: dict[str, tuple[str, ...]] = {
-    "attention": ("none", "ag", "se", "cbam"),
-    "variant": (),
-    "mode": ("fp32", "fp16", "int8_dynamic", "int8_weights", "int8_static", "int8_qat"),
-    "device": ("cpu", "cuda"),
-    "runtime": ("onnxruntime", "openvino"),
-}
-"""What a table is sorted by, and the values that come first."""
-
-SETTINGS = ("mode", "options", "runtime", "device", "batch", "threads")
 COLUMNS = (
-    *("Attention", "Mode", "Device", "Mean IoU", "Tumour IoU", "Dice"),
-    *("Size, MiB", "Latency, ms", "Speed-up", "Note"),
+    *("Attention", "Mode", "Device", "Mean IoU", "Δ mean IoU", "95 % of Δ", "Δ validation"),
+    *("Tumour IoU", "Dice", "Size, MiB", "Latency, ms", "End to end, ms", "Speed-up", "Note"),
 )
 NOTHING = "–"
 
@@ -36,12 +33,14 @@ class Table:
         groups: the cells of each row under `COLUMNS`, rows of the same variant together.
         footnotes: the text of footnote 1, 2, …, which cells name as `[1]`.
         captions: lines under the table.
+        figure: name of a picture beside the Markdown document.
     """
 
     title: str
     groups: list[list[list[str]]]
     footnotes: list[str]
     captions: list[str]
+    figure: str | None = None
 
 
 def summarize(title: str, rows: Sequence[Row], captions: Sequence[str]) -> Table:
@@ -50,29 +49,37 @@ def summarize(title: str, rows: Sequence[Row], captions: Sequence[str]) -> Table
     Rows that differ in nothing but the seed become one, with mean ± standard deviation (n - 1).
     """
     merged: dict[str, list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=_order):
-        merged[_canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
-    shown = {key for key in ("options", "threads") if _varies(rows, key)}
+    for row in sorted(rows, key=order):
+        merged[canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
+    varying, threads = varying_options(rows), _threads_vary(rows)
     footnotes: dict[str, int] = {}
     groups = [
-        [_cells(members, shown, footnotes) for members in variant]
+        [_cells(members, varying, threads, footnotes) for members in variant]
         for _, variant in groupby(merged.values(), key=lambda members: members[0]["variant"])
     ]
     return Table(title, groups, list(footnotes), [*_legend(rows, merged.values()), *captions])
 
 
-def _cells(rows: Sequence[Row], shown: set[str], footnotes: dict[str, int]) -> list[str]:
+def _cells(
+    rows: Sequence[Row], varying: set[tuple[str, str]], threads: bool, footnotes: dict[str, int]
+) -> list[str]:
     first, seeds = rows[0], len(rows)
     measured = [row for row in rows if row["status"] == "ok"]
-    latencies = [row | {"p50": (row["latency_ms"] or {}).get("p50")} for row in measured]
-    options = f" {_canonical(first['options'])}" if "options" in shown and first["options"] else ""
+    medians = [
+        {key: (row[key] or {}).get("p50") for key in ("latency_ms", "end_to_end_ms")}
+        for row in measured
+    ]
     return [
         first["variant"] + (f" ({seeds} seeds)" if seeds > 1 else ""),
-        (first["mode"] or NOTHING) + options,
-        _device(first, shown),
-        *(_number(measured, key, ".4f") for key in ("mean_iou", "tumor_iou", "dice")),
+        name_mode(first, varying) if first["mode"] else NOTHING,
+        _device(first, threads),
+        _number(measured, "mean_iou", ".4f"),
+        _change(measured, "delta_mean_iou"),
+        _interval(measured),
+        _change(measured, "delta_val_mean_iou"),
+        *(_number(measured, key, ".4f") for key in ("tumor_iou", "dice")),
         _size(measured),
-        _number(latencies, "p50", ".1f"),
+        *(_number(medians, key, ".1f") for key in ("latency_ms", "end_to_end_ms")),
         _number(measured, "speedup_vs_reference", ".2f"),
         _note(rows, footnotes),
     ]
@@ -86,6 +93,20 @@ def _number(rows: Sequence[Row], key: str, form: str) -> str:
     return f"{mean} ± {stdev(values):{form}}" if len(values) > 1 else mean
 
 
+def _change(rows: Sequence[Row], key: str) -> str:
+    values = [row[key] for row in rows if row[key] is not None]
+    if not values:
+        return NOTHING
+    mean = signed(fmean(values))
+    return f"{mean} ± {stdev(values):.4f}" if len(values) > 1 else mean
+
+
+def _interval(rows: Sequence[Row]) -> str:
+    """Of one run only: intervals over patients cannot be averaged over seeds."""
+    found = rows[0]["delta_mean_iou_interval"] if len(rows) == 1 else None
+    return " to ".join(map(signed, found)) if found else NOTHING
+
+
 def _size(rows: Sequence[Row]) -> str:
     sizes = [row["size_bytes"] / 2**20 for row in rows if row["size_bytes"] is not None]
     ratios = [row["size_ratio"] for row in rows if row["size_ratio"] is not None]
@@ -93,13 +114,13 @@ def _size(rows: Sequence[Row]) -> str:
     return f"{fmean(sizes):.1f}{share}" if sizes else NOTHING
 
 
-def _device(row: Row, shown: set[str]) -> str:
+def _device(row: Row, threads: bool) -> str:
     if row["device"] is None:
         return NOTHING
     extras = [
-        row["runtime"] if row["runtime"] != "onnxruntime" else None,
+        row["runtime"] if row["runtime"] != RUNTIME else None,
         f"batch {row['batch']}" if (row["batch"] or 1) > 1 else None,
-        f"threads {row['threads']}" if "threads" in shown and row["threads"] else None,
+        f"threads {row['threads']}" if threads and row["threads"] else None,
     ]
     return " ".join([row["device"], *(f"({extra})" for extra in extras if extra)])
 
@@ -137,37 +158,23 @@ def _legend(rows: Sequence[Row], merged: Iterable[list[Row]]) -> list[str]:
     over = f" over {', '.join(map(str, passes))} passes" if passes else ""
     on = f" with {', '.join(map(str, threads))} threads" if threads else ""
     seeds = any(len(members) > 1 for members in merged)
-    noisy = any(row["noisy"] for row in rows)
-    return [
-        f"Latency: median{over} of one image{on}. Speed-up: against fp32 with onnxruntime on the "
-        "same device. Runtime: onnxruntime where none is named."
-        + (" ±: standard deviation over seeds." if seeds else "")
-        + (" Noisy: other processes took part of the CPU meanwhile." if noisy else "")
-    ]
+    told = {key for row in rows for key in ("end_to_end_ms", "delta_mean_iou", "noisy") if row[key]}
+    sentences = {
+        f"Latency: median{over} of one image{on}.": True,
+        "End to end: from an image file to its mask.": "end_to_end_ms" in told,
+        "Speed-up: against fp32 with onnxruntime on the same device.": True,
+        "Runtime: onnxruntime where none is named.": True,
+        "Δ: against fp32 with the same runtime on the same device.": "delta_mean_iou" in told,
+        "±: standard deviation over seeds.": seeds,
+        "Noisy: other processes took part of the CPU meanwhile.": "noisy" in told,
+    }
+    return [" ".join(sentence for sentence, shown in sentences.items() if shown)]
 
 
-def _varies(rows: Sequence[Row], key: str) -> bool:
-    found: dict[str, set[str]] = defaultdict(set)
+def _threads_vary(rows: Iterable[Row]) -> bool:
+    found: dict[str, set[int]] = defaultdict(set)
     for row in rows:
-        if row[key] is not None:
+        if row["threads"] is not None:
             place = [row[name] for name in ("mode", "runtime", "device", "batch")]
-            found[_canonical(place)].add(_canonical(row[key]))
+            found[canonical(place)].add(row["threads"])
     return any(len(values) > 1 for values in found.values())
-
-
-def _order(row: Row) -> tuple[Any, ...]:
-    return (
-        *(_rank(row[key], names) for key, names in ORDERS.items()),
-        row["batch"] or 0,
-        row["threads"] or 0,
-        _canonical(row["options"]),
-        row["run"],
-    )
-
-
-def _rank(name: str | None, names: Sequence[str]) -> tuple[int, str]:
-    return (names.index(name) if name in names else len(names), str(name))
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

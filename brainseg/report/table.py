@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,33 @@ from rich.console import Console
 
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.report.points import collect_points
+from brainseg.report.recommend import recommend
 from brainseg.report.render import to_markdown, to_rich
-from brainseg.report.summary import Row, Table, summarize
+from brainseg.report.rows import Row
+from brainseg.report.summary import Table, summarize
 from brainseg.run import Run, find_runs
 
 COLUMNS = (
     *("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"),
     *("mode", "options", "runtime", "device", "batch", "threads", "status", "reason"),
     *("size_bytes", "size_ratio", "mean_iou", "tumor_iou", "dice", "delta_mean_iou"),
-    *("latency_ms", "speedup", "speedup_vs_reference", "passes", "placement"),
-    *("load_ms", "peak_memory_mb", "session", "measured_at", "noisy"),
+    *("delta_mean_iou_interval", "val_mean_iou", "delta_val_mean_iou"),
+    *("latency_ms", "end_to_end_ms", "speedup", "speedup_interval", "speedup_vs_reference"),
+    *("passes", "placement", "kernels", "memcpy_nodes", "load_ms", "peak_memory_mb"),
+    *("session", "measured_at", "noisy"),
 )
 """What every row has; a row of `deploy.json` may bring more."""
 
 LATENCIES = ("p50", "p90", "p99", "mean")
 
+FIGURE = "accuracy_latency.png"
+
 
 def write_report(experiment: Path) -> Table:
     """Write `table.json`, `table.csv` and `table.md` to `report/` in an experiment's folder.
+
+    Where two configurations or more were timed and scored, `accuracy_latency.png` and `.svg` too.
 
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
@@ -38,12 +48,14 @@ def write_report(experiment: Path) -> Table:
             f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
         )
     rows = collect_rows(experiment, runs)
-    captions = list(dict.fromkeys([*_describe_data(runs), *_describe_machines(runs)]))
-    table = summarize(experiment.resolve().name, rows, captions)
+    described = dict.fromkeys([*_describe_data(runs), *_describe_machines(runs)])
+    table = summarize(experiment.resolve().name, rows, [*recommend(rows), *described])
     folder = experiment / "report"
     write_json(folder / "table.json", {"rows": rows})
     flat = [flatten(row) for row in rows]
     write_csv(folder / "table.csv", flat, list(dict.fromkeys(key for row in flat for key in row)))
+    if _draw(folder / FIGURE, table.title, rows):
+        table = replace(table, figure=FIGURE)
     write_text(folder / "table.md", to_markdown(table))
     return table
 
@@ -82,11 +94,28 @@ def flatten(row: Row) -> Row:
     """One level: `latency_ms` becomes `latency_p50_ms`, …; other objects become JSON text."""
     flat: Row = {}
     for key, value in row.items():
-        if key == "latency_ms":
-            flat |= {f"latency_{name}_ms": (value or {}).get(name) for name in LATENCIES}
+        if key in ("latency_ms", "end_to_end_ms"):
+            what = key.removesuffix("_ms")
+            flat |= {f"{what}_{name}_ms": (value or {}).get(name) for name in LATENCIES}
         else:
             flat[key] = json.dumps(value) if isinstance(value, (dict, list)) else value
     return flat
+
+
+def _draw(target: Path, title: str, rows: Sequence[Row]) -> bool:
+    """Draw the figure as PNG and SVG where there is something to compare; else leave none."""
+    points = [point for point in collect_points(rows) if point.mean("mean_iou") is not None]
+    targets = (target, target.with_suffix(".svg"))
+    if len(points) < 2:
+        for file in targets:
+            file.unlink(missing_ok=True)
+        return False
+    from brainseg.report.figure import draw  # matplotlib takes longer than all the rest
+
+    if any(row["data"] == "phantom" for row in rows):
+        title += ": synthetic data (phantoms), which say nothing about patients"
+    draw(title, points, targets)
+    return True
 
 
 def _rows_of(run: Run) -> list[Row]:

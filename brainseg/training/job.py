@@ -1,4 +1,4 @@
-"""One job of a sweep: data, fit, test, export, quantize, time; skipped, resumed or refused."""
+"""One job of a sweep: data, fit, test, export, quantize; skipped, resumed or refused."""
 
 import logging
 import shutil
@@ -126,32 +126,29 @@ def _refresh(config: Mapping[str, Any], run: Run) -> None:
 
 
 def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
-    deploy = config["deploy"]
-    return [
-        *stages.prepare(run, deploy["modes"]),
-        *stages.time_missing(run, deploy["modes"], deploy["devices"], passes=deploy["passes"]),
-    ]
+    return stages.prepare(run, config["deploy"]["modes"])
 
 
 def _write_split(
     config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices
 ) -> pd.Series:
-    """Split the cases; write `split.csv`, and the test slices for all that comes later."""
+    """Split the cases; write `split.csv`, and the slices that later stages need."""
     parts = split_cases(table, config["split"]["name"], config["split"]["seed"])
     _warn_of_leaks(table, parts)
     table = table.assign(split=parts, patient=table["patient"].fillna(""))
     columns = ["id", "class", "patient", "split"]
     rows = [dict(zip(columns, row, strict=True)) for row in table[columns].to_numpy()]
     write_csv(run.split, rows, columns)
-    test = np.flatnonzero(parts == "test")
-    write_npz(
-        run.test,
-        ids=table["id"].to_numpy(str)[test],
-        classes=table["class"].to_numpy(str)[test],
-        patients=table["patient"].to_numpy(str)[test],
-        images=slices.images[test],
-        masks=slices.masks[test],
-    )
+    for part, file in (("val", run.val), ("test", run.test)):
+        at = np.flatnonzero(parts == part)
+        write_npz(
+            file,
+            ids=table["id"].to_numpy(str)[at],
+            classes=table["class"].to_numpy(str)[at],
+            patients=table["patient"].to_numpy(str)[at],
+            images=slices.images[at],
+            masks=slices.masks[at],
+        )
     return parts
 
 

@@ -30,7 +30,8 @@ def make_run(path, attention):
     }
     write_text(run.config, yaml.safe_dump({"model": model, "data": {"image_size": SIZE}}))
     run.update_state(status="finished")
-    write_npz(run.test, **make_test())
+    for file in (run.val, run.test):
+        write_npz(file, **make_test())
     torch.manual_seed(0)
     network = build_model(**model)
     images = torch.from_numpy(make_test()["images"][:, None]).float() / 255

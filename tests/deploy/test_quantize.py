@@ -1,33 +1,65 @@
 import contextlib
 import logging
+import os
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 
-from brainseg.deploy.quantize import MODES, check_modes, quantize
+from brainseg.deploy.quantize import (
+    DEFAULTS,
+    MODES,
+    check_modes,
+    choose_options,
+    is_quantized,
+    quantize,
+)
 from brainseg.deploy.quiet import quiet
 from brainseg.deploy.session import open_session
-from brainseg.deploy.testset import read_test, to_input
+from brainseg.deploy.testset import read_test, read_val, to_input
 from brainseg.errors import InputError
+from brainseg.files import read_json
+from brainseg.run import Run
 
 pairs = pytest.mark.parametrize(
     ("attention", "mode"), [(a, mode) for a in ("none", "ag", "se", "cbam") for mode in MODES]
 )
 
 
+SIZES = {"fp16": 0.6, "int8_dynamic": 0.6, "int8_weights": 0.5, "int8_static": 0.7}
+"""Share of the tiny network's fp32 file, which is mostly names of nodes."""
+
+
+@pytest.fixture(scope="session")
+def quantized(prepared, tmp_path_factory):
+    """Attention and mode → a run that was quantized so; not to be changed."""
+    runs = {}
+
+    def get(attention, mode):
+        if attention not in runs:
+            folder = tmp_path_factory.mktemp("quantized") / attention
+            runs[attention] = Run(shutil.copytree(prepared(attention).path, folder))
+        if not is_quantized(runs[attention], mode):
+            quantize(runs[attention], mode)
+        return runs[attention]
+
+    return get
+
+
 @pairs
-def test_the_quantized_network_is_close_to_the_float_one(prepared, attention, mode):
-    run = prepared(attention)
+def test_the_quantized_network_is_close_to_the_float_one(quantized, attention, mode):
+    run = quantized(attention, mode)
     images = to_input(read_test(run)["images"])
     quantized, exact = (open_session(run.onnx(name)).run(images) for name in (mode, "fp32"))
     assert 0 < np.abs(quantized - exact).mean() < 0.03
 
 
 @pairs
-def test_the_file_is_smaller_and_names_its_mode(prepared, attention, mode):
-    run = prepared(attention)
-    assert run.onnx(mode).stat().st_size < 0.6 * run.onnx("fp32").stat().st_size
+def test_the_file_is_smaller_and_names_its_mode(quantized, attention, mode):
+    run = quantized(attention, mode)
+    assert run.onnx(mode).stat().st_size < SIZES[mode] * run.onnx("fp32").stat().st_size
+    onnx.checker.check_model(onnx.load(run.onnx(mode)))
     metadata = open_session(run.onnx(mode)).metadata
     assert metadata["mode"] == mode
     assert metadata["attention"] == attention
@@ -48,9 +80,54 @@ def test_dynamic_quantizes_every_convolution_to_unsigned_weights(prepared):
     assert types == {onnx.TensorProto.UINT8}
 
 
-def test_quantizing_prints_and_logs_nothing(run, capfd, caplog):
+@pairs
+def test_what_was_chosen_is_kept_beside_the_file(quantized, attention, mode):
+    facts = read_json(quantized(attention, mode).quantization(mode))
+    assert (facts["mode"], facts["options"]) == (mode, DEFAULTS[mode])
+    assert ("calibration" in facts) == (mode == "int8_static")
+
+
+def test_static_keeps_its_calibration_images(quantized):
+    run = quantized("none", "int8_static")
+    facts = read_json(run.quantization("int8_static"))
+    assert sorted(facts["calibration"]["ids"]) == sorted(read_val(run)["ids"])
+    assert (facts["calibration"]["part"], facts["float_layers"]) == ("val", [])
+
+
+def test_other_options_make_another_file(run):
+    assert not is_quantized(run, "int8_weights")
+    quantize(run, "int8_weights")
+    before = run.onnx("int8_weights").read_bytes()
+    assert is_quantized(run, "int8_weights", {"per_channel": False, "method": "entropy"})
+    assert not is_quantized(run, "int8_weights", {"per_channel": True})
+    quantize(run, "int8_weights", {"per_channel": True})
+    assert is_quantized(run, "int8_weights")  # a repeated command leaves the choice alone
+    assert run.onnx("int8_weights").read_bytes() != before
+    os.utime(run.onnx("fp32"))
+    assert not is_quantized(run, "int8_weights")
+
+
+def test_a_budget_is_searched_and_told(run):
+    quantize(run, "int8_static", {"max_drop": 1.0})
+    facts = read_json(run.quantization("int8_static"))
+    assert facts["options"]["max_drop"] == 1.0
+    assert facts["within"]
+    assert facts["loss"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"method": "kl"}, "kl.*minmax, percentile, entropy"), ({"images": 0}, "at least 1")],
+)
+def test_options_that_make_no_sense_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        choose_options("int8_static", given)
+
+
+@pytest.mark.parametrize("mode", ["fp16", "int8_dynamic", "int8_weights"])
+def test_quantizing_prints_and_logs_nothing(run, capfd, caplog, mode):
     with caplog.at_level(logging.WARNING):
-        quantize(run, "int8_dynamic")
+        quantize(run, mode)
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
     assert logging.root.isEnabledFor(logging.WARNING)
@@ -65,8 +142,7 @@ def test_quiet_ends_with_its_block(caplog):
 
 
 def test_a_failure_leaves_nothing_behind(run, monkeypatch):
-    def fail(source, target):
-        target.write_bytes(b"half")
+    def fail(model, run, options):
         raise RuntimeError("interrupted")
 
     run.onnx("int8_dynamic").unlink()

@@ -6,16 +6,19 @@ from brainseg.deploy.rows import (
     derive,
     drop_rows,
     new_row,
+    quantization_options,
     read_rows,
     upsert_rows,
     with_reference,
 )
+from brainseg.files import write_json
 from brainseg.run import Run
 
 SPEC = """
 mode options runtime device batch threads status reason size_bytes size_ratio mean_iou
 tumor_iou dice delta_mean_iou latency_ms speedup speedup_vs_reference passes placement load_ms
-peak_memory_mb session measured_at noisy
+peak_memory_mb session measured_at noisy end_to_end_ms kernels memcpy_nodes val_mean_iou
+delta_val_mean_iou delta_mean_iou_interval
 """
 
 
@@ -53,7 +56,7 @@ def test_a_row_takes_the_place_of_the_one_with_its_key(tmp_path):
 
 def test_options_are_part_of_the_key(tmp_path):
     run = Run(tmp_path)
-    upsert_rows(run, [row(), row() | {"options": {"calibration": "minmax", "images": 100}}])
+    upsert_rows(run, [row(), row(options={"calibration": "minmax", "images": 100})])
     upsert_rows(run, [row() | {"options": {"images": 100, "calibration": "minmax"}, "dice": 1.0}])
     assert [r["dice"] for r in read_rows(run)] == [None, 1.0]
 
@@ -61,8 +64,8 @@ def test_options_are_part_of_the_key(tmp_path):
 def test_rows_are_compared_with_fp32_at_the_same_place():
     rows = derive(
         [
-            row(mean_iou=0.8, size_bytes=100, speedup=1.0),
-            row("int8_dynamic", mean_iou=0.75, size_bytes=37, speedup=0.5),
+            row(mean_iou=0.8, val_mean_iou=0.7, size_bytes=100),
+            row("int8_dynamic", mean_iou=0.75, val_mean_iou=0.8, size_bytes=37),
             row(device="cuda", mean_iou=0.6, size_bytes=100),
             row("int8_dynamic", "cuda", mean_iou=0.7, size_bytes=37),
             row("int8_dynamic", threads=1, mean_iou=0.75, size_bytes=37),
@@ -70,7 +73,47 @@ def test_rows_are_compared_with_fp32_at_the_same_place():
     )
     assert [r["delta_mean_iou"] for r in rows] == pytest.approx([0, -0.05, 0, 0.1, None])
     assert [r["size_ratio"] for r in rows] == [1, 0.37, 1, 0.37, None]
-    assert [r["speedup_vs_reference"] for r in rows] == [1.0, 0.5, None, None, None]
+    changes = [r["delta_val_mean_iou"] for r in rows]
+    assert changes == pytest.approx([0, 0.1, None, None, None])
+
+
+def test_rows_are_compared_with_plain_fp32_in_their_own_runtime():
+    bf16 = {"precision": "bf16"}
+    rows = derive(
+        [
+            row(runtime="openvino", options=bf16, mean_iou=0.7),
+            row(mean_iou=0.8),
+            row(runtime="openvino", mean_iou=0.75),
+            row("int8_static", options={"images": 100}, mean_iou=0.5),
+            row("int8_static", runtime="openvino", options={"images": 100}, mean_iou=0.5),
+        ]
+    )
+    changes = [r["delta_mean_iou"] for r in rows]
+    assert changes == pytest.approx([-0.05, 0, 0, -0.3, -0.25])
+
+
+def test_measured_ratios_are_not_derived():
+    (found,) = derive([row(speedup=2.0, speedup_vs_reference=3.0)])
+    assert (found["speedup"], found["speedup_vs_reference"]) == (2, 3)
+
+
+def test_options_are_those_that_the_file_was_made_with(tmp_path):
+    run = Run(tmp_path)
+    assert quantization_options(run, "int8_static") == {}
+    write_json(run.quantization("int8_static"), {"options": {"images": 100}, "calibration": {}})
+    assert quantization_options(run, "int8_static") == {"images": 100}
+
+
+def test_rows_of_earlier_versions_lack_nothing(tmp_path):
+    run = Run(tmp_path)
+    old = row(mean_iou=0.8)
+    del old["kernels"], old["val_mean_iou"]
+    write_json(run.deploy, [old])
+    (found,) = read_rows(run)
+    assert found["kernels"] is found["val_mean_iou"] is None
+    assert found["mean_iou"] == 0.8
+    upsert_rows(run, [row("int8_dynamic")])
+    assert len(read_rows(run)) == 2
 
 
 def test_comparisons_follow_a_new_reference(tmp_path):

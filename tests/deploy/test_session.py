@@ -1,6 +1,8 @@
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from brainseg.deploy import session as subject
 from brainseg.deploy.environment import physical_cores
@@ -14,6 +16,8 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is pre
 def test_runs_any_batch_on_the_cpu(prepared, mode):
     session = open_session(prepared("none").onnx(mode), threads=1)
     assert (session.device, session.threads, session.image_size) == ("cpu", 1, 32)
+    assert (session.runtime, session.options) == ("onnxruntime", {})
+    assert session.got == {"providers": ["CPUExecutionProvider"]}
     assert session.load_ms > 0
     for batch in (1, 2):
         found = session.run(np.zeros((batch, 1, 32, 32), np.float32))
@@ -22,35 +26,26 @@ def test_runs_any_batch_on_the_cpu(prepared, mode):
         assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_placement_counts_every_node_once(prepared):
-    session = open_session(prepared("cbam").onnx("fp32"))
-    assert list(session.placement) == ["CPUExecutionProvider"]
-    assert sum(place["share"] for place in session.placement.values()) == pytest.approx(1)
-    assert session.placement["CPUExecutionProvider"]["nodes"] > 50
+def test_threads_default_to_the_physical_cores(prepared, monkeypatch):
+    assert open_session(prepared("none").onnx("fp32")).threads == physical_cores()
+    opened = []
+
+    def note(path, options, providers, **others):
+        opened.append(options.intra_op_num_threads)
+        return session(path, options, providers, **others)
+
+    session = subject.ort.InferenceSession
+    monkeypatch.setattr(subject.ort, "InferenceSession", note)
+    open_session(prepared("none").onnx("fp32"))
+    open_session(prepared("none").onnx("fp32"), threads=1)
+    assert opened == [physical_cores(), 1]
 
 
-def test_placement_shares_between_providers():
-    class Subgraph:
-        def __init__(self, ep_name, nodes):
-            self.ep_name, self.nodes = ep_name, nodes
-
-        def get_nodes(self):
-            return self.nodes
-
-    class Inference:
-        def get_provider_graph_assignment_info(self):
-            return [Subgraph("CUDA", [1, 2]), Subgraph("CPU", [3]), Subgraph("CUDA", [4])]
-
-    assert subject._placement(Inference()) == {
-        "CUDA": {"nodes": 3, "share": 0.75},
-        "CPU": {"nodes": 1, "share": 0.25},
-    }
-
-
-def test_threads_default_to_the_physical_cores(prepared):
-    session = open_session(prepared("none").onnx("fp32"))
-    assert session.threads == physical_cores()
-    assert session.inference.get_session_options().intra_op_num_threads == physical_cores()
+def test_what_was_written_at_export_can_be_read(prepared):
+    path = prepared("se").onnx("fp32")
+    written = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert open_session(path).metadata == written
+    assert written["attention"] == "se"
 
 
 @without_cuda
@@ -72,6 +67,21 @@ def test_a_silent_fallback_to_the_cpu_is_noticed(prepared, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_fp32_on_cuda_is_asked_for_plainly_and_recorded():
+    class Inference:
+        def get_providers(self):
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def get_provider_options(self):
+            return {"CUDAExecutionProvider": {"use_tf32": "0", "device_id": "0"}}
+
+    assert ("CUDAExecutionProvider", {"use_tf32": "0"}) in subject.PROVIDERS["cuda"]
+    assert subject._got(Inference(), "cuda") == {
+        "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        "use_tf32": "0",
+    }
+
+
 def test_an_onnxruntime_without_cuda_names_the_package(prepared, monkeypatch):
     monkeypatch.setattr(subject.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(Unavailable, match="install onnxruntime-gpu"):
@@ -87,6 +97,29 @@ def test_a_damaged_or_missing_file_is_an_input_error(tmp_path, content):
         open_session(path)
 
 
-def test_an_unknown_device_is_refused_with_those_that_there_are(prepared):
-    with pytest.raises(InputError, match=r"tpu.*cpu, cuda"):
-        open_session(prepared("none").onnx("fp32"), "tpu")
+def test_a_file_of_free_size_is_not_ours(tmp_path):
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, "H", "W"])
+        for name in ("image", "probability")
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("Sigmoid", ["image"], ["probability"])], "g", values[:1], values[1:]
+    )
+    path = tmp_path / "other.onnx"
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    with pytest.raises(InputError, match="fixed height and width"):
+        _ = open_session(path).image_size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "tpu"}, r"tpu.*cpu, cuda"),
+        ({"runtime": "tflite"}, r"tflite.*onnxruntime, openvino"),
+        ({"options": {"precision": "bf16"}}, "no option precision"),
+    ],
+)
+def test_what_there_is_not_is_refused(prepared, arguments, message):
+    with pytest.raises(InputError, match=message):
+        open_session(prepared("none").onnx("fp32"), **arguments)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from brainseg.evaluation.statistics import patient_bootstrap
+from brainseg.evaluation.metrics import mean_iou
+from brainseg.evaluation.statistics import paired_interval, patient_bootstrap
 
 
 def clustered(patients=30, seed=0):
@@ -89,3 +90,47 @@ def test_level_and_seed():
     assert patient_bootstrap(values, patients) == (low, high)
     assert patient_bootstrap(values, patients, seed=1) != (low, high)
     assert all(type(end) is float for end in (low, high))
+
+
+def paired_counts(patients=20, seed=0):
+    """Pixel counts of two networks: the second misses some of what the first finds."""
+    rng = np.random.default_rng(seed)
+    names = [f"p{number}" for number in range(patients) for _ in range(rng.integers(1, 6))]
+    tp, fp, fn = (rng.integers(low, 400, len(names)) for low in (200, 0, 0))
+    first = np.stack([tp, fp, fn, 4096 - tp - fp - fn], 1)
+    lost = rng.integers(0, 30, len(names))
+    return first, first + np.stack([-lost, 0 * lost, lost, 0 * lost], 1), names
+
+
+def test_a_paired_interval_agrees_with_an_explicit_loop():
+    first, second, names = paired_counts()
+    rng, changes = np.random.default_rng(5), []
+    clusters = {name: [i for i, other in enumerate(names) if other == name] for name in names}
+    for _ in range(2000):
+        drawn = [i for name in rng.choice(list(clusters), len(clusters)) for i in clusters[name]]
+        changes.append(mean_iou(second[drawn]) - mean_iou(first[drawn]))
+    found = paired_interval(first, second, names, mean_iou)
+    np.testing.assert_allclose(found, np.quantile(changes, [0.025, 0.975]), rtol=0.05)
+    assert found[0] < mean_iou(second) - mean_iou(first) < found[1] < 0
+
+
+def test_a_pair_of_equals_has_an_interval_of_nothing():
+    first, _, names = paired_counts()
+    assert paired_interval(first, first, names, mean_iou) == (0, 0)
+
+
+def test_pairing_is_narrower_than_two_intervals():
+    first, second, names = paired_counts()
+    low, high = paired_interval(first, second, names, mean_iou)
+    nothing = np.full_like(first, 0)
+    nothing[:, 3] = 1  # scores 1 in every draw
+    alone = paired_interval(nothing, first, names, mean_iou)
+    assert high - low < 0.5 * (alone[1] - alone[0])
+
+
+def test_unknown_patients_are_patients_of_their_own():
+    first, second, _ = paired_counts()
+    images = [f"image{i}" for i in range(len(first))]
+    found = paired_interval(first, second, [""] * len(first), mean_iou)
+    np.testing.assert_allclose(found, paired_interval(first, second, images, mean_iou), rtol=0.1)
+    assert paired_interval(first, second, ["one"] * len(first), mean_iou) is None

@@ -28,6 +28,8 @@ def deploy_row(mode: str, device: str = "cpu", **values: Any) -> dict[str, Any]:
         **{"threads": 2, "status": "ok", "reason": None, "size_bytes": 132_120_576},
         **{"size_ratio": 1.0, "mean_iou": 0.8, "tumor_iou": 0.6, "dice": 0.7},
         **{"delta_mean_iou": 0.0, "parity": 1e-6, "latency_ms": latency, "speedup": 1.0},
+        **{"val_mean_iou": None, "delta_val_mean_iou": None, "delta_mean_iou_interval": None},
+        **{"end_to_end_ms": None, "kernels": None, "memcpy_nodes": None},
         **{"speedup_interval": [0.9, 1.1], "speedup_vs_reference": 1.0, "passes": 500},
         **{"placement": {"CPUExecutionProvider": {"nodes": 100, "share": 1.0}}, "load_ms": 80.0},
         **{"peak_memory_mb": 400.0, "session": "s1", "measured_at": "2026-01-01T00:00:00+00:00"},
@@ -168,6 +170,8 @@ def test_cells_show_units_and_shares(experiment: Path) -> None:
         "int8_static",
         **{"mean_iou": 0.84512, "tumor_iou": 0.71, "dice": None, "latency_ms": latency},
         **{"size_bytes": 32.25 * 2**20, "size_ratio": 0.2559, "speedup_vs_reference": 1.753},
+        **{"delta_mean_iou": -0.00123, "delta_mean_iou_interval": [-0.002, 0.00031]},
+        **{"delta_val_mean_iou": 0.0001, "end_to_end_ms": latency | {"p50": 24.56}},
     )
     make_run(experiment, "ag-seed0", [deploy_row("fp32"), static])
     fp32, int8 = cells(write_report(experiment))
@@ -177,10 +181,14 @@ def test_cells_show_units_and_shares(experiment: Path) -> None:
         "Mode": "int8_static",
         "Device": "cpu",
         "Mean IoU": "0.8451",
+        "Δ mean IoU": "−0.0012",
+        "95 % of Δ": "−0.0020 to +0.0003",
+        "Δ validation": "+0.0001",
         "Tumour IoU": "0.7100",
         "Dice": "–",
         "Size, MiB": "32.2 (26%)",
         "Latency, ms": "23.5",
+        "End to end, ms": "24.6",
         "Speed-up": "1.75",
         "Note": "",
     }
@@ -284,7 +292,7 @@ def test_every_mode_of_a_missing_device_has_its_row(experiment: Path) -> None:
     assert found == list(itertools.product(("none", "ag"), modes, ("cpu", "cuda")))
     notes = {cell["Device"]: cell["Note"] for cell in cells(table)}
     assert notes == {"cpu": "", "cuda": "unavailable [1]"}
-    nothing = " | ".join(["–"] * 6)
+    nothing = " | ".join(["–"] * 7)
     lines = to_markdown(table).splitlines()
     for attention in ("none", "ag"):
         assert f"| {attention} | int8_dynamic | cuda | {nothing} | unavailable [1] |" in lines
@@ -302,23 +310,45 @@ def test_noisy_rows_and_nodes_that_ran_elsewhere_are_named(experiment: Path) -> 
     assert "Noisy: " in to_markdown(table)
 
 
-def test_threads_batches_and_options_are_shown_where_they_differ(experiment: Path) -> None:
-    rows = [
-        deploy_row("fp32", threads=1),
-        deploy_row("fp32", batch=8),
-        deploy_row("fp32"),
-        deploy_row("int8_static", options={"per_channel": False}),
-        deploy_row("int8_static", options={"per_channel": True}),
-    ]
+def test_threads_and_batches_are_shown_where_they_differ(experiment: Path) -> None:
+    rows = [deploy_row("fp32", threads=1), deploy_row("fp32", batch=8), deploy_row("fp32")]
     make_run(experiment, "ag-seed0", rows)
-    found = [(cell["Mode"], cell["Device"]) for cell in cells(write_report(experiment))]
-    assert found == [
-        ("fp32", "cpu (threads 1)"),
-        ("fp32", "cpu (threads 2)"),
-        ("fp32", "cpu (batch 8) (threads 2)"),
-        ('int8_static {"per_channel": false}', "cpu (threads 2)"),
-        ('int8_static {"per_channel": true}', "cpu (threads 2)"),
-    ]
+    found = [cell["Device"] for cell in cells(write_report(experiment))]
+    assert found == ["cpu (threads 1)", "cpu (threads 2)", "cpu (batch 8) (threads 2)"]
+
+
+STATIC = {"method": "minmax", "images": 200, "seed": 0, "max_drop": None}
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "names"),
+    [
+        ("fp32", [{}, {"precision": "bf16"}], ["fp32", "fp32 (bf16)"]),
+        ("int8_weights", [{"per_channel": False}], ["int8_weights"]),
+        ("int8_weights", [{"per_channel": True}], ["int8_weights (per channel)"]),
+        ("int8_static", [STATIC], ["int8_static"]),
+        ("int8_static", [STATIC | {"max_drop": 4e-4}], ["int8_static (drop 0.0004)"]),
+        (
+            "int8_static",
+            [STATIC, STATIC | {"method": "entropy", "images": 500}],
+            ["int8_static (entropy, images 500)", "int8_static (minmax, images 200)"],
+        ),
+        ("int8_static", [{"float_layers": ["a", "b"]}, {}], ["int8_static", "int8_static"]),
+        (
+            "int8_static",
+            [{"float_layers": ["a", "b"]}, {"float_layers": []}],
+            ["int8_static (2 float layers)", "int8_static (0 float layers)"],
+        ),
+    ],
+)
+def test_options_are_named_where_they_tell_something(
+    experiment: Path, mode: str, options: list[dict[str, Any]], names: list[str]
+) -> None:
+    rows = [deploy_row(mode, options=each) for each in options]
+    # A row that was never measured does not know its options.
+    make_run(experiment, "ag-seed0", [*rows, unavailable(mode)])
+    found = [cell["Mode"] for cell in cells(write_report(experiment)) if cell["Device"] == "cpu"]
+    assert sorted(found) == sorted(names)
 
 
 def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
@@ -372,7 +402,7 @@ def test_markdown_is_well_formed(experiment: Path) -> None:
     text = (experiment / "report" / "table.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("|")]
     widths = {line.replace("\\|", "").count("|") for line in lines}
-    assert widths == {len(COLUMNS) + 1}
+    assert widths == {len(COLUMNS) - 3 + 1}  # validation, interval, end to end: not measured
     assert len(lines) == 2 + 3
     assert set(lines[1]) == set("|-: ")
     assert text.startswith("# study\n\n| Attention |")
@@ -384,9 +414,10 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
     modes = ("fp32", "fp16", "int8_dynamic", "int8_weights", "int8_static")
     for seed in range(3):
         rows = [deploy_row(mode, mean_iou=0.81 + seed / 100, noisy=True) for mode in modes]
-        rows += [deploy_row("int8_static", runtime="openvino")] + [
-            unavailable(mode) for mode in modes
-        ]
+        rows += [deploy_row("int8_static", runtime="openvino", delta_mean_iou=-0.0012)]
+        rows += [deploy_row("fp32", runtime="openvino", options={"precision": "bf16"})]
+        rows += [deploy_row("int8_weights", options={"per_channel": True})]
+        rows += map(unavailable, modes)
         make_run(experiment, f"cbam-seed{seed}", rows)
     make_run(experiment, "ag-seed0", status="failed", stage="fit", reason="[/b] is no markup")
     text = printed(write_report(experiment))
@@ -399,10 +430,36 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
         "± 0.0100",
         "± 0.0000",
         "(openvino)",
+        "(bf16)",
+        "(per channel)",
+        "−0.0012",
         "126.0",
         "[/b]",
     }
     assert [word for word in words if word not in text] == []
+
+
+def test_columns_that_nobody_measured_are_left_out(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32")])
+    assert "validation" not in to_markdown(write_report(experiment))
+    row = deploy_row("fp32", delta_val_mean_iou=0.0, end_to_end_ms={"p50": 41.0})
+    make_run(experiment, "se-seed0", [row])
+    table = write_report(experiment)
+    assert "| Δ validation | Tumour IoU |" in to_markdown(table)
+    assert "from an image file to its mask" in table.captions[0]
+    assert "End to end, ms" not in printed(table).replace("\n", " ")
+    assert pd.read_csv(experiment / "report" / "table.csv")["end_to_end_p50_ms"].max() == 41.0
+
+
+def test_what_to_deploy_stands_under_the_table(experiment: Path) -> None:
+    fast = {"p50": 10.0, "p90": 0, "p99": 0, "mean": 0}
+    static = deploy_row("int8_static", latency_ms=fast, speedup_vs_reference=4.0)
+    rows = [row | {"val_mean_iou": 0.8} for row in (deploy_row("fp32"), static)]
+    make_run(experiment, "ag-seed0", rows)
+    table = write_report(experiment)
+    sentence = "On cpu deploy int8_static with onnxruntime (ag): 4.0× as fast as fp32"
+    for text in (printed(table), to_markdown(table)):
+        assert sentence in text
 
 
 def test_show_report_prints_the_table_and_where_it_is(
@@ -431,7 +488,7 @@ def test_a_run_is_not_an_experiment(experiment: Path) -> None:
 
 
 def test_report_needs_no_network_and_no_decoder() -> None:
-    heavy = "{'torch', 'pytorch_lightning', 'PIL', 'cv2', 'h5py', 'onnxruntime', 'skimage'}"
+    heavy = "{'torch', 'pytorch_lightning', 'PIL', 'cv2', 'h5py', 'onnxruntime', 'matplotlib'}"
     code = f"import sys, brainseg.report.table; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

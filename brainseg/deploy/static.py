@@ -1,0 +1,127 @@
+"""Static 8-bit quantization: ranges measured on calibration images, then Q and DQ around operators.
+
+The graph is rewritten first, so that convolutions fuse with what stands around them.
+"""
+
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from brainseg.deploy.calibration import Batches
+from brainseg.deploy.environment import cpu_flags
+from brainseg.deploy.progress import bar
+from brainseg.deploy.rewrites import (
+    STAYS_FLOAT,
+    batch_norm_to_depthwise,
+    reduce_to_global_pool,
+    store_weights,
+    transposed_to_convolution,
+)
+
+METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+"""How a range follows from what was seen: all of it, 99.99 % of it, or the least divergence."""
+
+OPERATORS = (
+    *("Conv", "Add", "Mul", "Concat", "Sigmoid", "LeakyRelu", "Relu", "MaxPool"),
+    *("GlobalAveragePool", "DepthToSpace"),
+)
+"""Those that have 8-bit kernels; the others stay float."""
+
+CHUNK = 8
+"""Calibration images whose activations are held in memory together."""
+
+REWRITES = (batch_norm_to_depthwise, transposed_to_convolution, reduce_to_global_pool)
+"""What makes more of the graph quantizable, in this order."""
+
+WITHOUT_SATURATION = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+"""CPU features with which products of 8 bits add up without saturation (else: 7-bit weights)."""
+
+
+def rewrite(model: ModelProto) -> ModelProto:
+    """The fp32 graph in the form that quantizes best; the same function, but for rounding."""
+    for change in REWRITES:
+        model = change(model)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.onnx", Path(folder) / "target.onnx"
+        onnx.save(model, source)
+        # Symbolic shapes need sympy and gain nothing: only the batch is symbolic.
+        quant_pre_process(source, target, skip_symbolic_shape=True)
+        return onnx.load(target)
+
+
+def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, ranges: Path) -> None:
+    """Measure the range of every activation and write it to `ranges` (JSON).
+
+    Args:
+        model: from `rewrite`.
+        images: N×1×H×W in [0, 1].
+        method: a key of `METHODS`.
+        ranges: file to write.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "model.onnx"
+        onnx.save(model, source)
+        calibrator = create_calibrator(
+            source,
+            list(OPERATORS),
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=METHODS[method],
+        )
+        for start in bar(range(0, len(images), CHUNK), "Calibrating int8_static"):
+            calibrator.collect_data(Batches(images[start : start + CHUNK]))
+        save_tensors_data(calibrator.compute_data(), ranges)
+
+
+def quantize_graph(
+    model: ModelProto, ranges: Path, method: str, keep_float: Collection[str] = ()
+) -> ModelProto:
+    """Quantize weights (per channel) and activations to 8 bits.
+
+    Weights of layers that stay float are stored as int8 all the same.
+
+    Args:
+        model: from `rewrite`.
+        ranges: from `calibrate`.
+        method: with which the ranges were measured.
+        keep_float: names of nodes that are not to be quantized.
+    """
+    excluded = [node.name for node in model.graph.node if _stays_float(node)]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "model.onnx"
+        quantize_static(
+            model,
+            target,
+            calibration_cache_path=ranges,
+            calibrate_method=METHODS[method],
+            quant_format=QuantFormat.QDQ,
+            # Unsigned activations fuse more on x86: tensors with several consumers included.
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=reduce_range(),
+            op_types_to_quantize=list(OPERATORS),
+            nodes_to_exclude=[*excluded, *keep_float],
+        )
+        return store_weights(onnx.load(target), per_channel=True)
+
+
+def reduce_range() -> bool:
+    """Whether this CPU needs 7-bit weights, because sums of 8-bit products would saturate."""
+    return not WITHOUT_SATURATION.intersection(cpu_flags())
+
+
+def _stays_float(node: onnx.NodeProto) -> bool:
+    """The last sigmoid gives the probabilities, which 8 bits would round before the threshold."""
+    return STAYS_FLOAT in node.name or "probability" in node.output

@@ -1,0 +1,163 @@
+"""Accuracy against latency as a picture: one line of panels per device, one panel per variant."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+
+from brainseg.files import replacing
+from brainseg.report.points import Point, dominates, name_places, place_of
+from brainseg.report.rows import is_reference
+
+COLOURS = {
+    "fp32": "#999999",
+    "fp16": "#56B4E9",
+    "int8_dynamic": "#E69F00",
+    "int8_weights": "#CC79A7",
+    "int8_static": "#009E73",
+    "int8_qat": "#F0E442",
+}
+"""Mode to colour, after Okabe and Ito (https://jfly.uni-koeln.de/color/): told apart by readers who
+are colour-blind."""
+
+OTHER, FRONT, GREY = "#D55E00", "#0072B2", "#999999"
+"""Colours of modes without one, of the front, and of the legend's outlines."""
+
+MARKERS = {"onnxruntime": "o", "openvino": "s"}
+COLUMNS = 4
+AREA = 2.0
+"""Square points per MiB."""
+
+
+def draw(title: str, points: Sequence[Point], targets: Iterable[Path]) -> None:
+    """Draw points that have a `mean_iou` into files whose suffix tells the format.
+
+    Variants of one device share their axes; the area of a marker is the size of the file; the line
+    joins what no other configuration of the variant beats in both. fp32 with onnxruntime has a
+    black edge, and a dotted line at its accuracy.
+    """
+    with rc_context({"svg.hashsalt": "brainseg", "font.size": 9}):
+        figure = make_figure(title, points)
+        for target in targets:
+            # The date of the drawing would make two reports of the same rows differ.
+            date = {"Date": None} if target.suffix == ".svg" else {}
+            with replacing(target) as temporary:
+                figure.savefig(temporary, dpi=150, metadata=date)
+
+
+def make_figure(title: str, points: Sequence[Point]) -> Figure:
+    """The picture of `draw`."""
+    places = name_places(row for point in points for row in point.rows)
+    variants = list(dict.fromkeys(point.rows[0]["variant"] for point in points))
+    columns = min(COLUMNS, len(variants))
+    lines = -(-len(variants) // columns)
+    size = (max(1.2 + 2.6 * columns, 7.0), 1.9 + 2.6 * lines * len(places))
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(title)
+    parts = figure.subfigures(len(places), 1, squeeze=False)
+    for part, (place, name) in zip(parts.flat, places.items(), strict=True):
+        found = [point for point in points if place_of(point.rows[0]) == place]
+        part.supxlabel(f"median latency of one image on {name}, ms")
+        part.supylabel("mean IoU, test")
+        grid = part.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, variant in zip(grid.flat, variants, strict=False):
+            _draw_variant(axes, variant, [p for p in found if p.rows[0]["variant"] == variant])
+        for axes in grid.flat[len(variants) :]:
+            axes.set_visible(False)
+    figure.legend(
+        handles=_legend(points),
+        loc="outside lower center",
+        ncols=min(6, columns + 2),
+        frameon=False,
+        labelspacing=0.9,
+    )
+    return figure
+
+
+def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
+    axes.set_title(variant)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+    axes.margins(0.2)
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if not points:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+        return
+    front = sorted(map(_position, _front(points)))
+    front.append((max(point.latency for point in points), front[-1][1]))
+    axes.plot(*zip(*front, strict=True), color=FRONT, linewidth=1.2, drawstyle="steps-post")
+    # Small files above large ones: the same accuracy at the same speed is common.
+    for point in sorted(points, key=lambda point: -_area(point)):
+        x, y = _position(point)
+        emphasis = is_reference(point.rows[0])
+        marker = MARKERS.get(point.rows[0]["runtime"], "D")
+        axes.scatter(
+            *([x], [y]),
+            s=_area(point) * (1 if marker == "o" else math.pi / 4),  # a circle in its square
+            marker=marker,
+            color=COLOURS.get(point.rows[0]["mode"], OTHER),
+            edgecolors="black" if emphasis else "white",
+            linewidths=1.6 if emphasis else 0.6,
+            zorder=3,
+        )
+        if emphasis:
+            axes.axhline(y, color="black", linewidth=0.8, linestyle=":", zorder=1)
+        if options := point.mode.partition(" (")[2].removesuffix(")"):
+            axes.annotate(options, (x, y), (0, 12), textcoords="offset points", ha="center")
+
+
+def _legend(points: Sequence[Point]) -> list[Line2D]:
+    """Colours, shapes and sizes that occur."""
+    modes = [mode for mode in COLOURS if any(point.rows[0]["mode"] == mode for point in points)]
+    runtimes = dict.fromkeys(point.rows[0]["runtime"] for point in points)
+    sizes = sorted({round(point.mib) for point in points if point.mib})
+    shown = dict.fromkeys([sizes[0], sizes[-1]]) if sizes else {}
+    return [
+        *(_entry(mode, color=COLOURS[mode], edge="white") for mode in modes),
+        *(_entry(runtime, marker=MARKERS.get(runtime, "D")) for runtime in runtimes),
+        *(_entry(f"{size} MiB", area=AREA * size) for size in shown),
+        _entry("fp32 with onnxruntime", edge="black", line=":"),
+        Line2D([], [], color=FRONT, linewidth=1.2, label="Pareto front"),
+    ]
+
+
+def _entry(
+    label: str,
+    color: str = "white",
+    marker: str = "o",
+    area: float = 90,
+    edge: str = GREY,
+    line: Literal["", ":"] = "",
+) -> Line2D:
+    style = {"markerfacecolor": color, "markeredgecolor": edge, "markersize": area**0.5}
+    return Line2D(
+        [], [], color="black", linestyle=line, linewidth=0.8, marker=marker, label=label, **style
+    )
+
+
+def _front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other one beats in both accuracy and latency."""
+    costs = {id(point): (x, -y) for point in points for x, y in [_position(point)]}
+    return [
+        point
+        for point in points
+        if not any(dominates(costs[id(other)], costs[id(point)]) for other in points)
+    ]
+
+
+def _position(point: Point) -> tuple[float, float]:
+    return point.latency, point.mean("mean_iou") or 0.0
+
+
+def _area(point: Point) -> float:
+    return AREA * (point.mib or 10)

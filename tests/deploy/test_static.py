@@ -1,0 +1,101 @@
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization.calibrate import load_tensors_data
+
+from brainseg.deploy import static
+from brainseg.deploy.session import open_session
+from brainseg.deploy.static import METHODS, calibrate, quantize_graph, reduce_range, rewrite
+from brainseg.deploy.testset import read_val, to_input
+
+every_attention = pytest.mark.parametrize("attention", ["none", "ag", "se", "cbam"])
+
+
+def feeding(model, node, index):
+    """The kind of node that gives an input."""
+    producers = {output: each.op_type for each in model.graph.node for output in each.output}
+    return producers.get(node.input[index])
+
+
+@pytest.fixture(scope="module")
+def rewritten(prepared):
+    return {name: rewrite(onnx.load(prepared(name).onnx("fp32"))) for name in ("none", "cbam")}
+
+
+@pytest.fixture(scope="module")
+def images(prepared):
+    return to_input(read_val(prepared("none"))["images"])
+
+
+@pytest.fixture
+def ranges(rewritten, images, tmp_path):
+    calibrate(rewritten["none"], images, "minmax", tmp_path / "ranges.json")
+    return tmp_path / "ranges.json"
+
+
+@every_attention
+def test_the_rewritten_graph_is_the_same_function(prepared, attention, tmp_path):
+    run = prepared(attention)
+    onnx.save(rewrite(onnx.load(run.onnx("fp32"))), tmp_path / "rewritten.onnx")
+    given = to_input(read_val(run)["images"])
+    found, exact = (
+        open_session(path).run(given) for path in (tmp_path / "rewritten.onnx", run.onnx("fp32"))
+    )
+    assert np.abs(found - exact).max() <= 5e-6
+
+
+def test_every_convolution_but_none_other_computes_in_8_bits(rewritten, ranges):
+    quantized = quantize_graph(rewritten["none"], ranges, "minmax")
+    convolutions = [node for node in quantized.graph.node if node.op_type == "Conv"]
+    assert convolutions
+    for node in convolutions:
+        assert {feeding(quantized, node, index) for index in (0, 1)} == {"DequantizeLinear"}
+    (last,) = (node for node in quantized.graph.node if "probability" in node.output)
+    assert last.op_type == "Sigmoid"
+    types = {each.data_type for each in quantized.graph.initializer if each.dims}
+    assert onnx.TensorProto.INT8 in types
+
+
+def test_layers_stay_float_but_their_weights_are_stored(rewritten, ranges, monkeypatch):
+    monkeypatch.setattr("brainseg.deploy.rewrites.STORED_FROM", 1)
+    node = next(node for node in rewritten["none"].graph.node if node.op_type == "Conv")
+    quantized = quantize_graph(rewritten["none"], ranges, "minmax", [node.name])
+    (kept,) = (each for each in quantized.graph.node if each.name == node.name)
+    assert feeding(quantized, kept, 0) != "DequantizeLinear"
+    assert feeding(quantized, kept, 1) == "Mul"
+
+
+def test_ranges_are_those_of_the_activations(rewritten, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(static, "CHUNK", 4)  # 6 images: the last chunk is a smaller one
+    model = rewritten["none"]
+    calibrate(model, images, "minmax", tmp_path / "ranges.json")
+    found = load_tensors_data(tmp_path / "ranges.json")
+    logits = next(node.input[0] for node in model.graph.node if "probability" in node.output)
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
+    graph.graph.output[0].name = logits
+    onnx.save(graph, tmp_path / "logits.onnx")
+    values = open_session(tmp_path / "logits.onnx").run(images)
+    low, high = (np.ravel(end)[0] for end in found[logits].range_value)
+    assert (low, high) == pytest.approx((values.min(), values.max()), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_a_network_that_is_close(rewritten, images, method, tmp_path):
+    model = rewritten["cbam"]
+    calibrate(model, images, method, tmp_path / "ranges.json")
+    quantized = quantize_graph(model, tmp_path / "ranges.json", method)
+    for name, graph in (("float", model), ("quantized", quantized)):
+        onnx.save(graph, tmp_path / f"{name}.onnx")
+    exact, found = (
+        open_session(tmp_path / f"{name}.onnx").run(images) for name in ("float", "quantized")
+    )
+    assert 0 < np.abs(found - exact).mean() < 0.08
+
+
+@pytest.mark.parametrize(
+    ("flags", "reduced"), [(["avx2"], True), (["avx2", "avx512_vnni"], False), (["i8mm"], False)]
+)
+def test_weights_have_7_bits_where_sums_would_saturate(flags, reduced, monkeypatch):
+    monkeypatch.setattr(static, "cpu_flags", lambda: flags)
+    assert reduce_range() is reduced

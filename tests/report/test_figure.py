@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from brainseg.report.figure import AREA, COLOURS, OTHER, make_figure
+from brainseg.report.points import collect_points
+from brainseg.report.table import COLUMNS, write_report
+
+Row = dict[str, Any]
+
+
+def row(mode: str, ms: float, iou: float, **values: Any) -> Row:
+    found = {
+        **{"run": "ag-seed0", "variant": "ag", "attention": "ag", "mode": mode, "options": {}},
+        **{"runtime": "onnxruntime", "device": "cpu", "batch": 1, "threads": 2, "status": "ok"},
+        **{"latency_ms": {"p50": ms}, "mean_iou": iou, "size_bytes": 100 * 2**20},
+    }
+    return dict.fromkeys(COLUMNS) | found | values
+
+
+def panels(rows: list[Row]) -> list[Any]:
+    figure = make_figure("study", collect_points(rows))
+    return [axes for axes in figure.get_axes() if axes.get_visible()]
+
+
+def test_each_device_and_variant_has_a_panel() -> None:
+    variants = ("none", "ag", "se", "cbam", "se lr0.01")
+    names = [{"variant": name, "run": name, "attention": name.split()[0]} for name in variants]
+    cpu = [row(mode, 40.0, 0.8) | name for name in names for mode in ("fp32", "fp16")]
+    gone = [each | {"device": "cuda", "status": "unavailable"} for each in cpu]
+    assert sorted(axes.get_title() for axes in panels([*cpu, *gone])) == sorted(variants)
+    figure = make_figure("study", collect_points([*cpu, cpu[0] | {"device": "cuda"}]))
+    shown = [axes for axes in figure.get_axes() if axes.get_visible()]
+    assert len(shown) == 2 * len(variants)
+    assert {axes.get_xscale() for axes in shown} == {"log"}
+    assert [part.get_supxlabel() for part in figure.subfigs] == [
+        f"median latency of one image on {device}, ms" for device in ("cpu", "cuda")
+    ]
+    texts = [text.get_text() for axes in shown for text in axes.texts]
+    assert texts == ["not measured"] * 4
+
+
+def test_markers_tell_place_size_and_mode() -> None:
+    (axes,) = panels([row("fp32", 40.0, 0.8), row("int8_x", 10.0, 0.79, size_bytes=25 * 2**20)])
+    large, small = axes.collections
+    assert large.get_offsets().tolist() == [[40.0, 0.8]]
+    assert small.get_offsets().tolist() == [[10.0, 0.79]]
+    assert (large.get_sizes()[0], small.get_sizes()[0]) == (100 * AREA, 25 * AREA)
+    assert to_hex(large.get_facecolor()[0]) == COLOURS["fp32"].lower()
+    assert to_hex(small.get_facecolor()[0]) == OTHER.lower()
+    assert to_hex(large.get_edgecolor()[0]) == "#000000"
+
+
+def to_hex(colour: Any) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour[:3])
+
+
+def test_front_joins_what_is_not_beaten() -> None:
+    rows = [
+        row("fp32", 40.0, 0.82),
+        row("fp16", 50.0, 0.81),
+        row("int8_static", 10.0, 0.80),
+        row("int8_weights", 20.0, 0.79),
+    ]
+    (axes,) = panels(rows)
+    # The best accuracy holds on to the slowest configuration.
+    assert axes.lines[0].get_xydata().tolist() == [[10.0, 0.80], [40.0, 0.82], [50.0, 0.82]]
+
+
+def test_options_are_written_beside_their_marker() -> None:
+    hinted = row("fp32", 20.0, 0.8, runtime="openvino", options={"precision": "bf16"})
+    (axes,) = panels([row("fp32", 40.0, 0.8), hinted])
+    assert [text.get_text() for text in axes.texts] == ["bf16"]
+
+
+def test_seeds_are_one_point() -> None:
+    rows = [row("fp32", 40.0 + seed, 0.8, run=f"ag-seed{seed}") for seed in range(3)]
+    (axes,) = panels(rows)
+    (marker,) = axes.collections
+    assert marker.get_offsets()[0].tolist() == pytest.approx([41.0, 0.8])
+
+
+def make_run(experiment: Path, rows: list[Row], data: str = "figshare") -> None:
+    folder = experiment / "ag-seed0"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {"run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"}
+    rows = [{key: each[key] for key in each if key not in kept} for each in rows]
+    (folder / "state.json").write_text(json.dumps({"stage": "done", "status": "finished"}))
+    (folder / "config.yaml").write_text(json.dumps({"data": {"name": data}, "seed": 0}))
+    (folder / "deploy.json").write_text(json.dumps(rows))
+
+
+@pytest.mark.parametrize("data", ["figshare", "phantom"])
+def test_report_writes_and_links_the_figure(tmp_path: Path, data: str) -> None:
+    make_run(tmp_path, [row("fp32", 40.0, 0.8), row("fp16", 20.0, 0.8)], data)
+    write_report(tmp_path)
+    report = tmp_path / "report"
+    text = (report / "table.md").read_text()
+    title = f"{tmp_path.name}: accuracy against latency"
+    assert f"\n![{title}](accuracy_latency.png)\n" in text
+    with Image.open(report / "accuracy_latency.png") as image:
+        assert min(image.size) > 300
+    drawn = (report / "accuracy_latency.svg").read_text()
+    assert ("synthetic data" in drawn) == (data == "phantom")
+    before = {file: file.read_bytes() for file in report.iterdir()}
+    assert len(before) == 5
+    write_report(tmp_path)
+    assert {file: file.read_bytes() for file in report.iterdir()} == before
+
+
+def test_a_single_point_is_no_figure(tmp_path: Path) -> None:
+    two = [row("fp32", 40.0, 0.8), row("fp16", 20.0, 0.8)]
+    make_run(tmp_path, two)
+    assert write_report(tmp_path).figure == "accuracy_latency.png"
+    make_run(tmp_path, [two[0], two[1] | {"mean_iou": None}])
+    assert write_report(tmp_path).figure is None
+    assert not list((tmp_path / "report").glob("accuracy_latency.*"))
+    assert "![" not in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_drawing_needs_no_display() -> None:
+    code = (
+        "import sys, brainseg.report.figure;"
+        "print({'matplotlib.pyplot', 'torch', 'onnxruntime'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
