@@ -30,6 +30,10 @@ PROVIDERS: dict[str, list[Any]] = {
 BLOCKED_LAYOUT = "NchwcTransformer"
 """onnxruntime's rewrite to channels in blocks of 16, with its own nodes between the others."""
 
+REQUANTIZES = "WeightBiasQuantization"
+"""onnxruntime's rewrite that quantizes a convolution between 8-bit neighbours when a file is loaded,
+even one that was kept in float on purpose."""
+
 _FATAL = 4
 
 
@@ -166,12 +170,12 @@ def _open(
     options.intra_op_num_threads = threads
     # Threads of an idle session that spin would slow its neighbours down.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    left_out = []
+    left_out = [REQUANTIZES]
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
         # It changes neither device nor precision, but rounds channels up and renames nodes, so
         # that multiply-adds could not be told.
-        left_out = [BLOCKED_LAYOUT]
+        left_out.append(BLOCKED_LAYOUT)
     try:
         inference = ort.InferenceSession(
             path, options, PROVIDERS[device], enable_fallback=0, disabled_optimizers=left_out

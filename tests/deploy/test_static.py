@@ -65,6 +65,18 @@ def test_layers_stay_float_but_their_weights_are_stored(rewritten, ranges, monke
     assert feeding(quantized, kept, 1) == "Mul"
 
 
+def test_what_is_kept_in_float_is_float_when_it_runs(rewritten, ranges, tmp_path):
+    convolutions = [node for node in rewritten["none"].graph.node if node.op_type == "Conv"]
+    kept = [node.name for node in convolutions[3:6]]
+    found = []
+    for name, keep in (("all", ()), ("some", kept)):
+        path = tmp_path / f"{name}.onnx"
+        onnx.save(quantize_graph(rewritten["none"], ranges, "minmax", keep), path)
+        kernels = open_session(path).find_kernels()
+        found.append(sum("Conv" in each.operator and each.kind == "float" for each in kernels))
+    assert found == [0, 3]
+
+
 def test_ranges_are_those_of_the_activations(rewritten, images, tmp_path, monkeypatch):
     monkeypatch.setattr(static, "CHUNK", 4)  # 6 images: the last chunk is a smaller one
     model = rewritten["none"]
