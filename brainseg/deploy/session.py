@@ -31,8 +31,8 @@ BLOCKED_LAYOUT = "NchwcTransformer"
 """onnxruntime's rewrite to channels in blocks of 16, with its own nodes between the others."""
 
 REQUANTIZES = "WeightBiasQuantization"
-"""onnxruntime's rewrite that quantizes a convolution between 8-bit neighbours when a file is loaded,
-even one that was kept in float on purpose."""
+"""onnxruntime's rewrite that, when a file is loaded, quantizes a convolution between 8-bit
+neighbours, even one that was kept in float on purpose."""
 
 _FATAL = 4
 
