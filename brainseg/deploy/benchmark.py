@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from brainseg.deploy.environment import describe, physical_cores
 from brainseg.deploy.memory import peak_memory_mb
-from brainseg.deploy.progress import bar
 from brainseg.deploy.quantize import check_modes
 from brainseg.deploy.rows import RUNTIME, Row, new_row, read_rows, upsert_rows, with_reference
 from brainseg.deploy.runtimes import (
@@ -35,6 +34,7 @@ from brainseg.deploy.variant import (
 )
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_json
+from brainseg.progress import bar
 from brainseg.run import Run
 
 NOISY = 0.05

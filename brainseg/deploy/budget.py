@@ -18,6 +18,7 @@ from onnxruntime.quantization.qdq_loss_debug import (
 )
 
 from brainseg.deploy.calibration import Batches
+from brainseg.deploy.quiet import quiet
 from brainseg.deploy.score import predict_part
 from brainseg.deploy.session import open_session
 from brainseg.deploy.static import quantize_graph
@@ -93,6 +94,7 @@ def keep_within(
     }
 
 
+@quiet()
 def rank_layers(model: ModelProto, quantized: ModelProto, images: NDArray[np.float32]) -> list[str]:
     """The convolutions, by how much of their output is rounding error, the worst first.
 

@@ -8,8 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from brainseg.data.image import IMAGE_SUFFIXES, read_image, resize_image
 from brainseg.deploy.overlay import overlay
@@ -17,6 +15,7 @@ from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import to_input
 from brainseg.errors import InputError
 from brainseg.files import replacing, write_csv
+from brainseg.progress import bar
 from brainseg.run import Run
 
 MASK, OVERLAY = ".mask.png", ".overlay.png"
@@ -89,14 +88,7 @@ def predict(
     files = find_images(images)
     session = open_session(model, device, threads)
     names = unique_stems(files)
-    console = Console(stderr=True)
-    progress = track(
-        list(zip(files, names, strict=True)),
-        "Predicting",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    progress = bar(list(zip(files, names, strict=True)), "Predicting")
     rows = [_predict_file(session, file, out, name) for file, name in progress]
     write_csv(out / "predictions.csv", rows, COLUMNS)
     return rows

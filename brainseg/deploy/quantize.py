@@ -57,7 +57,7 @@ def quantize(run: Run, mode: str, given: Mapping[str, Any] | None = None) -> Pat
         raise InputError(f"{run.path} has no {source.name}. Run `brainseg export {run.path}`.")
     import onnx
 
-    with replacing(run.onnx(mode)) as target, quiet():
+    with replacing(run.onnx(mode)) as target:
         model, facts = MODES[mode](onnx.load(source), run, options)
         _name_mode(model, mode)
         onnx.save(model, target)
@@ -108,6 +108,7 @@ def check_modes(modes: Sequence[str]) -> None:
         )
 
 
+@quiet()
 def _half(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, dict[str, Any]]:
     """16-bit weights and arithmetic; input and output stay 32-bit, the file is half as large."""
     from onnxruntime.quantization.onnx_model import ONNXModel
@@ -118,6 +119,7 @@ def _half(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, di
     return half.model, {}
 
 
+@quiet()
 def _dynamic(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, dict[str, Any]]:
     """8-bit convolutions whose input is scaled anew in every pass (onnxruntime's dynamic mode).
 

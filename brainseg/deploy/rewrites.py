@@ -109,9 +109,7 @@ def store_weights(model: ModelProto, *, per_channel: bool = False) -> ModelProto
             point that is not a whole number. `True` is symmetric with one scale per output
             channel, which halves the error.
     """
-    stored = onnx.ModelProto()
-    stored.CopyFrom(model)
-    constants = _constants(model)
+    constants, added = _constants(model), dict[str, Array]()
     outputs = {
         node.input[1]: 1 if node.op_type == "ConvTranspose" else 0
         for node in model.graph.node
@@ -125,20 +123,15 @@ def store_weights(model: ModelProto, *, per_channel: bool = False) -> ModelProto
         integers, scale, zero = (
             symmetric_per_channel(weight, axis) if per_channel else asymmetric(weight)
         )
-        _set_constant(stored, name, None)
-        _set_constant(stored, f"{name}.int8", integers)
+        added |= {f"{name}.int8": integers, f"{name}.scale": scale}
         source = f"{name}.float"
         nodes.append(helper.make_node("Cast", [f"{name}.int8"], [source], to=TensorProto.FLOAT))
         if zero is not None:
-            _set_constant(stored, f"{name}.zero", zero)
+            added[f"{name}.zero"] = zero
             nodes.append(helper.make_node("Sub", [source, f"{name}.zero"], [f"{name}.centred"]))
             source = f"{name}.centred"
-        _set_constant(stored, f"{name}.scale", scale)
         nodes.append(helper.make_node("Mul", [source, f"{name}.scale"], [name]))
-    everything = [*nodes, *stored.graph.node]
-    del stored.graph.node[:]
-    stored.graph.node.extend(everything)
-    return stored
+    return _rebuild(model, [*nodes, *model.graph.node], added)
 
 
 def asymmetric(weight: Array) -> tuple[Array, Array, Array]:
@@ -235,32 +228,28 @@ def _doubles(node: NodeProto) -> bool:
 def _rewrite(
     model: ModelProto, rewrite: Callable[[NodeProto, dict[str, Array]], Replacement | None]
 ) -> ModelProto:
-    """Replace the nodes for which `rewrite` has something; constants without users go."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    constants = _constants(model)
+    """Replace the nodes for which `rewrite` has something."""
+    constants, added = _constants(model), dict[str, Array]()
     nodes: list[NodeProto] = []
     for node in model.graph.node:
-        replacement = rewrite(node, constants)
-        nodes += [node] if replacement is None else replacement[0]
-        for name, array in ({} if replacement is None else replacement[1]).items():
-            changed.graph.initializer.append(numpy_helper.from_array(array, name))
-    del changed.graph.node[:]
+        replacing, arrays = rewrite(node, constants) or ([node], {})
+        nodes += replacing
+        added |= arrays
+    return _rebuild(model, nodes, added)
+
+
+def _rebuild(model: ModelProto, nodes: list[NodeProto], added: dict[str, Array]) -> ModelProto:
+    """The model with other nodes and more constants; those that no node needs any more go."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.node[:], changed.graph.initializer[:]
     changed.graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    kept = [each for each in changed.graph.initializer if each.name in used]
-    del changed.graph.initializer[:]
-    changed.graph.initializer.extend(kept)
+    needed = {name for node in nodes for name in node.input}
+    needed -= {name for node in nodes for name in node.output}
+    kept = [each for each in model.graph.initializer if each.name in needed]
+    new = [numpy_helper.from_array(array, name) for name, array in added.items()]
+    changed.graph.initializer.extend([*kept, *new])
     return changed
-
-
-def _set_constant(model: ModelProto, name: str, array: Array | None) -> None:
-    for index, each in enumerate(model.graph.initializer):
-        if each.name == name:
-            del model.graph.initializer[index]
-            break
-    if array is not None:
-        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
 
 
 def _constants(model: ModelProto) -> dict[str, Array]:

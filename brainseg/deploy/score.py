@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from brainseg.deploy.export import load_network
 from brainseg.deploy.placement import find_placement
-from brainseg.deploy.progress import bar
 from brainseg.deploy.rows import REFERENCE, RUNTIME
 from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import read_test, read_val, to_input
@@ -24,6 +23,7 @@ from brainseg.evaluation.cases import (
 from brainseg.evaluation.metrics import mean_iou
 from brainseg.evaluation.statistics import paired_interval
 from brainseg.files import is_fresh, write_csv, write_json, write_npz
+from brainseg.progress import bar
 from brainseg.run import CHECKPOINT, Run
 
 BATCH = 16

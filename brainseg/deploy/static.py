@@ -17,7 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from brainseg.deploy.calibration import Batches
 from brainseg.deploy.environment import cpu_flags
-from brainseg.deploy.progress import bar
+from brainseg.deploy.quiet import quiet
 from brainseg.deploy.rewrites import (
     STAYS_FLOAT,
     batch_norm_to_depthwise,
@@ -25,6 +25,7 @@ from brainseg.deploy.rewrites import (
     store_weights,
     transposed_to_convolution,
 )
+from brainseg.progress import bar
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -49,6 +50,7 @@ WITHOUT_SATURATION = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 """CPU features with which products of 8 bits add up without saturation (else: 7-bit weights)."""
 
 
+@quiet()
 def rewrite(model: ModelProto) -> ModelProto:
     """The fp32 graph in the form that quantizes best; the same function, but for rounding."""
     for change in REWRITES:
@@ -61,6 +63,7 @@ def rewrite(model: ModelProto) -> ModelProto:
         return onnx.load(target)
 
 
+@quiet()
 def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, ranges: Path) -> None:
     """Measure the range of every activation and write it to `ranges` (JSON).
 
@@ -84,6 +87,7 @@ def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, range
         save_tensors_data(calibrator.compute_data(), ranges)
 
 
+@quiet()
 def quantize_graph(
     model: ModelProto, ranges: Path, method: str, keep_float: Collection[str] = ()
 ) -> ModelProto:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def patient_bootstrap(
@@ -37,12 +37,8 @@ def patient_bootstrap(
         return None
     sums = np.bincount(index, weights=numbers[defined])
     counts = np.bincount(index)
-    # How often each patient is drawn, resamples×patients: the draws themselves are not needed.
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=resamples
-    )
-    low, high = np.quantile(drawn @ sums / (drawn @ counts), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    drawn = _draw(len(names), resamples, seed)
+    return _percentiles(drawn @ sums / (drawn @ counts), level)
 
 
 def paired_interval(
@@ -79,11 +75,18 @@ def paired_interval(
     sums = np.zeros((2, len(clusters), 4))
     for pooled, counts in zip(sums, (reference, variant), strict=True):
         np.add.at(pooled, index, np.asarray(counts, dtype=float))
-    drawn = np.random.default_rng(seed).multinomial(
-        len(clusters), np.full(len(clusters), 1 / len(clusters)), size=resamples
-    )
+    drawn = _draw(len(clusters), resamples, seed)
     pairs = zip(drawn @ sums[0], drawn @ sums[1], strict=True)
     scores = [(metric(before), metric(after)) for before, after in pairs]
-    changes = [b - a for a, b in scores if a is not None and b is not None]
-    low, high = np.quantile(changes, [(1 - level) / 2, (1 + level) / 2])
+    return _percentiles([b - a for a, b in scores if a is not None and b is not None], level)
+
+
+def _draw(patients: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each patient is drawn, resamples×patients: the draws themselves are not needed."""
+    chances = np.full(patients, 1 / patients)
+    return np.random.default_rng(seed).multinomial(patients, chances, size=resamples)
+
+
+def _percentiles(values: ArrayLike, level: float) -> tuple[float, float]:
+    low, high = np.quantile(np.asarray(values), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -133,6 +133,16 @@ def test_quantizing_prints_and_logs_nothing(run, capfd, caplog, mode):
     assert logging.root.isEnabledFor(logging.WARNING)
 
 
+def test_what_a_user_should_know_is_not_silenced(run, caplog, monkeypatch):
+    monkeypatch.setattr("brainseg.deploy.budget.TRIES", 1)
+    with caplog.at_level(logging.WARNING):
+        quantize(run, "int8_static", {"max_drop": -1.0})
+    assert [record.name for record in caplog.records] == [
+        "brainseg.deploy.calibration",
+        "brainseg.deploy.budget",
+    ]
+
+
 def test_quiet_ends_with_its_block(caplog):
     with contextlib.suppress(KeyError), quiet():
         logging.warning("hidden")
