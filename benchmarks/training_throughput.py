@@ -83,6 +83,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     recipe = {"name": "phantom", "patients": 12, "slices": 8, "difficulty": "easy"}
+    recipe["healthy_slices"] = 0
     _, slices = load_data(recipe | {"image_size": given.size, "cache_dir": None}, 0)
     rows = np.resize(np.arange(len(slices.images)), given.batch * given.batches)
     slices = Slices(slices.images[rows], slices.masks[rows], [""] * len(rows), "")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from brainseg.data.cli import app as data
 from brainseg.errors import InputError
 from brainseg.run import Run, find_runs
 
@@ -18,7 +19,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
 Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
@@ -139,37 +139,6 @@ def predict(
     print(f"{len(rows) - len(failed)} of {len(rows)} images segmented: {out}/predictions.csv")
     if failed:
         raise InputError("\n".join(str(row["error"]) for row in failed))
-
-
-@data.command()
-def labels(
-    root: Annotated[Path, typer.Argument(help="Data set with images/ and masks/.")],
-    from_mat: Annotated[Path, typer.Option(help="Folder of figshare's original N.mat files.")],
-) -> None:
-    """Write labels.csv (id, class, patient) from figshare's original MATLAB files."""
-    from brainseg.data.layouts import write_labels
-
-    print(f"{write_labels(root, from_mat)} cases: {root / 'labels.csv'}")
-
-
-@data.command()
-def phantom(
-    out: Annotated[Path, typer.Option(help="New folder for images/, masks/ and labels.csv.")],
-    patients: Annotated[int, typer.Option(min=12)] = 64,
-    slices: Annotated[int, typer.Option(help="Slices per patient.", min=1)] = 8,
-    size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 224,
-    seed: int = 0,
-    difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
-) -> None:
-    """Draw synthetic brains with tumours, in the same layout as the real data."""
-    from brainseg.data.phantom import write_phantom
-
-    if out.exists():
-        raise InputError(f"{out} exists already. Give a new folder.")
-    write_phantom(
-        out, patients=patients, slices=slices, size=size, seed=seed, difficulty=difficulty
-    )
-    print(f"{patients * slices} slices of {patients} patients: {out}")
 
 
 def main() -> None:

@@ -53,6 +53,16 @@ class Run:
         return self.path / "split.csv"
 
     @property
+    def data(self) -> Path:
+        """What the data are: counts, copies, leaks, and the source shortcut."""
+        return self.path / "data.json"
+
+    @property
+    def leaks(self) -> Path:
+        """Each test case that training or validation knows, by image or by patient."""
+        return self.path / "leaks.csv"
+
+    @property
     def best(self) -> Path:
         """Weights of the epoch with the best validation score."""
         return self.path / "checkpoints" / "best.ckpt"

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from skimage.exposure import match_histograms
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no look for updates over the network
 
@@ -34,3 +35,8 @@ def augment(
     augmentation.set_random_seed(seed)
     changed = augmentation(image=image, mask=mask)
     return changed["image"], changed["mask"]
+
+
+def harmonize(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Give an H×W uint8 image the histogram of another, so that both look like one scanner's."""
+    return np.rint(match_histograms(image, reference)).astype(np.uint8)

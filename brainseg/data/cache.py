@@ -1,6 +1,5 @@
 """Decoded, resized slices in memory-mapped arrays, made once and shared by every job."""
 
-import hashlib
 import json
 import logging
 import shutil
@@ -8,20 +7,22 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import platformdirs
-from rich.progress import track
 
 from brainseg.data.case import Case
 from brainseg.data.cases import fingerprint
-from brainseg.data.image import decode_image, read_mask, resize_image, resize_mask
+from brainseg.data.duplicates import SIDE, Pair, find_pairs, make_thumbnail
+from brainseg.data.image import decode_case, hash_pixels, resize_image, resize_mask
 from brainseg.errors import InputError
 from brainseg.files import write_json
+from brainseg.progress import bar
 
-FORMAT = 1
+FORMAT = 2
 """Part of the cache's key: raise it when the arrays' content changes."""
 
 REPORTED = 10
@@ -39,12 +40,25 @@ class Slices:
         masks: N×H×W uint8, 1 is tumour.
         content: hash of each image's pixels at its own size; equal images share it.
         fingerprint: hash of the case list, see `brainseg.data.cases.fingerprint`.
+        shapes: height and width of each image at its own size.
+        pairs: the images that stand twice.
     """
 
     images: np.ndarray
     masks: np.ndarray
     content: list[str]
     fingerprint: str
+    shapes: list[list[int]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What is kept of an image beside its pixels."""
+
+    content: str
+    shape: tuple[int, ...]
+    note: str | None
 
 
 def cache_folder(given: str | None) -> Path:
@@ -72,6 +86,8 @@ def load_slices(cases: Sequence[Case], size: int, folder: Path) -> Slices:
         np.load(cached / "masks.npy", mmap_mode="r"),
         index["content"],
         key,
+        index["shapes"],
+        [Pair(*pair) for pair in index["pairs"]],
     )
 
 
@@ -79,32 +95,34 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".slices-"))
     shape = (len(cases), size, size)
-    content: list[str] = []
-    notes: Counter[str] = Counter()
+    thumbnails = np.zeros((len(cases), SIDE, SIDE), np.uint8)
+    done: list[_Decoded] = []
     bad: list[str] = []
     try:
         images = np.lib.format.open_memmap(building / "images.npy", "w+", np.uint8, shape)
         masks = np.lib.format.open_memmap(building / "masks.npy", "w+", np.uint8, shape)
         with ThreadPoolExecutor() as pool:
-            decoded = pool.map(_decode, cases, [size] * len(cases))
-            for i, result in enumerate(
-                track(decoded, "Decoding slices", total=len(cases), transient=True)
-            ):
+            decoded = pool.map(partial(_decode, size=size), cases)
+            for i, result in enumerate(bar(decoded, "Decoding slices", total=len(cases))):
                 if isinstance(result, InputError):
                     bad.append(str(result))
                     continue
-                images[i], masks[i], digest, note = result
-                content.append(digest)
-                notes.update([note] if note else [])
-        if bad:
-            listed = "\n  ".join(bad[:REPORTED])
-            more = f"\n  … and {len(bad) - REPORTED} more" if len(bad) > REPORTED else ""
-            raise InputError(f"{len(bad)} of {len(cases)} cases cannot be used:\n  {listed}{more}")
-        for note, count in notes.items():
+                arrays, described = result
+                images[i], masks[i], thumbnails[i] = arrays
+                done.append(described)
+        _refuse(bad, len(cases))
+        for note, count in Counter(one.note for one in done if one.note).items():
             logger.info("%d of %d files: %s.", count, len(cases), note)
         images.flush()
         masks.flush()
-        write_json(building / "index.json", {"content": content})
+        content = [one.content for one in done]
+        pairs = find_pairs(thumbnails, content, [case.patient for case in cases], progress=True)
+        index = {
+            "content": content,
+            "shapes": [one.shape for one in done],
+            "pairs": [astuple(pair) for pair in pairs],
+        }
+        write_json(building / "index.json", index)
         building.chmod(0o755)  # mkdtemp makes private folders; a cache may be shared
         try:
             building.rename(target)
@@ -115,21 +133,21 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _decode(case: Case, size: int) -> tuple[np.ndarray, np.ndarray, str, str | None] | InputError:
-    """Image, mask, content hash and note of a case, or what is wrong with it."""
+def _decode(
+    case: Case, size: int
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], _Decoded] | InputError:
+    """Image, mask and thumbnail of a case with what is told about them, or what is wrong."""
     try:
-        image = decode_image(case.image)
-        mask = np.zeros(image.pixels.shape, bool) if case.mask is None else read_mask(case.mask)
+        image, mask = decode_case(case.image, case.mask)
     except InputError as error:
         return error
-    if mask.shape != image.pixels.shape:
-        return InputError(
-            f"{case.image} is {_size(image.pixels)}, its mask {case.mask} is {_size(mask)}. "
-            "Expected the same size."
-        )
-    digest = hashlib.sha256(str(image.pixels.shape).encode() + image.pixels.tobytes()).hexdigest()
-    return resize_image(image.pixels, size), resize_mask(mask, size), digest[:16], image.note
+    pixels = image.pixels
+    arrays = resize_image(pixels, size), resize_mask(mask, size), make_thumbnail(pixels)
+    return arrays, _Decoded(hash_pixels(pixels), pixels.shape, image.note)
 
 
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}×{array.shape[0]} pixels"
+def _refuse(bad: Sequence[str], of: int) -> None:
+    if bad:
+        listed = "\n  ".join(bad[:REPORTED])
+        more = f"\n  … and {len(bad) - REPORTED} more" if len(bad) > REPORTED else ""
+        raise InputError(f"{len(bad)} of {of} cases cannot be used:\n  {listed}{more}")

@@ -1,29 +1,113 @@
-"""The cases of a data set, and what makes two data sets the same."""
+"""The cases of one data set or several, and what makes two data sets the same."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from brainseg.data.case import Case
-from brainseg.data.layouts import name_some, read_figshare, read_folder, read_kaggle_mri
+from brainseg.data.case import CLASSES, Case, OnProblem, refuse
+from brainseg.data.image import IMAGE_SUFFIXES, read_mask
+from brainseg.data.layouts.dicom import is_dicom
+from brainseg.data.layouts.figshare import find_mats
+from brainseg.data.layouts.folder import name_some, read_figshare, read_folder, read_kaggle_mri
+from brainseg.data.layouts.slices import READERS, read_slices
 from brainseg.errors import InputError
+
+LAYOUTS = ("figshare", "folder", "kaggle_mri", *READERS)
+"""How a data set may lie on disk; phantoms lie as `folder`."""
+
+
+def read_set(
+    layout: str,
+    root: Path,
+    cache: Path,
+    options: Mapping[str, Any] | None = None,
+    on_problem: OnProblem = refuse,
+) -> list[Case]:
+    """Read the cases of one data set.
+
+    Args:
+        layout: of `LAYOUTS`.
+        root: the data set's folder.
+        cache: folder for the slices of volumes.
+        options: of the layout: `patient_pattern` of a folder, those of a reader of volumes.
+        on_problem: is told what is wrong; by default the first problem stops.
+
+    Raises:
+        InputError: the layout is unknown, or there are no volumes.
+    """
+    if layout in READERS:
+        return read_slices(layout, root, cache, options, on_problem)
+    if layout == "folder":
+        return read_folder(root, (options or {}).get("patient_pattern"), on_problem)
+    if layout == "figshare":
+        return read_figshare(root, on_problem)
+    if layout == "kaggle_mri":
+        return read_kaggle_mri(root, on_problem)
+    raise InputError(f"The layout {layout} is unknown. Expected one of {', '.join(LAYOUTS)}.")
+
+
+def detect_layout(root: Path) -> str:
+    """Tell how a data set lies on disk.
+
+    Raises:
+        InputError: the folder is missing, or looks like none of `LAYOUTS`.
+    """
+    if not root.is_dir():
+        raise InputError(f"The data folder {root} does not exist.")
+    if next(root.rglob("*.nii"), None) or next(root.rglob("*.nii.gz"), None):
+        return "nifti"
+    if next(root.rglob("*_mask.tif"), None):
+        return "lgg"
+    if find_mats(root):
+        return "figshare"
+    pictures = root / "images"
+    if (root / "masks").is_dir() and pictures.is_dir():
+        files = list(pictures.iterdir())
+        if not files or any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
+            return "folder"
+    if any(path.is_dir() and path.name in CLASSES for path in root.rglob("*")):
+        return "kaggle_mri"
+    first = islice((path for path in root.rglob("*") if path.is_file()), 100)
+    if any(path.suffix == ".dcm" or is_dicom(path) for path in first):
+        return "dicom"
+    deeper = sorted(path.parent for path in root.glob("*/images"))
+    raise InputError(
+        f"{root} is none of the layouts {', '.join(LAYOUTS)}."
+        + (f" Did you mean {deeper[0]}?" if deeper else "")
+        + " Expected images/ and masks/, class folders, figshare's N.mat, NIfTI pairs, kaggle_3m, "
+        "or DICOM files."
+    )
 
 
 def read_cases(
-    layout: str, root: Path, negatives: Path | None = None, patient_pattern: str | None = None
-) -> list[Case]:
-    """Read the cases of a data set that has masks, and join the slices without tumour.
+    layout: str,
+    root: Path,
+    *,
+    cache: Path,
+    negatives: Path | None = None,
+    test: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, list[Case]]:
+    """Read the data set that is trained on, and those that join it.
 
     Args:
-        layout: `phantom`, `figshare`, `kaggle_mri` or `folder`.
+        layout: of `root`: `phantom`, or one of `LAYOUTS`.
         root: the data set's folder.
-        negatives: a data set of class folders whose `notumor` images join with empty masks.
-        patient_pattern: see `read_folder`.
+        cache: folder for the slices of volumes.
+        negatives: a data set of any layout whose slices without tumour join.
+        test: a data set of any layout that is the test split.
+        options: of the layout of `root`, see `read_set`.
+
+    Returns:
+        The cases of `root`, `negatives` and `test`. An id that is taken gets its set's name in
+        front.
 
     Raises:
-        InputError: the folder is missing or empty, the data set has no masks, or an id stands
-            twice.
+        InputError: a folder is missing or empty, or `root` has no masks.
     """
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist. Set data.root=/path/to/data.")
@@ -32,22 +116,52 @@ def read_cases(
             f"The class-folder data set {root} has no tumour masks, so it cannot be trained on. "
             f"Use it for its slices without tumour: data=figshare data.negatives={root}"
         )
-    cases = read_figshare(root) if layout == "figshare" else read_folder(root, patient_pattern)
+    cases = read_set("folder" if layout == "phantom" else layout, root, cache, options)
     if not cases:
         raise InputError(f"The data folder {root} is empty: no image in {root / 'images'}.")
+    sets = {"root": cases}
     if negatives is not None:
-        if not negatives.is_dir():
-            raise InputError(f"The folder data.negatives={negatives} does not exist.")
-        without = [case for case in read_kaggle_mri(negatives) if case.label == "notumor"]
+        without = [case for case in _join("negatives", negatives, cache) if is_negative(case)]
         if not without:
-            raise InputError(f"data.negatives={negatives} has no images in a folder `notumor`.")
-        cases += without
-    twice = [id_ for id_, count in Counter(case.id for case in cases).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"Ids stand twice in {root} and its negatives, such as {name_some(twice)}."
-        )
+            raise InputError(
+                f"data.negatives={negatives} has no images without tumour: none in a folder "
+                "`notumor`, and none with an empty mask."
+            )
+        sets["negatives"] = without
+    if test is not None:
+        sets["test"] = _join("test", test, cache)
+    return _tell_apart(sets)
+
+
+def is_negative(case: Case) -> bool:
+    """Whether a case is known to show no tumour; its mask is read where nothing else tells."""
+    if case.label is not None or case.mask is None:
+        return case.label == "notumor"
+    return not read_mask(case.mask).any()
+
+
+def _join(name: str, root: Path, cache: Path) -> list[Case]:
+    if not root.is_dir():
+        raise InputError(f"The folder data.{name}={root} does not exist.")
+    cases = read_set(detect_layout(root), root, cache)
+    if not cases:
+        raise InputError(f"The folder data.{name}={root} holds no images.")
     return cases
+
+
+def _tell_apart(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
+    """Give each case an id of its own."""
+    taken: set[str] = set()
+    for name, cases in sets.items():
+        sets[name] = [
+            replace(case, id=f"{name}-{case.id}") if case.id in taken else case for case in cases
+        ]
+        taken |= {case.id for case in sets[name]}
+    ids = Counter(case.id for cases in sets.values() for case in cases)
+    twice = [id_ for id_, count in ids.items() if count > 1]
+    if twice:
+        raise InputError(f"Ids stand twice in the data, such as {name_some(twice)}.")
+    return sets
 
 
 def fingerprint(cases: Sequence[Case]) -> str:

@@ -1,6 +1,6 @@
 """Slices as tensors; all randomness of an epoch comes from the seed and the epoch's number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import albumentations as A
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from brainseg.data.augment import augment
+from brainseg.data.augment import augment, harmonize
 from brainseg.data.cache import Slices
 
 
@@ -21,6 +21,15 @@ class SliceDataset(Dataset[tuple[Tensor, Tensor]]):
     """Image 1×H×W float32 in [0, 1] and mask 1×H×W float32 in {0, 1} of some cases.
 
     An item is asked for by its number, or by (epoch, number) from an `EpochSampler`.
+
+    Args:
+        slices: of the whole data set.
+        rows: the slices that belong to this part.
+        augmentation: random changes, none for validation.
+        seed: makes them, together with epoch and number.
+        foreign: rows from another source, which take the histogram of a row of `native`, each
+            time another, so that brightness does not tell where a slice comes from.
+        native: rows whose histograms are taken.
     """
 
     def __init__(
@@ -29,11 +38,15 @@ class SliceDataset(Dataset[tuple[Tensor, Tensor]]):
         rows: Sequence[int],
         augmentation: A.Compose | None = None,
         seed: int = 0,
+        foreign: Collection[int] = (),
+        native: Sequence[int] = (),
     ) -> None:
         self.slices = slices
         self.rows = rows
         self.augmentation = augmentation
         self.seed = seed
+        self.foreign = frozenset(foreign)
+        self.native = native
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -42,6 +55,9 @@ class SliceDataset(Dataset[tuple[Tensor, Tensor]]):
         epoch, number = item if isinstance(item, tuple) else (0, item)
         row = self.rows[number]
         image, mask = np.asarray(self.slices.images[row]), np.asarray(self.slices.masks[row])
+        if row in self.foreign:
+            drawn = derive_seed(self.seed, epoch, number, 1) % len(self.native)
+            image = harmonize(image, np.asarray(self.slices.images[self.native[drawn]]))
         if self.augmentation is not None:
             seed = derive_seed(self.seed, epoch, number)
             image, mask = augment(self.augmentation, image, mask, seed)

@@ -1,5 +1,6 @@
 """Image files to grey arrays: PNG, JPEG, TIFF and figshare's MATLAB v7.3 files."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,14 @@ BETWEEN_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Decoded:
-    """A grey image, H×W uint8, and what had to be done to get it (`None`: nothing)."""
+    """A grey image, H×W uint8.
+
+    `bits` is the depth of a pixel in the file; `note` says what had to be done to get the image
+    (`None`: nothing).
+    """
 
     pixels: np.ndarray
+    bits: int = 8
     note: str | None = None
 
 
@@ -41,14 +47,15 @@ def decode_image(path: Path) -> Decoded:
     """
     if path.suffix == ".mat":
         with open_mat(path) as file:
-            return _scale(file["cjdata/image"][()].T, "16-bit MATLAB image scaled to 8 bits")
+            return _scaled(file["cjdata/image"][()].T, "MATLAB image")
     try:
         with Image.open(path) as image:
             if image.mode in ("L", "1"):
-                return Decoded(np.asarray(image.convert("L")))
+                return Decoded(np.asarray(image.convert("L")), bits=1 if image.mode == "1" else 8)
             if image.mode.startswith("I") or image.mode == "F":
-                return _scale(np.asarray(image), "image of more than 8 bits scaled to 8 bits")
-            return Decoded(_grey(image, path), f"{image.mode} image that is grey in content")
+                return _scaled(np.asarray(image), "image")
+            note = f"{image.mode} image that is grey in content"
+            return Decoded(_grey(image, path), note=note)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -86,6 +93,29 @@ def read_mask(path: Path) -> np.ndarray:
     return grey >= 128
 
 
+def decode_case(image: Path, mask: Path | None) -> tuple[Decoded, np.ndarray]:
+    """Decode an image and its mask (H×W bool; no file: all `False`).
+
+    Raises:
+        InputError: a file cannot be used, or the two differ in size.
+    """
+    decoded = decode_image(image)
+    shape = decoded.pixels.shape
+    tumor = np.zeros(shape, bool) if mask is None else read_mask(mask)
+    if tumor.shape != shape:
+        sizes = [f"{width}×{height} pixels" for height, width in (shape, tumor.shape)]
+        raise InputError(
+            f"{image} is {sizes[0]}, its mask {mask} is {sizes[1]}. Expected the same size."
+        )
+    return decoded, tumor
+
+
+def hash_pixels(pixels: np.ndarray) -> str:
+    """The same text for equal images, and for no others."""
+    content = str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def open_mat(path: Path) -> h5py.File:
     """Open one of figshare's MATLAB v7.3 files, which has a structure `cjdata`.
 
@@ -120,10 +150,16 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     return resize_image(mask.astype(np.uint8) * 255, size) >= 128
 
 
-def _scale(pixels: np.ndarray, note: str) -> Decoded:
-    top = float(pixels.max(initial=0))
-    scaled = np.clip(pixels.astype(np.float64), 0, None) * (255 / top if top > 0 else 0)
-    return Decoded(np.rint(scaled).astype(np.uint8), note)
+def scale_to_uint8(pixels: np.ndarray, top: float) -> np.ndarray:
+    """Scale numbers of any type so that 0 stays 0 and `top` becomes 255; what is beyond is cut."""
+    scaled = np.clip(pixels.astype(np.float64), 0, top) * (255 / top if top > 0 else 0)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _scaled(pixels: np.ndarray, what: str) -> Decoded:
+    bits = 8 * pixels.dtype.itemsize
+    note = f"{bits}-bit {what} scaled to 8 bits"
+    return Decoded(scale_to_uint8(pixels, float(pixels.max(initial=0))), bits, note)
 
 
 def _grey(image: Image.Image, path: Path) -> np.ndarray:

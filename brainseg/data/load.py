@@ -1,30 +1,56 @@
 """From the `data` group of a configuration to a table of cases and their slices."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from brainseg.data.cache import Slices, cache_folder, load_slices
 from brainseg.data.cases import read_cases
-from brainseg.data.phantom import write_phantom
+from brainseg.data.duplicates import find_clusters
+from brainseg.data.leakage import (
+    LEFT_OUT,
+    check_masked,
+    find_leaks,
+    leaking_slices,
+    leave_out_copies,
+    settle_leaks,
+)
+from brainseg.data.phantom.write import write_phantom
+from brainseg.data.shortcut import describe_trivially, shortcut_auc
+from brainseg.data.split import split_cases
 
-PHANTOM_FORMAT = 1
+PHANTOM_FORMAT = 2
 """Part of the folder's name: raise it when the phantoms change."""
+
+SHARED = frozenset(
+    {
+        *("name", "root", "negatives", "test", "duplicates", "harmonize"),
+        *("image_size", "batch_size", "workers", "cache_dir"),
+        *("patients", "slices", "healthy_slices", "difficulty"),
+    }
+)
+"""Keys of the `data` group that are not options of a layout's reader."""
 
 
 def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame, Slices]:
     """Read, decode and resize a data set; phantoms are made first where they are not there yet.
 
     Args:
-        data: `name`, `image_size`, `cache_dir`, and what the data set needs (`root`,
-            `negatives`, `patient_pattern`; `patients`, `slices`, `difficulty` of phantoms).
+        data: the configuration's `data`: `name`, `image_size`, `cache_dir`, and what the data set
+            needs (`root`, `negatives`, `test`, options of its reader; `patients`, `slices`,
+            `healthy_slices`, `difficulty` of phantoms).
         phantom_seed: makes the phantoms.
 
     Returns:
-        A row per case with `id`, `class`, `patient` (missing where unknown) and `content`, and
-        the slices in the same order.
+        A row per case with `id`, `class`, `patient` (missing where unknown), `content` and
+        `cluster` (equal where images are equal, or near-duplicates), `set` (`root`, `negatives`
+        or `test`), `fold` (of the data set's authors), `unmasked` (a tumour without outline),
+        `row_mm` and `column_mm` (size of a pixel, NaN where unknown); and the slices in the same
+        order.
 
     Raises:
         InputError: the data cannot be used.
@@ -32,26 +58,117 @@ def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame,
     folder = cache_folder(data["cache_dir"])
     size = data["image_size"]
     if data["name"] == "phantom":
-        recipe = {key: data[key] for key in ("patients", "slices", "difficulty")}
+        recipe = {key: data[key] for key in ("patients", "slices", "difficulty", "healthy_slices")}
         described = "-".join(map(str, recipe.values()))
         root = folder / f"phantom-{described}-{size}-seed{phantom_seed}-v{PHANTOM_FORMAT}"
         if not root.is_dir():
             write_phantom(root, **recipe, size=size, seed=phantom_seed)
     else:
         root = Path(data["root"])
-    negatives = data.get("negatives")
-    cases = read_cases(
-        data["name"], root, Path(negatives) if negatives else None, data.get("patient_pattern")
+    sets = read_cases(
+        data["name"],
+        root,
+        cache=folder,
+        negatives=_path(data.get("negatives")),
+        test=_path(data.get("test")),
+        options=_reader_options(data),
     )
+    cases = [case for joined in sets.values() for case in joined]
     slices = load_slices(cases, size, folder)
+    spacing = np.array([case.spacing or (np.nan, np.nan) for case in cases])
+    shapes = np.array(slices.shapes)
     table = pd.DataFrame(
         {
             "id": [case.id for case in cases],
             "class": [case.label for case in cases],
             "patient": [case.patient for case in cases],
             "content": slices.content,
+            "cluster": find_clusters(len(cases), slices.pairs),
+            "set": [name for name, joined in sets.items() for _ in joined],
+            "fold": pd.Series([case.fold for case in cases], dtype="Int64"),
+            "unmasked": [case.unmasked for case in cases],
+            "row_mm": spacing[:, 0] * shapes[:, 0] / size,
+            "column_mm": spacing[:, 1] * shapes[:, 1] / size,
         }
     )
     seen = pd.Series(slices.masks.any(axis=(1, 2))).map({True: "tumor", False: "notumor"})
     table["class"] = table["class"].fillna(seen)
     return table, slices
+
+
+def divide(
+    table: pd.DataFrame,
+    slices: Slices,
+    split: Mapping[str, Any],
+    duplicates: str,
+    on_leaks: Callable[[list[dict[str, Any]]], None],
+) -> pd.Series:
+    """Assign each case to `train`, `val`, `test` or `left_out`, and let nothing leak unnoticed.
+
+    Args:
+        table: from `load_data`.
+        slices: likewise.
+        split: the configuration's `split`.
+        duplicates: the configuration's `data.duplicates`.
+        on_leaks: is given what the test split shares with the others, before it is refused.
+
+    Returns:
+        The part of each row.
+
+    Raises:
+        InputError: the data cannot be split this way, the test split leaks, or a mask is missing.
+    """
+    parts = pd.Series(LEFT_OUT, index=table.index)
+    kept = ~leave_out_copies(table, duplicates)
+    parts[kept] = split_cases(table[kept], split)
+    leaks = find_leaks(table, parts, slices.pairs)
+    on_leaks(leaks)
+    by_slice = split["name"] == "random"
+    parts = settle_leaks(parts, table["id"], leaks, split["leaks"], random=by_slice)
+    check_masked(table, parts)
+    return parts
+
+
+def describe_data(
+    table: pd.DataFrame, slices: Slices, parts: pd.Series, leaks: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What a reader of a table should know of its data; plain JSON.
+
+    Args:
+        table: from `load_data`.
+        slices: likewise.
+        parts: from `divide`.
+        leaks: what `divide` found.
+    """
+    used = (parts != LEFT_OUT).to_numpy()
+    negative = (table["class"] == "notumor").to_numpy()
+    groups = table["patient"].fillna("cluster-" + table["cluster"].astype(str))
+    pixels = zip(slices.images[used], slices.masks[used], strict=True)
+    features = np.array([describe_trivially(image, mask) for image, mask in pixels])
+    kinds = Counter(pair.kind for pair in slices.pairs)
+    repeated = table["cluster"].value_counts()
+    return {
+        "images": {
+            part: table.loc[rows.index, "class"].value_counts().sort_index().to_dict()
+            for part, rows in parts.groupby(parts)
+        },
+        "patients": table["patient"].groupby(parts).nunique().to_dict(),
+        "duplicates": {
+            "exact_pairs": kinds["exact"],
+            "near_pairs": kinds["near"],
+            "clusters": int((repeated > 1).sum()),
+            "images_in_clusters": int(repeated[repeated > 1].sum()),
+        },
+        "leaks": dict(Counter(leak["shared"] for leak in leaks)),
+        "leaking_patients": leaking_slices(table, parts),
+        "shortcut_auc": shortcut_auc(features, negative[used], groups[used].tolist()),
+    }
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given else None
+
+
+def _reader_options(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a layout's configuration says beside the keys that every layout has."""
+    return {key: value for key, value in data.items() if key not in SHARED and value is not None}

@@ -1,7 +1,8 @@
-"""Splits into training, validation and test: by patient, or by slice as in the paper."""
+"""Splits into training, validation and test: by patient, in folds, or by slice as in the paper."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,82 +12,131 @@ from brainseg.errors import InputError
 PARTS = {"train": 0.6, "val": 0.2, "test": 0.2}
 """Parts and their shares (paper, section II-F)."""
 
-KINDS = ("patient", "random")
+KINDS = ("patient", "random", "kfold")
 
 
-def split_cases(table: pd.DataFrame, kind: str, seed: int) -> pd.Series:
+def split_cases(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
     """Assign each case to `train`, `val` or `test`, 60/20/20 in each class.
 
-    `patient` keeps the slices of a patient together; `random`, the paper's, does not. Equal
-    images never straddle the parts: they share a `content`.
+    `patient` keeps the slices of a patient together; `random`, the paper's, does not. `kfold`
+    deals patients to `folds` folds: fold number `fold` is the test split, the next one validation.
+    Where the data set brings as many folds of its own (figshare's `cvind.mat`), those are taken; a
+    patient who stands in several of them goes where most of the slices are. Images that stand
+    twice never straddle the parts: they share a `cluster`.
+
+    Cases of the set `test` are the test split, whatever the kind; the others then share training
+    and validation.
 
     Args:
-        table: one row per case with the columns `id`, `class`, `patient` (missing: unknown) and
-            `content`.
-        kind: `patient` or `random`.
-        seed: makes the split.
+        table: one row per case with the columns `id`, `class`, `patient` (missing: unknown),
+            `cluster`, and, where they are known, `set` (`root`, `negatives` or `test`) and `fold`.
+        split: the configuration's `split`: `name` (of `KINDS`), `seed`, and for `kfold` the number
+            `fold` out of `folds`.
 
     Returns:
         The part of each row.
 
     Raises:
-        InputError: patients are unknown, a class has fewer than three patients, or `kind` is
-            unknown.
+        InputError: patients are unknown, a class has too few of them, or the split is unknown.
     """
+    kind = split["name"]
     if kind not in KINDS:
         raise InputError(f"split={kind} is unknown. Expected one of {', '.join(KINDS)}.")
+    given = table["set"] == "test" if "set" in table else pd.Series(False, table.index)
+    parts = pd.Series("test", index=table.index)
+    inner = table[~given]
+    _check_patients(inner, kind)
+    shares = {part: share for part, share in PARTS.items() if part != "test" or not given.any()}
+    if kind == "kfold":
+        folds, fold = _folds(inner, split), split["fold"]
+        held = {fold: "test", (fold + 1) % split["folds"]: "val"}
+        if given.any():
+            held = {fold: "val"}
+        parts[~given] = folds.map(held).fillna("train")
+    else:
+        parts[~given] = _deal_groups(inner, kind, split["seed"], shares)
+    return parts
+
+
+def _check_patients(table: pd.DataFrame, kind: str) -> None:
     tumor = table["class"] != "notumor"
-    if kind == "patient" and table.loc[tumor, "patient"].isna().any():
+    if kind != "random" and table.loc[tumor, "patient"].isna().any():
         raise InputError(
-            "The patients of this data set are unknown, so split=patient cannot keep them "
+            f"The patients of this data set are unknown, so split={kind} cannot keep them "
             "together. Write labels.csv from the original files with `brainseg data labels ROOT "
             "--from-mat DIR`, or accept slices of one patient on both sides with split=random."
         )
-    known = table["patient"].notna() & (kind == "patient")
-    groups = table["patient"].where(known, "content-" + table["content"])
-    linked = _link(groups.tolist(), table["content"].tolist())
+
+
+def _folds(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
+    """The fold of each case, from 0."""
+    count, fold = split["folds"], split["fold"]
+    if not (isinstance(count, int) and count >= 3 and fold in range(count)):
+        raise InputError(
+            f"split.fold={fold} of split.folds={count}: expected 3 folds or more (one for test, "
+            "one for validation, the rest for training) and a fold from 0 to folds - 1."
+        )
+    dealt = _deal_groups(table, "patient", split["seed"], dict.fromkeys(range(count), 1 / count))
+    if "fold" not in table or set(table["fold"].dropna()) != set(range(count)):
+        return dealt.astype(int)
+    published = table["fold"].groupby(_groups(table, "patient")).agg(_most_frequent)
+    return _groups(table, "patient").map(published).fillna(dealt).astype(int)
+
+
+def _deal_groups(
+    table: pd.DataFrame, kind: str, seed: int, shares: Mapping[Any, float]
+) -> pd.Series:
+    """Deal patients (or single images) and what is linked to them, class by class."""
+    groups = _groups(table, kind)
     rng = np.random.default_rng([seed, 0])
-    group_class = table.groupby(linked)["class"].agg(lambda labels: labels.mode().iloc[0])
-    sizes = pd.Series(linked).value_counts()
-    assigned: dict[int, str] = {}
+    tumors = table["class"].where(table["class"] != "notumor")  # what a patient has, if anything
+    group_class = tumors.groupby(groups).agg(_most_frequent).fillna("notumor")
+    sizes = groups.value_counts()
+    assigned: dict[int, Any] = {}
     for label in sorted(group_class.unique()):
         members = group_class.index[group_class == label].to_numpy()
-        if len(members) < len(PARTS):
+        if len(members) < len(shares):
             raise InputError(
-                f"The class {label} has {len(members)} patients; a split into "
-                f"{', '.join(PARTS)} needs at least {len(PARTS)}. Add data or use split=random."
+                f"The class {label} has {len(members)} patients; a split into {len(shares)} parts "
+                "needs at least as many. Add data or use split=random."
             )
-        assigned |= _deal(rng.permutation(members).tolist(), sizes)
-    return pd.Series([assigned[group] for group in linked], index=table.index)
+        assigned |= _deal(rng.permutation(members).tolist(), sizes, shares)
+    return groups.map(assigned)
 
 
-def leaking_slices(table: pd.DataFrame, parts: pd.Series) -> int:
-    """Number of test slices whose patient also has slices in training or validation."""
-    test = parts == "test"
-    others = set(table.loc[~test, "patient"].dropna())
-    return int(table.loc[test, "patient"].isin(others).sum())
+def _groups(table: pd.DataFrame, kind: str) -> pd.Series:
+    """Number the groups that stay together: patients, and whoever shares an image with them."""
+    known = table["patient"].notna() & (kind == "patient")
+    clusters = table["cluster"].astype(str)
+    groups = table["patient"].where(known, "cluster-" + clusters)
+    return pd.Series(_link(groups.tolist(), clusters.tolist()), index=table.index)
 
 
-def _deal(groups: Sequence[int], sizes: pd.Series) -> dict[int, str]:
+def _most_frequent(values: pd.Series) -> Any:
+    modes = values.mode()
+    return modes.iloc[0] if len(modes) else np.nan
+
+
+def _deal(groups: Sequence[int], sizes: pd.Series, shares: Mapping[Any, float]) -> dict[int, Any]:
     """Deal groups to the parts, each to the part that lacks most of its share.
 
-    Large groups come first, so that the small ones even out the shares; the first three go to
+    Large groups come first, so that the small ones even out the shares; the first ones go to
     different parts, so that none stays empty.
     """
     total = sum(int(sizes[group]) for group in groups)
-    have = dict.fromkeys(PARTS, 0)
-    assigned: dict[int, str] = {}
+    have = dict.fromkeys(shares, 0)
+    assigned: dict[int, Any] = {}
     for group in sorted(groups, key=lambda group: -int(sizes[group])):
-        empty = [part for part in PARTS if have[part] == 0]
-        lacking = empty if len(groups) - len(assigned) <= len(empty) else list(PARTS)
-        part = max(lacking, key=lambda part: PARTS[part] - have[part] / total)
+        empty = [part for part in shares if have[part] == 0]
+        lacking = empty if len(groups) - len(assigned) <= len(empty) else list(shares)
+        part = max(lacking, key=lambda part: shares[part] - have[part] / total)
         assigned[group] = part
         have[part] += int(sizes[group])
     return assigned
 
 
-def _link(groups: Sequence[str], contents: Sequence[str]) -> list[int]:
-    """Number the groups; groups that share an equal image become one (union-find)."""
+def _link(groups: Sequence[str], clusters: Sequence[str]) -> list[int]:
+    """Number the groups; groups that share a cluster become one (union-find)."""
     parent: dict[str, str] = {}
 
     def root(node: str) -> str:
@@ -96,7 +146,7 @@ def _link(groups: Sequence[str], contents: Sequence[str]) -> list[int]:
         return node
 
     first_of: dict[str, str] = {}
-    for group, content in zip(groups, contents, strict=True):
-        parent[root(group)] = root(first_of.setdefault(content, group))
+    for group, cluster in zip(groups, clusters, strict=True):
+        parent[root(group)] = root(first_of.setdefault(cluster, group))
     numbers: dict[str, int] = defaultdict(lambda: len(numbers))
     return [numbers[root(group)] for group in groups]

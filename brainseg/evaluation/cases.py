@@ -1,6 +1,6 @@
 """Scores of each image, and what they come to over a split: the content of `cases.<mode>.csv`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -109,13 +109,20 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
 
     `mean_iou` and `tumor_iou` pool the pixels of all images; the others are means over images.
+    Overall, `negatives` tells the false positives in images of patients who have a tumour from
+    those in images of others.
     Cases whose patient is empty (unknown) stay out of the interval and of `n_patients`. What is
     undefined is `None`, and `undefined` counts the images that a metric says nothing about
     (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
     """
     names = sorted({case["class"] for case in cases})
     members = {name: [case for case in cases if case["class"] == name] for name in names}
-    return _summary(cases) | {"classes": {name: _summary(rows) for name, rows in members.items()}}
+    tumor_patients = {case["patient"] for case in cases if case["tp"] + case["fn"] > 0} - {""}
+    healthy = [case for case in cases if case["tp"] + case["fn"] == 0]
+    return _summary(cases) | {
+        "negatives": _negatives(healthy, tumor_patients),
+        "classes": {name: _summary(rows) for name, rows in members.items()},
+    }
 
 
 def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -133,7 +140,7 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "dice_interval": None if interval is None else list(interval),
         "hd95_px": _mean([case["hd95_px"] for case in tumor]),
         "detection_rate": _mean([case["tp"] > 0 for case in tumor]),
-        "false_positive_rate": _mean([case["fp"] > 0 for case in healthy]),
+        "false_positive_rate": _false_positive_rate(healthy),
         "n": len(cases),
         "n_tumor": len(tumor),
         "n_patients": len({case["patient"] for case in cases} - {""}),
@@ -143,6 +150,26 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "false_positive_rate": len(tumor),
         },
     }
+
+
+def _negatives(
+    healthy: Sequence[Mapping[str, Any]], tumor_patients: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """False positives apart for images of patients with a tumour, and for all others.
+
+    The former come from the scanner that the tumours come from, so that the source of an image
+    cannot stand in for the absence of a tumour.
+    """
+    same = [case for case in healthy if case["patient"] in tumor_patients]
+    other = [case for case in healthy if case["patient"] not in tumor_patients]
+    return {
+        name: {"n": len(cases), "false_positive_rate": _false_positive_rate(cases)}
+        for name, cases in (("of_tumor_patients", same), ("others", other))
+    }
+
+
+def _false_positive_rate(healthy: Sequence[Mapping[str, Any]]) -> float | None:
+    return _mean([case["fp"] > 0 for case in healthy])
 
 
 def _mean(values: Sequence[float]) -> float | None:

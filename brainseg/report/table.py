@@ -2,16 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from brainseg.errors import InputError
-from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.files import read_json, write_csv, write_json, write_text
 from brainseg.report.points import collect_points
+from brainseg.report.provenance import (
+    commit_of,
+    describe_data,
+    describe_machines,
+    read_config,
+    read_test,
+)
 from brainseg.report.recommend import recommend
 from brainseg.report.render import to_markdown, to_rich
 from brainseg.report.rows import Row
@@ -48,7 +54,7 @@ def write_report(experiment: Path) -> Table:
             f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
         )
     rows = collect_rows(experiment, runs)
-    described = dict.fromkeys([*_describe_data(runs), *_describe_machines(runs)])
+    described = dict.fromkeys([*describe_data(runs), *describe_machines(runs)])
     table = summarize(experiment.resolve().name, rows, [*recommend(rows), *described])
     folder = experiment / "report"
     write_json(folder / "table.json", {"rows": rows})
@@ -134,7 +140,7 @@ def _rows_of(run: Run) -> list[Row]:
 
 
 def _identity(experiment: Path, run: Run) -> Row:
-    config = _read_config(run)
+    config = read_config(run)
     name, seed, _ = _name_parts(run)
     return {
         "run": run.path.relative_to(experiment).as_posix(),
@@ -142,9 +148,9 @@ def _identity(experiment: Path, run: Run) -> Row:
         "data": config.get("data", {}).get("name"),
         "split": config.get("split", {}).get("name"),
         "part": "test",
-        "n": len(_read_test(run)) or None,
+        "n": len(read_test(run)) or None,
         "seed": config.get("seed", seed),
-        "commit": _commit(run.read_environment()),
+        "commit": commit_of(run.read_environment()),
     }
 
 
@@ -174,46 +180,3 @@ def _name_parts(run: Run) -> tuple[str, int | None, str]:
     """Name, seed and suffix of a folder such as `ag-seed0-lr0.0001`."""
     match = re.fullmatch(r"(.+?)-seed(\d+)(?:-(.+))?", run.name)
     return (match[1], int(match[2]), match[3] or "") if match else (run.name, None, "")
-
-
-def _describe_data(runs: Sequence[Run]) -> Iterator[str]:
-    for run in runs:
-        config, test = _read_config(run), _read_test(run)
-        if not config:
-            continue
-        data, split = config.get("data", {}), config.get("split", {})
-        phantom = "synthetic data (phantoms): these numbers say nothing about patients"
-        patients = len({row["patient"] for row in test} - {""}) or "unknown"
-        yield (
-            f"Data: {phantom if data.get('name') == 'phantom' else data.get('name')}. "
-            f"Split: {split.get('name')} (seed {split.get('seed')}); "
-            f"image size {data.get('image_size')}; test: {len(test)} images of {patients} patients."
-        )
-
-
-def _describe_machines(runs: Sequence[Run]) -> Iterator[str]:
-    for run in runs:
-        timed = read_json(run.benchmarks).values() if run.benchmarks.exists() else ()
-        environments = [session.get("environment") for session in timed]
-        for environment in filter(None, environments or [run.read_environment()]):
-            cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
-            gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
-            yield (
-                f"Machine: {cpu.get('model')}, {cpu.get('physical_cores')} cores; GPU: {gpus}; "
-                f"torch {versions.get('torch')}, onnxruntime {versions.get('onnxruntime')}; "
-                f"commit {_commit(environment) or 'unknown'}."
-            )
-
-
-def _commit(environment: dict[str, Any]) -> str | None:
-    commit = environment.get("commit")
-    return commit["hash"] + ("-dirty" if commit["dirty"] else "") if commit else None
-
-
-def _read_config(run: Run) -> dict[str, Any]:
-    return run.read_config() if run.config.exists() else {}
-
-
-def _read_test(run: Run) -> list[dict[str, str]]:
-    rows = read_csv(run.split) if run.split.exists() else []
-    return [row for row in rows if row["split"] == "test"]

@@ -22,7 +22,9 @@ HISTORY_COLUMNS = [
     "lr",
     "seconds",
     "images_per_second",
+    "waiting_share",
 ]
+"""`waiting_share` is the part of `seconds` in which training waited for the next batch."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -107,8 +109,12 @@ class History(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
-        self.started = time.perf_counter()
-        self.images = 0
+        self.started = self.ready = time.perf_counter()
+        self.images, self.waited = 0, 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Note how long the batch was waited for."""
+        self.waited += time.perf_counter() - self.ready
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
@@ -117,7 +123,8 @@ class History(pl.Callback):
         self.images += len(batch[0])
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # else work that was only queued would count as done
-        self.seconds = time.perf_counter() - self.started
+        self.ready = time.perf_counter()
+        self.seconds = self.ready - self.started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row."""
@@ -128,6 +135,7 @@ class History(pl.Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images / self.seconds, 2),
+            "waiting_share": round(self.waited / self.seconds, 4),
         }
         self.rows.append(row)
         write_csv(self.run.history, self.rows, HISTORY_COLUMNS)

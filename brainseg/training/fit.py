@@ -29,6 +29,7 @@ def fit(
     run: Run,
     slices: Slices,
     parts: pd.Series,
+    foreign: pd.Series | None,
     on_row: Callable[[dict[str, Any]], Any],
 ) -> None:
     """Train the network of `config` to its end, from the last finished epoch if there is one.
@@ -40,6 +41,7 @@ def fit(
         run: where to write.
         slices: of the whole data set.
         parts: `train`, `val` or `test` for each slice.
+        foreign: see `SliceDataModule`.
         on_row: is given each row of the history.
 
     Raises:
@@ -56,7 +58,9 @@ def fit(
         config["schedule"],
         config["seed"],
     )
-    datamodule = SliceDataModule(slices, parts, data["batch_size"], data["workers"], config["seed"])
+    datamodule = SliceDataModule(
+        slices, parts, data["batch_size"], data["workers"], config["seed"], foreign
+    )
     run.update_state(stage="train")
     for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
         part.unlink()

@@ -12,6 +12,7 @@ NOT_IDENTITY = frozenset(
     {
         "data.root",
         "data.negatives",
+        "data.test",
         "data.workers",
         "data.cache_dir",
         "trainer.accelerator",

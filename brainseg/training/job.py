@@ -12,8 +12,9 @@ import pandas as pd
 import yaml
 
 from brainseg.data.cache import Slices
-from brainseg.data.load import load_data
-from brainseg.data.split import leaking_slices, split_cases
+from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
+from brainseg.data.leakage import leaking_slices
+from brainseg.data.load import describe_data, divide, load_data
 from brainseg.deploy import stages
 from brainseg.deploy.environment import describe
 from brainseg.errors import InputError
@@ -22,6 +23,9 @@ from brainseg.run import Run
 from brainseg.training.fit import fit
 from brainseg.training.identity import check_same, identify
 from brainseg.training.tracking import announce, log_epoch, log_results, tracked
+
+TELLING_AUC = 0.9
+"""Area under the curve from which a user is told of the source shortcut."""
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +108,14 @@ def _reason(error: BaseException) -> str:
 def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices) -> None:
     """Train, or go on training, and do all that follows."""
     write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    parts = None
+    if not run.is_trained():
+        write_json(run.environment, describe())
+        parts = _write_split(config, run, table, slices)
     with tracked(run, config) as opened:
-        if not run.is_trained():
-            write_json(run.environment, describe())
-            parts = _write_split(config, run, table, slices)
-            fit(config, run, slices, parts, on_row=partial(log_epoch, opened))
+        if parts is not None:
+            foreign = table["set"] == "negatives" if config["data"]["harmonize"] else None
+            fit(config, run, slices, parts, foreign, on_row=partial(log_epoch, opened))
             run.update_state(stage="deploy")
         run.last.unlink(missing_ok=True)
         _deploy(config, run)
@@ -132,9 +139,15 @@ def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
 def _write_split(
     config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices
 ) -> pd.Series:
-    """Split the cases; write `split.csv`, and the slices that later stages need."""
-    parts = split_cases(table, config["split"]["name"], config["split"]["seed"])
-    _warn_of_leaks(table, parts)
+    """Split the cases; write `split.csv`, and what later stages need of the data."""
+    leaks: list[dict[str, Any]] = []
+    try:
+        parts = divide(table, slices, config["split"], config["data"]["duplicates"], leaks.extend)
+    finally:
+        write_csv(run.leaks, leaks, LEAK_COLUMNS)
+    facts = describe_data(table, slices, parts, leaks)
+    write_json(run.data, facts)
+    _tell(table, parts, facts)
     table = table.assign(split=parts, patient=table["patient"].fillna(""))
     columns = ["id", "class", "patient", "split"]
     rows = [dict(zip(columns, row, strict=True)) for row in table[columns].to_numpy()]
@@ -148,11 +161,13 @@ def _write_split(
             patients=table["patient"].to_numpy(str)[at],
             images=slices.images[at],
             masks=slices.masks[at],
+            spacing=table[["row_mm", "column_mm"]].to_numpy(np.float32)[at],
         )
     return parts
 
 
-def _warn_of_leaks(table: pd.DataFrame, parts: pd.Series) -> None:
+def _tell(table: pd.DataFrame, parts: pd.Series, facts: Mapping[str, Any]) -> None:
+    """Say what about the data makes the numbers look better than they are."""
     flatters = "The test scores will flatter the network; split=patient does not do this."
     leaking, of = leaking_slices(table, parts), int((parts == "test").sum())
     if leaking:
@@ -161,3 +176,9 @@ def _warn_of_leaks(table: pd.DataFrame, parts: pd.Series) -> None:
     elif table.loc[table["class"] != "notumor", "patient"].isna().any():
         unseen = "Patients are unknown, so nobody can tell how many of %d test slices leak. %s"
         logger.warning(unseen, of, flatters)
+    if facts["shortcut_auc"] is not None and facts["shortcut_auc"] > TELLING_AUC:
+        told = (
+            "Border and histogram alone tell the slices without tumour from the others (area under "
+            "the curve %.3f): the network may learn their source instead. See docs/data.md."
+        )
+        logger.warning(told, facts["shortcut_auc"])

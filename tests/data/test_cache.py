@@ -9,8 +9,9 @@ import pytest
 from brainseg.data import cache
 from brainseg.data.cache import load_slices
 from brainseg.data.case import Case
+from brainseg.data.duplicates import Pair
 from brainseg.data.image import read_image, read_mask, resize_image, resize_mask
-from brainseg.data.layouts import read_folder
+from brainseg.data.layouts.folder import read_folder
 from brainseg.errors import InputError
 
 
@@ -25,10 +26,12 @@ def test_arrays_hold_the_files_in_the_order_of_the_cases(folder: Path, tmp_path:
 
 def test_second_call_reads_no_image(folder: Path, tmp_path: Path, monkeypatch):
     first = load_slices(read_folder(folder), 16, tmp_path / "cache")
-    monkeypatch.setattr(cache, "decode_image", lambda path: pytest.fail(f"decoded {path} again"))
+    monkeypatch.setattr(cache, "decode_case", lambda *paths: pytest.fail(f"decoded {paths} again"))
     again = load_slices(read_folder(folder), 16, tmp_path / "cache")
     np.testing.assert_array_equal(first.images, again.images)
     assert (first.content, first.fingerprint) == (again.content, again.fingerprint)
+    assert (first.shapes, first.pairs) == (again.shapes, again.pairs)
+    assert first.shapes == [[40, 32]] * 6
 
 
 def test_changed_file_and_other_size_are_decoded_anew(folder: Path, tmp_path: Path, save):
@@ -45,6 +48,7 @@ def test_equal_images_share_their_content_hash(folder: Path, tmp_path: Path):
     twin = Case("twin", "notumor", None, first.image, None)
     slices = load_slices([first, second, twin], 16, tmp_path / "cache")
     assert slices.content[0] == slices.content[2] != slices.content[1]
+    assert slices.pairs == [Pair(0, 2, "exact", "none", 0.0)]
     assert not slices.masks[2].any()
 
 

@@ -1,17 +1,25 @@
 """Data sets on disk to cases, in every layout, and what is said to those that cannot be used."""
 
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
-from brainseg.data.cases import fingerprint, read_cases
-from brainseg.data.layouts import read_folder, read_kaggle_mri, write_labels
+from brainseg.data.case import Case, Problem
+from brainseg.data.cases import detect_layout, fingerprint, read_cases
+from brainseg.data.layouts.figshare import write_labels
+from brainseg.data.layouts.folder import read_folder, read_kaggle_mri
 from brainseg.errors import InputError
 from brainseg.files import read_csv, write_csv
 
 COLUMNS = ["id", "class", "patient"]
+
+
+def read_root(layout: str, root: Path) -> list[Case]:
+    return read_cases(layout, root, cache=root.parent / "cache")["root"]
 
 
 def write_mat(path: Path, label: int, patient: str) -> None:
@@ -51,15 +59,15 @@ def test_figshare_numbers_are_in_numeric_order(tmp_path: Path, save):
     for number in (1, 2, 10):
         for part in ("images", "masks"):
             save(tmp_path / part / f"{number}.png", np.zeros((4, 4), np.uint8))
-    assert [case.id for case in read_cases("figshare", tmp_path)] == ["1", "2", "10"]
+    assert [case.id for case in read_root("figshare", tmp_path)] == ["1", "2", "10"]
 
 
 def test_matlab_files_carry_class_and_patient(tmp_path: Path):
     write_mat(tmp_path / "part1" / "2.mat", 2, "MR040204C")
     write_mat(tmp_path / "part1" / "1.mat", 1, "100360")
     write_mat(tmp_path / "part2" / "3.mat", 3, "MR040204D")
-    (tmp_path / "cvind.mat").touch()
-    cases = read_cases("figshare", tmp_path)
+    savemat(tmp_path / "cvind.mat", {"cvind": np.array([[1.0], [2.0], [3.0]])})
+    cases = read_root("figshare", tmp_path)
     assert [(case.id, case.label, case.patient) for case in cases] == [
         ("1", "meningioma", "100360"),
         ("2", "glioma", "MR040204"),
@@ -78,7 +86,7 @@ def test_labels_from_matlab_files_join_the_png_copy(tmp_path: Path, save):
         "class": "glioma",
         "patient": "200",
     }
-    assert [case.patient for case in read_cases("figshare", tmp_path / "png")] == ["100", "200"]
+    assert [case.patient for case in read_root("figshare", tmp_path / "png")] == ["100", "200"]
 
 
 def test_labels_need_matlab_files(tmp_path: Path):
@@ -97,9 +105,93 @@ def test_class_folders_rely_on_folders_and_tell_equal_names_apart(negatives: Pat
     assert {case.mask for case in cases} == {None}
 
 
-def test_only_slices_without_tumour_join(folder: Path, negatives: Path):
-    cases = read_cases("folder", folder, negatives)
-    assert [case.label for case in cases] == [None] * 6 + ["notumor"] * 2
+def test_only_slices_without_tumour_join(folder: Path, negatives: Path, tmp_path: Path):
+    sets = read_cases("folder", folder, cache=tmp_path / "cache", negatives=negatives)
+    assert [case.label for case in sets["root"]] == [None] * 6
+    assert [case.label for case in sets["negatives"]] == ["notumor"] * 2
+
+
+def test_slices_with_empty_masks_join_as_negatives(folder: Path, tmp_path: Path, save):
+    other = tmp_path / "other"
+    for name, value in (("p0_0", 0), ("p9_0", 255)):
+        save(other / "images" / f"{name}.png", np.full((8, 8), 90, np.uint8))
+        save(other / "masks" / f"{name}.png", np.full((8, 8), value, np.uint8))
+    sets = read_cases("folder", folder, cache=tmp_path / "cache", negatives=other)
+    assert [case.id for case in sets["negatives"]] == ["negatives-p0_0"]  # p0_0 is taken
+    shutil.rmtree(other / "masks")
+    (other / "masks").mkdir()
+    save(other / "masks" / "p0_0.png", np.full((8, 8), 255, np.uint8))
+    (other / "images" / "p9_0.png").unlink()
+    with pytest.raises(InputError, match="no images without tumour"):
+        read_cases("folder", folder, cache=tmp_path / "cache", negatives=other)
+
+
+def test_another_data_set_is_the_test_split(folder: Path, negatives: Path, tmp_path: Path):
+    sets = read_cases("folder", folder, cache=tmp_path / "cache", test=negatives)
+    assert [(case.label, case.unmasked) for case in sets["test"]] == [
+        ("glioma", True),
+        ("notumor", False),
+        ("glioma", True),
+        ("notumor", False),
+    ]
+
+
+def test_a_layout_one_level_too_high_is_noticed(folder: Path):
+    with pytest.raises(InputError, match=f"Did you mean {folder}"):
+        detect_layout(folder.parent)
+
+
+def test_layouts_are_told_from_what_lies_there(folder: Path, negatives: Path, tmp_path: Path):
+    assert detect_layout(folder) == "folder"
+    assert detect_layout(negatives) == "kaggle_mri"
+    write_mat(tmp_path / "mat" / "1.mat", 1, "1")
+    assert detect_layout(tmp_path / "mat") == "figshare"
+    with pytest.raises(InputError, match="does not exist"):
+        detect_layout(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_figshares_own_folds_are_read(tmp_path: Path, version: str):
+    for number in (1, 2, 3):
+        write_mat(tmp_path / f"{number}.mat", number, f"{number}00")
+    folds = np.array([[2.0], [1.0], [2.0]])
+    if version == "5":
+        savemat(tmp_path / "cvind.mat", {"cvind": folds})
+    else:
+        with h5py.File(tmp_path / "cvind.mat", "w") as file:
+            file["cvind"] = folds.T
+    assert [case.fold for case in read_root("figshare", tmp_path)] == [1, 0, 1]
+    (tmp_path / "cvind.mat").write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"cvind\.mat cannot be read"):
+        read_root("figshare", tmp_path)
+
+
+def test_matlab_file_without_a_class_is_named(tmp_path: Path):
+    write_mat(tmp_path / "1.mat", 7, "100")
+    with pytest.raises(InputError, match=r"1\.mat has no valid class or patient"):
+        read_root("figshare", tmp_path)
+
+
+def test_reading_goes_on_where_problems_are_noted(folder: Path):
+    (folder / "masks" / "p0_1.png").unlink()
+    noted: list[Problem] = []
+    cases = read_folder(folder, on_problem=noted.append)
+    assert len(cases) == 6
+    assert [case.id for case in cases if case.unmasked] == ["p0_1"]
+    assert [(problem.kind, problem.path) for problem in noted] == [
+        ("mask", str(folder / "images" / "p0_1.png"))
+    ]
+
+
+def test_spacing_and_plane_come_from_the_labels(folder: Path):
+    rows = [
+        {"id": f"p{n // 2}_{n}", "plane": "axial", "row_mm": 0.5, "column_mm": 0.25}
+        for n in range(6)
+    ]
+    write_csv(folder / "labels.csv", rows, [*COLUMNS, "plane", "row_mm", "column_mm"])
+    assert {(c.plane, c.spacing, c.label) for c in read_folder(folder)} == {
+        ("axial", (0.5, 0.25), None)
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,35 +223,45 @@ def test_only_slices_without_tumour_join(folder: Path, negatives: Path):
             ),
             "the class gliom; expected glioma",
         ),
+        (
+            lambda root: write_csv(
+                root / "labels.csv",
+                [{"id": f"p{n // 2}_{n}", "class": "glioma"} for n in (*range(6), 3)],
+                COLUMNS,
+            ),
+            "names ids twice, such as p1_3",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_said(folder: Path, break_it, message: str):
     break_it(folder)
     with pytest.raises(InputError, match=message):
-        read_cases("folder", folder)
+        read_root("folder", folder)
 
 
 def test_a_root_one_level_too_high_is_noticed(folder: Path):
     with pytest.raises(InputError, match=f"Did you mean {folder}"):
-        read_cases("figshare", folder.parent)
+        read_root("figshare", folder.parent)
 
 
 def test_missing_and_empty_roots(tmp_path: Path, folder: Path):
+    cache = tmp_path / "cache"
     with pytest.raises(InputError, match="does not exist"):
-        read_cases("figshare", tmp_path / "gone")
+        read_root("figshare", tmp_path / "gone")
     for part in ("images", "masks"):
         (tmp_path / "empty" / part).mkdir(parents=True)
     with pytest.raises(InputError, match="is empty"):
-        read_cases("folder", tmp_path / "empty", folder)
-    with pytest.raises(InputError, match=r"data\.negatives=.* does not exist"):
-        read_cases("folder", folder, tmp_path / "gone")
-    with pytest.raises(InputError, match="No images in class folders"):
-        read_cases("folder", folder, tmp_path / "empty")
+        read_root("folder", tmp_path / "empty")
+    for name in ("negatives", "test"):
+        with pytest.raises(InputError, match=rf"data\.{name}=.* does not exist"):
+            read_cases("folder", folder, cache=cache, **{name: tmp_path / "gone"})
+        with pytest.raises(InputError, match=rf"data\.{name}=.* holds no images"):
+            read_cases("folder", folder, cache=cache, **{name: tmp_path / "empty"})
 
 
 def test_class_folders_cannot_be_trained_on(negatives: Path):
     with pytest.raises(InputError, match=r"has no tumour masks.*data\.negatives="):
-        read_cases("kaggle_mri", negatives)
+        read_root("kaggle_mri", negatives)
 
 
 def test_a_pattern_that_finds_no_patient_is_refused(folder: Path):

@@ -137,6 +137,9 @@ def test_summary_follows_its_definitions(cases):
     dices = (2 * overlap / np.maximum(sizes.sum(axis=(1, 2)), 1))[tumor]
     found = summarize(cases)
     by_class = found.pop("classes")
+    others = {"n": 6, "false_positive_rate": found["false_positive_rate"]}
+    nothing = {"n": 0, "false_positive_rate": None}
+    assert found.pop("negatives") == {"of_tumor_patients": nothing, "others": others}
     low, high = patient_bootstrap(dices, np.array(patients)[tumor].tolist())
     assert found == {
         "mean_iou": mean_iou(confusion(predictions, truths)),
@@ -160,7 +163,20 @@ def test_summary_follows_its_definitions(cases):
     for name, part in by_class.items():
         alone = summarize([row for row in cases if row["class"] == name])
         assert alone.pop("classes") == {name: part}
+        del alone["negatives"]
         assert alone == part
+
+
+def test_negatives_of_tumour_patients_are_told_from_others():
+    truths, found = np.zeros((2, 5, 4, 4), np.uint8)
+    truths[0, 1, 1] = 255  # a tumour of patient a
+    found[[1, 3], 0, 0] = 255  # false positives in one image of a, and in one of b
+    names, patients = list("01234"), ["a", "a", "a", "b", ""]
+    classes = ["glioma", *["notumor"] * 4]
+    assert summarize(score_cases(names, classes, patients, found, truths))["negatives"] == {
+        "of_tumor_patients": {"n": 2, "false_positive_rate": 0.5},
+        "others": {"n": 2, "false_positive_rate": 0.5},
+    }
 
 
 def test_what_is_undefined_is_none(cases):

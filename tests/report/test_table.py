@@ -51,6 +51,7 @@ def make_run(
     *,
     metrics: dict[str, float] | None = None,
     data: str = "figshare",
+    facts: dict[str, Any] | None = None,
     **state: Any,
 ) -> None:
     folder = experiment / name
@@ -77,6 +78,7 @@ def make_run(
         "environment.json": environment,
         "metrics.json": metrics,
         "deploy.json": rows,
+        "data.json": facts,
     }
     for file, content in files.items():
         if content is not None:
@@ -363,6 +365,20 @@ def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
     assert "checkpoint" in table.footnotes[0]
     assert (se["Mode"], se["Note"]) == ("–", "unavailable [2]")
     assert [row["mean_iou"] for row in read_rows(experiment)] == [0.75, 0.74, None]
+
+
+def test_captions_tell_what_flatters_the_numbers(tmp_path: Path) -> None:
+    facts = {"leaking_patients": 2, "leaks": {"image": 1, "patient": 2}, "shortcut_auc": 0.93456}
+    make_run(tmp_path / "real", "ag-seed0", [deploy_row("fp32")], facts=facts)
+    captions = "\n".join(write_report(tmp_path / "real").captions)
+    assert "2 of 3 test images show patients who are also in training or validation" in captions
+    assert "1 test images were known; see leaks.csv" in captions
+    assert "area under the curve of 0.935" in captions
+    honest = {"leaking_patients": 0, "leaks": {}, "shortcut_auc": None}
+    make_run(tmp_path / "clean", "ag-seed0", [deploy_row("fp32")], facts=honest)
+    clean = "\n".join(write_report(tmp_path / "clean").captions)
+    assert "Leakage" not in clean
+    assert "shortcut" not in clean
 
 
 @pytest.mark.parametrize("data", ["figshare", "phantom"])

@@ -1,13 +1,15 @@
 """A job: what it leaves behind, and that it is skipped, resumed, refused and retried rightly."""
 
 import logging
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from brainseg.data.phantom import write_phantom
+from brainseg.data.phantom.write import write_phantom
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json
 from brainseg.model.unet import build_model, load_weights
@@ -143,11 +145,11 @@ def test_force_starts_over(tmp_path: Path, configure, monkeypatch):
 
 def test_unusable_data_are_noted_and_may_be_mended(tmp_path: Path, configure):
     run = Run(tmp_path / "run")
-    with pytest.raises(InputError, match="patients=12 or more"):
+    with pytest.raises(InputError, match="The class glioma has 1 patients"):
         run_job(configure(data={"patients": 2}), run)
     state = run.read_state()
     assert (state["status"], state["stage"]) == ("failed", "data")
-    assert state["reason"].startswith("Phantoms need")
+    assert state["reason"].startswith("The class glioma")
     with pytest.raises(InputError, match="encoder=resnetv2_51"):
         run_job(configure(model={"encoder": "resnetv2_51"}), run)
     assert "resnetv2_51" in run.read_state()["reason"]
@@ -236,3 +238,51 @@ def test_precision_follows_the_device(monkeypatch):
 def test_a_gpu_that_is_not_there_is_told(tmp_path: Path, configure):
     with pytest.raises(InputError, match=r"trainer\.accelerator=cpu"):
         run_job(configure(trainer={"accelerator": "gpu"}), Run(tmp_path / "run"))
+
+
+def test_a_run_tells_what_its_data_are(finished: Run):
+    facts = read_json(finished.data)
+    parts = [row["split"] for row in read_csv(finished.split)]
+    assert {part: sum(counts.values()) for part, counts in facts["images"].items()} == {
+        part: parts.count(part) for part in ("train", "val", "test")
+    }
+    assert facts["leaks"] == {}
+    assert read_csv(finished.leaks) == []
+    shares = [float(row["waiting_share"]) for row in read_csv(finished.history)]
+    assert all(0 <= share < 1 for share in shares)
+    assert read_json(finished.metrics)["negatives"]["others"]["n"] > 0
+
+
+def test_a_leaking_test_set_stops_the_run_before_training(configure, tmp_path: Path):
+    phantoms, copies = tmp_path / "phantoms", tmp_path / "copies"
+    write_phantom(phantoms, patients=12, slices=2, size=32, seed=5)
+    shutil.copytree(phantoms, copies)
+    labels = (copies / "labels.csv").read_text()
+    (copies / "labels.csv").write_text(labels.replace("phantom-", "other-"))
+    data = {"name": "folder", "root": str(phantoms), "test": str(copies)}
+    run = Run(tmp_path / "ag-seed0")
+    with pytest.raises(InputError, match="24 of 24 test images also stand in training"):
+        run_job(configure(data=data), run)
+    assert run.read_state()["status"] == "failed"
+    assert len(read_csv(run.leaks)) == 24
+    assert not run.best.exists()
+    run_job(configure(data=data, split={"leaks": "allow"}), run)  # told otherwise
+    assert run.read_state()["status"] == "finished"
+    assert [row["split"] for row in read_csv(run.split)].count("test") == 24
+
+
+def test_harmonized_negatives_change_training_and_nothing_else(configure, tmp_path: Path):
+    phantoms, negatives = tmp_path / "phantoms", tmp_path / "negatives"
+    write_phantom(phantoms, patients=12, slices=1, size=32, seed=5)
+    write_phantom(negatives, patients=24, slices=1, size=32, seed=6)
+    labels = (negatives / "labels.csv").read_text()
+    (negatives / "labels.csv").write_text(labels.replace("phantom-", "other-"))
+    data = {"name": "folder", "root": str(phantoms), "negatives": str(negatives)}
+    runs = {name: Run(tmp_path / name) for name in ("plain", "harmonized")}
+    for name, run in runs.items():
+        run_job(configure(data=data | {"harmonize": name == "harmonized"}), run)
+    plain, harmonized = runs.values()
+    assert learnt(plain) != learnt(harmonized)
+    assert read_csv(plain.split) == read_csv(harmonized.split)
+    with np.load(plain.val) as one, np.load(harmonized.val) as other:
+        np.testing.assert_array_equal(one["images"], other["images"])

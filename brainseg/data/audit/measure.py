@@ -1,0 +1,109 @@
+"""What can be measured of a single image and its mask."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from brainseg.data.case import Case, Problem
+from brainseg.data.duplicates import make_thumbnail
+from brainseg.data.image import Decoded, decode_image, hash_pixels, read_mask
+from brainseg.data.shortcut import describe_trivially
+from brainseg.errors import InputError
+
+INSIDE = 0.5
+"""Share of a mask that has to lie in the head."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image, measured.
+
+    Attributes:
+        case: what the data set tells of it.
+        path: the file, as typed, or the place in a volume.
+        shape: height and width in pixels.
+        bits: depth of a pixel in the file.
+        note: what had to be done to decode it.
+        content: hash of the pixels.
+        thumbnail: 32×32.
+        mean: brightness in 0..255, as are the next two.
+        deviation: standard deviation.
+        border: mean of the outermost pixels.
+        black: share of pixels that are 0.
+        area: share of the image that the mask covers; `None` without a mask that can be used.
+        components: connected parts of the mask.
+        trivial: features that see no tumour, from `describe_trivially`.
+    """
+
+    case: Case
+    path: str
+    shape: tuple[int, int]
+    bits: int
+    note: str | None
+    content: str
+    thumbnail: NDArray[np.uint8]
+    mean: float
+    deviation: float
+    border: float
+    black: float
+    area: float | None
+    components: int | None
+    trivial: NDArray[np.float64]
+
+
+def measure(case: Case) -> tuple[Measured | None, list[Problem]]:
+    """Measure a case and say what is wrong with it; `None` where its image cannot be read."""
+    path = case.source or str(case.image)
+    try:
+        decoded = decode_image(case.image)
+    except InputError as error:
+        return None, [Problem("image", path, str(error))]
+    mask, problems = _usable_mask(case.mask, path, decoded.pixels) if case.mask else (None, [])
+    return _measure(case, path, decoded, mask), problems
+
+
+def find_head(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where the head is (H×W): all that a contour at a tenth of white encloses."""
+    bright = pixels > 0.1 * np.percentile(pixels, 99)
+    return ndimage.binary_fill_holes(ndimage.binary_closing(bright, iterations=2))
+
+
+def _measure(case: Case, path: str, decoded: Decoded, mask: NDArray[np.bool_] | None) -> Measured:
+    pixels = decoded.pixels
+    edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    return Measured(
+        case=case,
+        path=path,
+        shape=(pixels.shape[0], pixels.shape[1]),
+        bits=decoded.bits,
+        note=decoded.note,
+        content=hash_pixels(pixels),
+        thumbnail=make_thumbnail(pixels),
+        mean=float(pixels.mean()),
+        deviation=float(pixels.std()),
+        border=float(np.concatenate(edges).mean()),
+        black=float(np.mean(pixels == 0)),
+        area=None if mask is None else float(mask.mean()),
+        components=None if mask is None else int(ndimage.label(mask, np.ones((3, 3)))[1]),
+        trivial=describe_trivially(pixels, mask),
+    )
+
+
+def _usable_mask(
+    file: Path, path: str, pixels: NDArray[np.uint8]
+) -> tuple[NDArray[np.bool_] | None, list[Problem]]:
+    try:
+        mask = read_mask(file)
+    except InputError as error:
+        return None, [Problem("mask", str(file), str(error))]
+    if mask.shape != pixels.shape:
+        sizes = [f"{width}×{height}" for height, width in (pixels.shape, mask.shape)]
+        message = f"{path} is {sizes[0]} pixels, its mask {sizes[1]}. Expected the same size."
+        return None, [Problem("size", str(file), message)]
+    if mask.any() and np.mean(find_head(pixels)[mask]) < INSIDE:
+        message = f"Most of {file} lies outside the head. Expected the mask of {path}; is it?"
+        return mask, [Problem("outside", str(file), message)]
+    return mask, []

@@ -1,0 +1,163 @@
+"""An audit for people: `audit.json`, a page with pictures, and a summary in the terminal."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+from PIL import Image
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from brainseg.data.audit.collect import Audit, group_copies, to_json
+from brainseg.data.duplicates import TRANSFORMS, Pair
+from brainseg.data.image import read_image
+from brainseg.files import write_json, write_text
+from brainseg.progress import bar
+
+SIDE = 112
+"""Longer side of a picture on the page, in pixels."""
+
+DRAWN = 50
+"""Pairs drawn at random."""
+
+CROSSING = 60
+"""Pairs between data sets or classes that are shown."""
+
+CLUSTERS, MEMBERS = 20, 12
+"""Largest clusters that are shown, and images of each."""
+
+PROBLEMS = 200
+"""Problems that are listed; `audit.json` has all."""
+
+
+def write_audit(found: Audit, out: Path) -> None:
+    """Write `audit.json` and `index.html` to the folder `out`, which may exist."""
+    facts = to_json(found)
+    write_json(out / "audit.json", facts)
+    rng = np.random.default_rng(0)
+    crossing = [pair for pair in found.pairs if _place(found, pair.a) != _place(found, pair.b)]
+    groups = group_copies(found)
+    environment = Environment(
+        loader=PackageLoader("brainseg.data.audit", "."), autoescape=True, trim_blocks=True
+    )
+    environment.globals["spread"] = _format_spread
+    page = environment.get_template("audit.html").render(
+        facts=facts,
+        problems=found.problems[:PROBLEMS],
+        pair_total=len(found.pairs),
+        drawn=_show(found, _draw(found.pairs, DRAWN, rng), "Pictures of pairs"),
+        crossing=_show(found, _draw(crossing, CROSSING, rng), "Pictures across data sets"),
+        crossing_total=len(crossing),
+        clusters=[_show_cluster(found, group) for group in groups[:CLUSTERS]],
+        cluster_total=len(groups),
+    )
+    write_text(out / "index.html", page)
+
+
+def print_audit(found: Audit, console: Console) -> None:
+    """Print what a user should know first."""
+    facts = to_json(found)
+    for described in facts["data_sets"]:
+        title = f"{described['root']} ({described['layout']}): {described['images']} images"
+        table = Table(title=title, title_justify="left", box=SIMPLE)
+        table.add_column("class", no_wrap=True)
+        for name in ("images", "patients", "masks", "empty", "mask area, %", "mean", "border"):
+            table.add_column(name, justify="right")
+        for label, row in described["classes"].items():
+            counts = (row["images"], row["patients"] or "–", row["masks"], row["empty_masks"])
+            spreads = (row["mask_area"], 100, 1), (row["mean"],), (row["border"],)
+            table.add_row(
+                label, *map(str, counts), *(_format_spread(*spread) for spread in spreads)
+            )
+        console.print(table)
+    overlap = Table(title="Images that stand twice", title_justify="left", box=SIMPLE)
+    for name in ("in", "and in", "pairs", "images"):
+        overlap.add_column(name, justify="left" if "in" in name else "right")
+    for row in facts["overlaps"]:
+        same = row["a"] == row["b"]
+        images = str(row["in_a"]) if same else f"{row['in_a']} = {row['in_b']}"
+        overlap.add_row(row["a"], "the same" if same else row["b"], str(row["pairs"]), images)
+    console.print(overlap)
+    for sentence in _sentences(facts):
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+
+def _sentences(facts: dict[str, Any]) -> list[str]:
+    kinds = {"exact": 0, "near": 0} | facts["pair_counts"]
+    turned = {k: n for k, n in facts["transform_counts"].items() if k != "none"}
+    copies = sum(map(len, facts["clusters"]))
+    listed = ", ".join(f"{name} {count}" for name, count in turned.items()) or "none"
+    told = [
+        f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: {listed}. "
+        f"{copies} images in {len(facts['clusters'])} clusters.",
+    ]
+    broken = facts["problem_counts"]
+    listed = ", ".join(f"{count} {kind}" for kind, count in broken.items())
+    told.append(f"Problems: {listed or 'none'}.")
+    told += [f"  {problem['message']}" for problem in facts["problems"][:10]]
+    if sum(broken.values()) > 10:
+        told.append(f"  … and {sum(broken.values()) - 10} more in audit.json.")
+    if facts["shortcut_auc"] is not None:
+        told.append(
+            "Source shortcut: border and histogram alone tell images without tumour from the "
+            f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5: chance)."
+        )
+    return told
+
+
+def _format_spread(spread: dict[str, float] | None, scale: float = 1, digits: int = 0) -> str:
+    if spread is None:
+        return "–"
+    low, middle, high = (f"{scale * spread[key]:.{digits}f}" for key in ("p5", "p50", "p95"))
+    return f"{middle} ({low}–{high})"
+
+
+def _place(found: Audit, number: int) -> tuple[int, str | None]:
+    return found.of[number], found.images[number].case.label
+
+
+def _draw(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[Pair]:
+    chosen = rng.permutation(len(pairs))[:count]
+    return [pairs[number] for number in sorted(chosen.tolist())]
+
+
+def _show(found: Audit, pairs: Sequence[Pair], text: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "a": found.images[pair.a].path,
+            "b": found.images[pair.b].path,
+            "kind": pair.kind,
+            "transform": pair.transform.replace("_", " "),
+            "correlation": f"{1 - pair.distance:.4f}",
+            "pictures": [
+                _picture(found, pair.a),
+                *([_picture(found, pair.a, pair.transform)] if pair.transform != "none" else []),
+                _picture(found, pair.b),
+            ],
+        }
+        for pair in bar(pairs, text)
+    ]
+
+
+def _show_cluster(found: Audit, group: Sequence[int]) -> dict[str, Any]:
+    shown = group[:MEMBERS]
+    return {
+        "count": len(group),
+        "images": [(found.images[n].path, _picture(found, n)) for n in shown],
+    }
+
+
+def _picture(found: Audit, number: int, transform: str = "none") -> str:
+    """A small JPEG as a data URI."""
+    pixels: NDArray[np.uint8] = TRANSFORMS[transform](read_image(found.images[number].case.image))
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

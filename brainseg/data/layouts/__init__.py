@@ -1,0 +1,1 @@
+"""How data sets lie on disk, and their files as cases."""

@@ -1,0 +1,103 @@
+"""The original files of figshare 1512427: MATLAB v7.3, with class, patient, mask and folds."""
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from brainseg.data.case import Case, OnProblem, Problem, refuse
+from brainseg.data.image import open_mat
+from brainseg.errors import InputError
+from brainseg.files import write_csv
+
+MAT_CLASSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
+"""`cjdata.label` of figshare 1512427."""
+
+
+def find_mats(root: Path) -> list[Path]:
+    """Figshare's numbered files below `root`, in the order of their numbers."""
+    numbered = (path for path in root.rglob("*.mat") if path.stem.isdigit())
+    return sorted(numbered, key=lambda path: int(path.stem))
+
+
+def read_mats(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
+    """Read the cases in figshare's MATLAB files, which may lie deeper than `root`."""
+    folds = read_folds(root)
+    cases = []
+    for path in find_mats(root):
+        try:
+            label, patient = read_mat_labels(path)
+        except InputError as error:
+            on_problem(Problem("image", str(path), str(error)))
+            continue
+        fold = folds.get(int(path.stem))
+        cases.append(Case(path.stem, label, patient, image=path, mask=path, fold=fold))
+    return cases
+
+
+def read_mat_labels(path: Path) -> tuple[str, str]:
+    """Class and patient of one of figshare's MATLAB files.
+
+    Patient numbers that differ only by a suffix of letters (`MR040204C`, `MR040204D`) are one.
+
+    Raises:
+        InputError: the file is unreadable, or lacks a class or patient.
+    """
+    with open_mat(path) as file:
+        try:
+            label = MAT_CLASSES[int(file["cjdata/label"][()].item())]
+            codes = file["cjdata/PID"][()].ravel()
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                f"{path} has no valid class or patient ({error}). Expected figshare 1512427's "
+                "N.mat with cjdata.label 1 to 3 and cjdata.PID; download it again."
+            ) from error
+    published = "".join(chr(int(code)) for code in codes)
+    return label, re.sub(r"(?<=\d)[A-Za-z]+$", "", published)
+
+
+def read_folds(root: Path) -> dict[int, int]:
+    """The authors' folds (numbered from 0) by slice number, from `cvind.mat` in or below `root`.
+
+    Empty where there is no such file.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    found = sorted(root.rglob("cvind.mat"))
+    if not found:
+        return {}
+    try:
+        if h5py.is_hdf5(found[0]):
+            with h5py.File(found[0]) as file:
+                numbers = file["cvind"][()]
+        else:
+            numbers = loadmat(found[0])["cvind"]
+    except (OSError, KeyError, ValueError, MatReadError) as error:
+        raise InputError(
+            f"{found[0]} cannot be read ({error}). Expected figshare's list `cvind` of a fold per "
+            "slice; download it again, or remove it."
+        ) from error
+    folds = np.asarray(numbers).ravel().astype(int) - 1
+    return dict(enumerate(folds.tolist(), start=1))
+
+
+def write_labels(root: Path, mats: Path) -> int:
+    """Write `root/labels.csv` from the original MATLAB files in `mats`, which may lie deeper.
+
+    Returns the number of cases.
+
+    Raises:
+        InputError: there are no MATLAB files.
+    """
+    cases = read_mats(mats)
+    if not cases:
+        raise InputError(
+            f"No N.mat below {mats}. Expected figshare 1512427's files; unpack its archives there."
+        )
+    rows = [{"id": case.id, "class": case.label, "patient": case.patient} for case in cases]
+    write_csv(root / "labels.csv", rows, ["id", "class", "patient"])
+    return len(rows)

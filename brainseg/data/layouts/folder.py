@@ -1,0 +1,180 @@
+"""How data sets lie on disk, and their files as cases."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from brainseg.data.case import CLASSES, Case, OnProblem, Problem, refuse
+from brainseg.data.image import IMAGE_SUFFIXES
+from brainseg.data.layouts.figshare import find_mats, read_folds, read_mats
+from brainseg.files import read_csv
+
+
+def read_figshare(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
+    """Read the figshare set: MATLAB files `N.mat`, or `images/N.png` with `masks/N.png`."""
+    return read_mats(root, on_problem) if find_mats(root) else read_folder(root, None, on_problem)
+
+
+def read_folder(
+    root: Path, patient_pattern: str | None = None, on_problem: OnProblem = refuse
+) -> list[Case]:
+    """Read `images/` + `masks/` with the same file stems, and `labels.csv` where there is one.
+
+    `labels.csv` has the columns `id,class,patient`, and may have `plane`, `row_mm` and `column_mm`
+    (the distances between rows and columns).
+
+    Args:
+        root: folder with `images/` and `masks/`.
+        patient_pattern: regular expression whose first group is the patient in a file's stem,
+            such as `(.+)_[0-9]+`; `labels.csv` wins where it names a patient.
+        on_problem: is told what is wrong: the layout is another, a mask or an image is missing, a
+            stem stands twice, the pattern does not match, or `labels.csv` lacks a case.
+
+    Raises:
+        InputError: by default, at the first problem.
+    """
+    if not (root / "images").is_dir() or not (root / "masks").is_dir():
+        found = _suggest(root, "images")
+        message = (
+            f"{root} has no images/ and masks/.{found} Expected images/N.png and masks/N.png (or "
+            "figshare's N.mat)."
+        )
+        on_problem(Problem("layout", str(root), message))
+        return []
+    images = _by_stem(root / "images", on_problem)
+    masks = _by_stem(root / "masks", on_problem)
+    _check_masks(root, images, masks, on_problem)
+    labels = _read_labels(root, images, on_problem)
+    folds = read_folds(root)
+    cases = []
+    for stem in images:
+        row = labels.get(stem, {})
+        patient = row.get("patient") or _patient(stem, patient_pattern, on_problem)
+        cases.append(
+            Case(
+                stem,
+                row.get("class") or None,
+                patient,
+                images[stem],
+                masks.get(stem),
+                row.get("plane") or None,
+                _spacing(row),
+                folds.get(int(stem)) if stem.isdigit() else None,
+            )
+        )
+    return cases
+
+
+def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
+    """Read class folders, `{Training,Testing}/{glioma,meningioma,notumor,pituitary}/`.
+
+    There are no masks and no patients. File names differ between versions of the data set, so
+    only the folders are relied on.
+
+    Raises:
+        InputError: by default, where there are no class folders, or they are empty.
+    """
+    folders = [f for f in sorted(root.rglob("*")) if f.is_dir() and f.name in CLASSES]
+    cases = [
+        Case("-".join((*folder.relative_to(root).parts, path.stem)), folder.name, None, path, None)
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not cases:
+        message = (
+            f"No images in class folders below {root}. Expected "
+            "Training|Testing/{glioma,meningioma,notumor,pituitary}/*.jpg."
+        )
+        on_problem(Problem("layout", str(root), message))
+    return cases
+
+
+def name_some(names: Iterable[str]) -> str:
+    """The first three names, for a message."""
+    listed = list(names)
+    return ", ".join(listed[:3]) + (", …" if len(listed) > 3 else "")
+
+
+def _by_stem(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    stems: dict[str, Path] = {}
+    for path in sorted(files, key=_number):
+        if path.stem in stems:
+            message = (
+                f"{folder} has files with the same stem and different suffixes, such as "
+                f"{stems[path.stem].name} and {path.name}. Remove one of them."
+            )
+            on_problem(Problem("id", str(path), message))
+            continue
+        stems[path.stem] = path
+    return stems
+
+
+def _check_masks(
+    root: Path, images: dict[str, Path], masks: dict[str, Path], on_problem: OnProblem
+) -> None:
+    missing = [stem for stem in images if stem not in masks]
+    for stem in missing:
+        message = (
+            f"{len(missing)} of {len(images)} images in {root / 'images'} have no mask, such as "
+            f"{images[stem].name}. Expected a file with the same stem in {root / 'masks'} (all "
+            "black where there is no tumour)."
+        )
+        on_problem(Problem("mask", str(images[stem]), message))
+
+
+def _read_labels(
+    root: Path, images: dict[str, Path], on_problem: OnProblem
+) -> dict[str, dict[str, str]]:
+    path = root / "labels.csv"
+    if not path.exists():
+        return {}
+
+    def tell(message: str) -> None:
+        on_problem(Problem("label", str(path), message))
+
+    rows = read_csv(path)
+    if rows and not {"id", "class", "patient"} <= rows[0].keys():
+        tell(f"{path} has columns {', '.join(rows[0])}; expected id,class,patient.")
+        return {}
+    labels = {row["id"]: row for row in rows}
+    if len(labels) < len(rows):
+        twice = {row["id"] for row in rows if labels[row["id"]] is not row}
+        tell(f"{path} names ids twice, such as {name_some(sorted(twice))}. Keep one row of each.")
+    missing = [stem for stem in images if stem not in labels]
+    if missing:
+        tell(f"{path} lacks {len(missing)} images, such as {name_some(missing)}.")
+    unknown = {row["class"] for row in rows} - {*CLASSES, ""}
+    if unknown:
+        tell(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
+    return labels
+
+
+def _spacing(row: dict[str, str]) -> tuple[float, float] | None:
+    if not row.get("row_mm") or not row.get("column_mm"):
+        return None
+    return float(row["row_mm"]), float(row["column_mm"])
+
+
+def _patient(stem: str, pattern: str | None, on_problem: OnProblem) -> str | None:
+    if pattern is None:
+        return None
+    match = re.match(pattern, stem)
+    if match is None or not match.groups():
+        message = (
+            f"data.patient_pattern={pattern!r} finds no patient in the file name {stem!r}. "
+            "Expected a regular expression with one group, such as '(.+)_[0-9]+'."
+        )
+        on_problem(Problem("label", stem, message))
+        return None
+    return match.group(1)
+
+
+def _suggest(root: Path, name: str) -> str:
+    deeper = sorted(path.parent for path in root.glob(f"*/{name}"))
+    return f" Did you mean {deeper[0]}?" if deeper else ""
+
+
+def _number(path: Path) -> tuple[int, str]:
+    return (int(path.stem), "") if path.stem.isdigit() else (10**9, path.stem)

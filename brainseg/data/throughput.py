@@ -1,0 +1,119 @@
+"""How many images per second each stage gives, from the files to the batches of training."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from rich.table import Table
+from torch.utils.data import DataLoader
+
+from brainseg.data.augment import augment, make_augmentation
+from brainseg.data.cache import load_slices
+from brainseg.data.case import Case
+from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.dataset import EpochSampler, SliceDataset
+from brainseg.data.image import decode_case, resize_image, resize_mask
+from brainseg.progress import bar
+
+ROUNDS = 5
+"""Times that the stages take turns; the median counts."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, the images per second it gives, and the fewest and most of its rounds."""
+
+    name: str
+    images_per_second: float
+    low: float
+    high: float
+
+
+def measure_throughput(
+    root: Path,
+    *,
+    layout: str | None = None,
+    size: int = 224,
+    images: int = 512,
+    batch: int = 16,
+    workers: int = 0,
+) -> list[Stage]:
+    """Time the stages, each on the same images, interleaved in five rounds.
+
+    Args:
+        root: a data set's folder.
+        layout: see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        size: height and width in pixels.
+        images: the first so many are timed.
+        batch: images in a batch.
+        workers: processes that load.
+
+    Raises:
+        InputError: the data cannot be used.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        cases = read_set(layout or detect_layout(root), root, Path(folder))
+        chosen = list(islice(cycle(cases), images)) if len(cases) < images else cases[:images]
+        first = cases[: min(images, len(cases))]
+        slices = load_slices(first, size, Path(folder))
+        rows = [number % len(first) for number in range(len(chosen))]
+        plain = SliceDataset(slices, rows)
+        augmented = SliceDataset(slices, rows, make_augmentation())
+        change = make_augmentation()
+
+        def augment_all() -> None:
+            for row in rows:
+                augment(change, np.asarray(slices.images[row]), np.asarray(slices.masks[row]), row)
+
+        stages: dict[str, Callable[[], object]] = {
+            "decode files": lambda: [decode_case(case.image, case.mask) for case in chosen],
+            "decode and resize files": lambda: [_decode(case, size) for case in chosen],
+            "read the cache": lambda: [plain[number] for number in range(len(rows))],
+            "augment": augment_all,
+            "read the cache and augment": lambda: [augmented[n] for n in range(len(rows))],
+            f"batches of {batch}, {workers} workers": lambda: _exhaust(
+                _loader(augmented, batch, workers)
+            ),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in stages}
+        for _ in bar(range(ROUNDS), "Timing stages"):
+            for name, work in stages.items():
+                start = time.perf_counter()
+                work()
+                seconds[name].append(time.perf_counter() - start)
+    return [
+        Stage(name, *(len(chosen) / pick(taken) for pick in (median, max, min)))
+        for name, taken in seconds.items()
+    ]
+
+
+def to_table(stages: Iterable[Stage]) -> Table:
+    """The stages as a table for the terminal."""
+    table = Table(title="Images per second", title_justify="left")
+    table.add_column("stage")
+    for name in ("median", "slowest round", "fastest round"):
+        table.add_column(name, justify="right")
+    for stage in stages:
+        rates = (stage.images_per_second, stage.low, stage.high)
+        table.add_row(stage.name, *(f"{rate:,.0f}" for rate in rates))
+    return table
+
+
+def _loader(dataset: SliceDataset, batch: int, workers: int) -> DataLoader:
+    sampler = EpochSampler(len(dataset), 0)
+    return DataLoader(dataset, batch_size=batch, sampler=sampler, num_workers=workers)
+
+
+def _exhaust(items: Iterable[object]) -> None:
+    for _ in items:
+        pass
+
+
+def _decode(case: Case, size: int) -> tuple[np.ndarray, np.ndarray]:
+    decoded, mask = decode_case(case.image, case.mask)
+    return resize_image(decoded.pixels, size), resize_mask(mask, size)

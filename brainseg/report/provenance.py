@@ -1,0 +1,73 @@
+"""Where numbers come from: data, split and machine of the runs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from brainseg.files import read_csv, read_json
+from brainseg.run import Run
+
+
+def describe_data(runs: Sequence[Run]) -> Iterator[str]:
+    """Data, split and test set of each run, and what about them flatters the numbers."""
+    for run in runs:
+        config, test = read_config(run), read_test(run)
+        if not config:
+            continue
+        data, split = config.get("data", {}), config.get("split", {})
+        phantom = "synthetic data (phantoms): these numbers say nothing about patients"
+        patients = len({row["patient"] for row in test} - {""}) or "unknown"
+        yield (
+            f"Data: {phantom if data.get('name') == 'phantom' else data.get('name')}. "
+            f"Split: {split.get('name')} (seed {split.get('seed')}); "
+            f"image size {data.get('image_size')}; test: {len(test)} images of {patients} patients."
+        )
+        if run.data.exists():
+            yield from _describe_weaknesses(read_json(run.data), len(test))
+
+
+def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
+    """What about the data makes the numbers look better than they are."""
+    if facts["leaking_patients"]:
+        yield (
+            f"Leakage: {facts['leaking_patients']} of {test} test images show patients who are "
+            "also in training or validation."
+        )
+    if facts["leaks"].get("image"):
+        yield f"Leakage: {facts['leaks']['image']} test images were known; see leaks.csv."
+    if facts["shortcut_auc"] is not None:
+        yield (
+            "Source shortcut: border and histogram alone tell images without tumour from the "
+            f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5: chance)."
+        )
+
+
+def describe_machines(runs: Sequence[Run]) -> Iterator[str]:
+    """The machine of each timing session, or of the training where nothing was timed."""
+    for run in runs:
+        timed = read_json(run.benchmarks).values() if run.benchmarks.exists() else ()
+        environments = [session.get("environment") for session in timed]
+        for environment in filter(None, environments or [run.read_environment()]):
+            cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
+            gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
+            yield (
+                f"Machine: {cpu.get('model')}, {cpu.get('physical_cores')} cores; GPU: {gpus}; "
+                f"torch {versions.get('torch')}, onnxruntime {versions.get('onnxruntime')}; "
+                f"commit {commit_of(environment) or 'unknown'}."
+            )
+
+
+def commit_of(environment: dict[str, Any]) -> str | None:
+    """The git commit in an environment, marked where the tree had changes."""
+    commit = environment.get("commit")
+    return commit["hash"] + ("-dirty" if commit["dirty"] else "") if commit else None
+
+
+def read_config(run: Run) -> dict[str, Any]:
+    """The configuration, empty where the run has none yet."""
+    return run.read_config() if run.config.exists() else {}
+
+
+def read_test(run: Run) -> list[dict[str, str]]:
+    """The rows of the test split, none where the run has no split yet."""
+    rows = read_csv(run.split) if run.split.exists() else []
+    return [row for row in rows if row["split"] == "test"]

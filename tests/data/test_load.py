@@ -1,0 +1,115 @@
+"""From a configuration to cases, slices and parts: several data sets, copies, leaks, facts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from brainseg.data.image import read_image
+from brainseg.data.leakage import LEFT_OUT
+from brainseg.data.load import describe_data, divide, load_data
+from brainseg.data.phantom.write import write_phantom
+from brainseg.errors import InputError
+
+SPLIT = {"name": "patient", "seed": 0, "leaks": "refuse"}
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "phantoms"
+    write_phantom(root, patients=12, slices=2, size=32, seed=0)
+    return root
+
+
+@pytest.fixture
+def configure(phantoms: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def build(**changes: Any) -> dict[str, Any]:
+        data = {"name": "folder", "root": str(phantoms), "image_size": 32}
+        return data | {"cache_dir": str(tmp_path / "cache"), "duplicates": "keep"} | changes
+
+    return build
+
+
+@pytest.fixture
+def foreign(phantoms: Path, tmp_path: Path, save) -> Path:
+    """Class folders with a mirrored slice of the phantoms, and others of their own."""
+    root = tmp_path / "foreign"
+    mirrored = np.fliplr(read_image(phantoms / "images" / "1.png"))
+    save(root / "Testing" / "glioma" / "copy.png", mirrored)
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        image = np.kron(rng.integers(0, 255, (8, 8)), np.ones((4, 4))).astype(np.uint8)
+        for name in ("a", "b"):  # each stands twice
+            save(root / "Testing" / "notumor" / f"{number}{name}.png", image)
+    return root
+
+
+def divide_all(data: dict[str, Any], **split: Any):
+    table, slices = load_data(data, 0)
+    leaks: list[dict[str, Any]] = []
+    parts = divide(table, slices, SPLIT | split, data["duplicates"], leaks.extend)
+    return table, slices, parts, leaks
+
+
+def test_copies_of_negatives_stay_on_one_side(configure, foreign: Path):
+    table, slices, parts, leaks = divide_all(configure(negatives=str(foreign)))
+    joined = table["set"] == "negatives"
+    assert joined.sum() == 8
+    assert table["id"][joined].str.contains("notumor").all()
+    assert table["cluster"][joined].nunique() == 4
+    assert (parts[joined].groupby(table["cluster"]).nunique() == 1).all()
+    assert leaks == []
+    facts = describe_data(table, slices, parts, leaks)
+    assert facts["duplicates"] == {
+        "exact_pairs": 4, "near_pairs": 0, "clusters": 4, "images_in_clusters": 8,
+    }  # fmt: skip
+    assert sum(sum(counts.values()) for counts in facts["images"].values()) == 24 + 8
+    assert facts["leaking_patients"] == 0
+
+
+def test_one_of_each_cluster_is_used(configure, foreign: Path):
+    data = configure(negatives=str(foreign), duplicates="one_per_cluster")
+    table, _, parts, _ = divide_all(data)
+    assert (parts == LEFT_OUT).sum() == 4
+    assert table["id"][parts == LEFT_OUT].str.endswith("b").all()
+
+
+def test_a_test_set_that_shares_an_image_is_refused_by_name(configure, foreign: Path):
+    data = configure(test=str(foreign))
+    with pytest.raises(InputError, match=r"1 of 9 test images also stand") as caught:
+        divide_all(data)
+    assert "Testing-glioma-copy = 1 in " in str(caught.value)
+    assert "(flip_left_right)" in str(caught.value)
+    table, _, parts, leaks = divide_all(data, leaks="drop")
+    assert [leak["id"] for leak in leaks] == ["Testing-glioma-copy"]
+    assert set(table["set"][parts == "test"]) == {"test"}
+    assert (parts == "test").sum() == 8
+    with pytest.raises(InputError, match="1 of 33 images have no mask"):
+        divide_all(data, leaks="allow")
+
+
+def test_a_patient_in_both_sets_is_refused(configure, phantoms: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    write_phantom(other, patients=12, slices=1, size=32, seed=1)  # the same names
+    with pytest.raises(InputError, match=r"12 of 12 test images show patients who are also in"):
+        divide_all(configure(test=str(other)))
+    _, _, parts, _ = divide_all(configure(test=str(other)), leaks="allow")
+    assert parts.value_counts()["test"] == 12
+
+
+def test_spacing_is_that_of_the_resized_slice(configure, folder: Path):
+    lines = [f"p{n // 2}_{n},glioma,p{n // 2},0.5,1" for n in range(6)]
+    (folder / "labels.csv").write_text("\n".join(["id,class,patient,row_mm,column_mm", *lines]))
+    table, _ = load_data(configure(root=str(folder), image_size=16), 0)  # 40×32 before
+    assert set(table["row_mm"]) == {0.5 * 40 / 16}
+    assert set(table["column_mm"]) == {1 * 32 / 16}
+    table, _ = load_data(configure(), 0)
+    assert table["row_mm"].isna().all()
+
+
+def test_options_of_a_layout_reach_its_reader(configure, folder: Path):
+    table, _ = load_data(configure(root=str(folder), patient_pattern="(.+)_[0-9]+"), 0)
+    assert sorted(set(table["patient"])) == ["p0", "p1", "p2"]
+    assert set(table["class"]) == {"tumor"}  # which, nobody told

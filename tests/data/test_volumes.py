@@ -1,0 +1,327 @@
+"""NIfTI, LGG and DICOM data sets become slices with patient, plane, spacing and mask."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
+
+from brainseg.data.case import Case, Problem
+from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.image import decode_case
+from brainseg.data.layouts.slices import parse_options, write_slices
+from brainseg.errors import InputError
+from brainseg.files import read_csv
+
+SHAPE = (20, 24, 16)  # right, front, top
+
+
+def head(seed: int = 0) -> np.ndarray:
+    """A bright block with noise whose brightness grows to the right, the front and the top."""
+    x, y, z = np.indices(SHAPE)
+    values = np.zeros(SHAPE, np.float32)
+    inner = (slice(2, 18), slice(2, 22), slice(2, 14))
+    values[inner] = (100 + 20 * x + 5 * y + z)[inner]
+    return values + np.random.default_rng(seed).uniform(0, 1, SHAPE).astype(np.float32)
+
+
+def tumor() -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[4:8, 15:20, 6:9] = 2
+    return mask
+
+
+def write_nifti(path: Path, values: np.ndarray, *, flipped: bool = False) -> None:
+    """Write with voxels of 1×2×3 mm; `flipped` stores it with the first axis to the left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([-1.0 if flipped else 1.0, 2.0, 3.0, 1.0])
+    nib.save(nib.Nifti1Image(values[::-1] if flipped else values, affine), path)
+
+
+@pytest.fixture
+def brats(tmp_path: Path) -> Path:
+    """Two patients with a folder each, several sequences, and labels; one stored mirrored."""
+    root = tmp_path / "brats"
+    for number, patient in enumerate(("P1", "P2")):
+        folder = root / patient
+        for name in ("t1", "t1ce", "flair"):
+            values = head(number) if name == "t1ce" else head(9) * 0
+            write_nifti(folder / f"{patient}_{name}.nii.gz", values, flipped=number == 1)
+        write_nifti(folder / f"{patient}_seg.nii.gz", tumor(), flipped=number == 1)
+    return root
+
+
+def decode(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    decoded, mask = decode_case(case.image, case.mask)
+    return decoded.pixels, mask
+
+
+def test_nifti_slices_look_as_radiologists_look_at_them(brats: Path, tmp_path: Path):
+    cases = read_set("nifti", brats, tmp_path / "cache", {"tumor": "glioma"})
+    assert detect_layout(brats) == "nifti"
+    by_id = {case.id: case for case in cases}
+    assert sorted({case.patient for case in cases}) == ["P1", "P2"]
+    case = by_id["P1-axial-007"]
+    assert (case.label, case.plane, case.spacing) == ("glioma", "axial", (2.0, 1.0))
+    assert case.source == f"{brats}/P1/P1_t1ce.nii.gz axial 7"
+    pixels, mask = decode(case)
+    # columns run to the patient's left, rows to the back
+    expected = tumor()[::-1, ::-1, 7].T > 0
+    np.testing.assert_array_equal(mask, expected)
+    assert pixels[10, 4] > pixels[10, 14]  # brighter to the right, which stands at the left
+    assert pixels[4, 10] > pixels[18, 10]  # brighter to the front, which stands at the top
+    # however the file is stored
+    np.testing.assert_array_equal(decode(by_id["P2-axial-007"])[1], expected)
+
+
+def test_slices_without_tumour_belong_to_the_same_patients(brats: Path, tmp_path: Path):
+    cases = read_set("nifti", brats, tmp_path / "cache", {"tumor": "glioma"})
+    axial = [case for case in cases if case.patient == "P1"]
+    assert [case.label for case in axial] == [
+        "glioma" if 6 <= index < 9 else "notumor" for index in range(2, 14)
+    ]  # slices without a head are left out
+    assert all(not decode(case)[1].any() for case in axial if case.label == "notumor")
+
+
+def test_planes_and_steps_are_options(brats: Path, tmp_path: Path):
+    options = {"planes": "coronal,sagittal", "every": 2}
+    cases = read_set("nifti", brats, tmp_path / "cache", options)
+    assert {(c.plane, c.spacing, decode(c)[0].shape) for c in cases} == {
+        ("coronal", (3.0, 1.0), (16, 20)),
+        ("sagittal", (3.0, 2.0), (16, 24)),
+    }
+    numbers = {int(case.id[-3:]) for case in cases if case.plane == "coronal"}
+    assert numbers == set(range(3, 22, 2))
+    with pytest.raises(InputError, match="Expected planes of sagittal, coronal, axial"):
+        read_set("nifti", brats, tmp_path / "cache", {"planes": "oblique"})
+
+
+def test_decathlon_layout_with_four_dimensions(tmp_path: Path):
+    root = tmp_path / "Task01"
+    both = np.stack([head() * 0, head()], axis=-1)
+    write_nifti(root / "imagesTr" / "B_1.nii.gz", both)
+    write_nifti(root / "labelsTr" / "B_1.nii.gz", tumor())
+    with pytest.raises(InputError, match=r"holds 2 sequences.*data\.channel=0 to 1; found None"):
+        read_set("nifti", root, tmp_path / "cache")
+    cases = read_set("nifti", root, tmp_path / "cache", {"channel": 1})
+    assert {case.patient for case in cases} == {"B_1"}
+    assert len(cases) == 12
+
+
+def test_nnunet_names_end_with_the_sequence(tmp_path: Path):
+    for number in (0, 1):
+        values = head() if number else head() * 0
+        write_nifti(tmp_path / "imagesTr" / f"case7_000{number}.nii.gz", values)
+    write_nifti(tmp_path / "labelsTr" / "case7.nii.gz", tumor())
+    cases = read_set("nifti", tmp_path, tmp_path / "cache", {"image": "_0001"})
+    assert {case.patient for case in cases} == {"case7"}
+    assert len(cases) == 12
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: (root / "P1" / "P1_t1ce.nii.gz").write_bytes(b"x"), "cannot be read as"),
+        (
+            lambda root: write_nifti(root / "P1" / "P1_seg.nii.gz", tumor()[:-1]),
+            "Expected two volumes of the same three dimensions",
+        ),
+    ],
+)
+def test_a_volume_that_cannot_be_used_is_named_or_noted(
+    brats: Path, tmp_path: Path, break_it: Callable[[Path], None], message: str
+):
+    break_it(brats)
+    with pytest.raises(InputError, match=message):
+        read_set("nifti", brats, tmp_path / "cache")
+    noted: list[Problem] = []
+    cases = read_set("nifti", brats, tmp_path / "cache", on_problem=noted.append)
+    assert {case.patient for case in cases} == {"P2"}
+    assert [problem.kind for problem in noted] == ["image"]
+    assert "P1" in noted[0].message
+    with pytest.raises(InputError, match=message):  # what was noted is not forgotten
+        read_set("nifti", brats, tmp_path / "cache")
+
+
+def test_volumes_without_labels_are_refused(tmp_path: Path):
+    write_nifti(tmp_path / "P1" / "t1c.nii.gz", head())
+    with pytest.raises(InputError, match="No pair of an image and a label volume"):
+        read_set("nifti", tmp_path, tmp_path / "cache")
+
+
+def test_slices_are_cut_once_and_again_when_a_file_changes(brats: Path, tmp_path: Path):
+    cache = tmp_path / "cache"
+    first = read_set("nifti", brats, cache)
+    (made,) = cache.iterdir()
+    stamp = made.stat().st_mtime_ns
+    assert read_set("nifti", brats, cache) == first
+    assert made.stat().st_mtime_ns == stamp
+    write_nifti(brats / "P1" / "P1_seg.nii.gz", tumor() * 0)
+    again = read_set("nifti", brats, cache)
+    assert sum(case.label == "notumor" for case in again) > sum(
+        case.label == "notumor" for case in first
+    )
+
+
+def test_converted_slices_are_a_folder_data_set(brats: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    count = write_slices("nifti", brats, out, {"tumor": "glioma"})
+    assert count == len(read_csv(out / "labels.csv")) == 24
+    assert detect_layout(out) == "folder"
+    cases = read_set("folder", out, tmp_path)
+    assert {(case.plane, case.spacing) for case in cases} == {("axial", (2.0, 1.0))}
+    with pytest.raises(InputError, match="exists already"):
+        write_slices("nifti", brats, out)
+
+
+def test_options_are_typed_as_name_and_value():
+    assert parse_options("nifti", ["planes=axial", "every=2"]) == {"planes": "axial", "every": 2}
+    with pytest.raises(InputError, match=r"no option of lgg.*channel, tumor"):
+        parse_options("lgg", ["plane=axial"])
+
+
+@pytest.fixture
+def lgg(tmp_path: Path) -> Path:
+    """Two slices of one patient, the second with a tumour; channels differ by far."""
+    folder = tmp_path / "kaggle_3m" / "TCGA_CS_4941_19960909"
+    folder.mkdir(parents=True)
+    for number in (9, 10):
+        image = np.stack([np.full((12, 10), value, np.uint8) for value in (30, 90, 200)], axis=-1)
+        mask = np.zeros((12, 10), np.uint8)
+        mask[2:5, 3:6] = 255 * (number == 10)
+        Image.fromarray(image).save(folder / f"{folder.name}_{number}.tif")
+        Image.fromarray(mask).save(folder / f"{folder.name}_{number}_mask.tif")
+    return folder.parent
+
+
+@pytest.mark.parametrize(
+    ("channel", "value"), [("pre_contrast", 30), ("flair", 90), ("post_contrast", 200)]
+)
+def test_lgg_channel_is_one_of_three_sequences(lgg: Path, tmp_path: Path, channel: str, value: int):
+    assert detect_layout(lgg) == "lgg"
+    cases = read_set("lgg", lgg, tmp_path / "cache", {"channel": channel})
+    assert [case.id[-2:] for case in cases] == ["_9", "10"]
+    assert [case.label for case in cases] == ["notumor", "glioma"]
+    assert {case.patient for case in cases} == {"TCGA_CS_4941_19960909"}
+    pixels, mask = decode(cases[1])
+    assert (pixels == value).all()
+    assert mask.sum() == 9
+
+
+def test_lgg_problems_are_named(lgg: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="pre_contrast, flair, post_contrast"):
+        read_set("lgg", lgg, tmp_path / "cache", {"channel": "t2"})
+    image = next(lgg.rglob("*_10.tif"))
+    image.write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"_10\.tif cannot be read as an image"):
+        read_set("lgg", lgg, tmp_path / "cache")
+    with pytest.raises(InputError, match="kaggle_3m"):
+        read_set("lgg", tmp_path / "none", tmp_path / "cache")
+
+
+def write_dicom(path: Path, pixels: np.ndarray, **tags: object) -> str:
+    """Write one slice; returns its UID."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    dataset.Modality = "MR"
+    dataset.PatientID = "anna"
+    dataset.SeriesInstanceUID = "1.2.3"
+    dataset.PixelSpacing = [0.9, 0.8]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = pixels.astype(np.uint16).tobytes()
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return str(dataset.SOPInstanceUID)
+
+
+def write_segmentation(path: Path, masks: dict[str, np.ndarray]) -> None:
+    frames = np.stack([mask.astype(np.uint16) for mask in masks.values()])
+    groups = []
+    for uid in masks:
+        source, derivation, group = (pydicom.Dataset() for _ in range(3))
+        source.ReferencedSOPInstanceUID = uid
+        derivation.SourceImageSequence = Sequence([source])
+        group.DerivationImageSequence = Sequence([derivation])
+        groups.append(group)
+    write_dicom(
+        path,
+        frames,
+        Modality="SEG",
+        SOPClassUID=SegmentationStorage,
+        NumberOfFrames=len(frames),
+        PerFrameFunctionalGroupsSequence=Sequence(groups),
+    )
+
+
+RAMP = np.arange(120).reshape(10, 12) * 30
+
+
+def test_dicom_slices_with_a_segmentation_object(tmp_path: Path):
+    root = tmp_path / "study"
+    uids = [write_dicom(root / "t1" / f"I{number}", RAMP) for number in range(3)]
+    mask = np.zeros(RAMP.shape, bool)
+    mask[2:4, 5:9] = True
+    write_segmentation(root / "seg.dcm", {uids[1]: mask})
+    assert detect_layout(root) == "dicom"
+    cases = read_set("dicom", root, tmp_path / "cache", {"tumor": "glioma"})
+    assert [(case.id, case.label) for case in cases] == [
+        ("t1-I0", "notumor"),
+        ("t1-I1", "glioma"),
+        ("t1-I2", "notumor"),
+    ]
+    case = cases[1]
+    assert (case.patient, case.plane, case.spacing) == ("anna", "coronal", (0.9, 0.8))
+    pixels, found = decode(case)
+    np.testing.assert_array_equal(found, mask)
+    assert pixels.max() == 255
+    np.testing.assert_allclose(pixels, np.minimum(RAMP / RAMP.max() * 255, 255), atol=1)
+
+
+def test_dicom_masks_may_be_pictures_beside(tmp_path: Path, save):
+    root = tmp_path / "study"
+    write_dicom(root / "images" / "anna" / "1.dcm", RAMP)
+    write_dicom(root / "images" / "anna" / "2.dcm", RAMP, PhotometricInterpretation="MONOCHROME1")
+    mask = np.zeros(RAMP.shape, np.uint8)
+    mask[4:6, 4:6] = 255
+    save(root / "masks" / "anna" / "2.png", mask)
+    cases = read_set("dicom", root, tmp_path / "cache")
+    assert [case.label for case in cases] == ["notumor", None]
+    pixels, found = decode(cases[1])
+    np.testing.assert_array_equal(found, mask > 0)
+    assert pixels[0, 0] > pixels[-1, -1]  # low values are white in MONOCHROME1
+
+
+def test_dicom_without_masks_is_without_truth(tmp_path: Path):
+    write_dicom(tmp_path / "study" / "1.dcm", RAMP)
+    (case,) = read_set("dicom", tmp_path / "study", tmp_path / "cache")
+    assert case.unmasked
+
+
+def test_dicom_problems_are_named(tmp_path: Path, save):
+    root = tmp_path / "study"
+    write_dicom(root / "1.dcm", RAMP)
+    save(root / "masks" / "1.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(InputError, match="10 rows and 12 columns, its mask 4 and 4"):
+        read_set("dicom", root, tmp_path / "cache")
+    write_dicom(root / "1.dcm", np.stack([RAMP] * 2), NumberOfFrames=2)
+    with pytest.raises(InputError, match="Expected one grey slice per file"):
+        read_set("dicom", root, tmp_path / "cache")
+    with pytest.raises(InputError, match="No DICOM images"):
+        read_set("dicom", root / "masks", tmp_path / "cache")
