@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from brainseg.errors import InputError
 
@@ -32,11 +33,25 @@ def replacing(target: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; others read runs too
-        temporary.replace(target)
+        with telling_full_disk(target):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; others read runs too
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def telling_full_disk(target: Path) -> Iterator[None]:
+    """Turn the system's error of a full disk into one that says what to do.
+
+    Raises:
+        InputError: the disk became full while `target` was written.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -44,8 +59,46 @@ def replacing(target: Path) -> Iterator[Path]:
             f"The disk is full: {target} could not be written. Free some space and repeat the "
             "command; everything finished so far is kept."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; on success it gets `target`'s name.
+
+    So a folder appears at once, with all of its files. Where another process was first, its folder
+    is kept and this one goes.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        telling_full_disk(target),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder,
+    ):
+        made = Path(folder) / target.name
+        made.mkdir()
+        yield made
+        try:
+            made.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+
+
+def make_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
+    """Make a memory-mapped `.npy` whose space is reserved.
+
+    Without that, writing to the array on a full disk would kill the process.
+
+    Raises:
+        OSError: there is no space for it.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _umask() -> int:

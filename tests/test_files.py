@@ -1,5 +1,6 @@
 """Atomic writes: the old file or the new one, never a part."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 from brainseg.errors import InputError
 from brainseg.files import (
+    building,
     is_fresh,
+    make_array,
     read_csv,
     read_json,
     replacing,
@@ -87,3 +90,43 @@ def test_freshness_follows_modification_times(tmp_path: Path):
     assert is_fresh(target, source)
     os.utime(source, ns=(0, target.stat().st_mtime_ns + 1))
     assert not is_fresh(target, source)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
+    target = tmp_path / "deep" / "folder"
+    with contextlib.suppress(KeyError), building(target) as made:
+        (made / "half").touch()
+        raise KeyError
+    assert not list(target.parent.iterdir())
+    with building(target) as made:
+        (made / "whole").touch()
+        assert not target.exists()
+    assert [path.name for path in target.iterdir()] == ["whole"]
+
+
+def test_the_folder_of_a_faster_process_is_kept(tmp_path: Path):
+    target = tmp_path / "folder"
+    with building(target) as made:
+        (made / "mine").touch()
+        target.mkdir()
+        (target / "theirs").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "theirs"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    told = pytest.raises(InputError, match=r"The disk is full: .*cache could not")
+    with told, building(tmp_path / "cache") as made:
+        make_array(made / "images.npy", (4, 8, 8), np.uint8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_made_array_is_a_file_with_all_its_space(tmp_path: Path):
+    array = make_array(tmp_path / "a.npy", (3, 1000), np.uint8)
+    array[1] = 7
+    array.flush()
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 3000
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy")[1], np.full(1000, 7))

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,7 @@ from brainseg.data.cases import fingerprint
 from brainseg.data.duplicates import SIDE, Pair, find_pairs, make_thumbnail
 from brainseg.data.image import decode_case, hash_pixels, resize_image, resize_mask
 from brainseg.errors import InputError
-from brainseg.files import write_json
+from brainseg.files import building, make_array, write_json
 from brainseg.progress import bar
 
 FORMAT = 2
@@ -92,15 +90,13 @@ def load_slices(cases: Sequence[Case], size: int, folder: Path) -> Slices:
 
 
 def _build(cases: Sequence[Case], size: int, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".slices-"))
     shape = (len(cases), size, size)
     thumbnails = np.zeros((len(cases), SIDE, SIDE), np.uint8)
     done: list[_Decoded] = []
     bad: list[str] = []
-    try:
-        images = np.lib.format.open_memmap(building / "images.npy", "w+", np.uint8, shape)
-        masks = np.lib.format.open_memmap(building / "masks.npy", "w+", np.uint8, shape)
+    with building(target) as folder:
+        images = make_array(folder / "images.npy", shape, np.uint8)
+        masks = make_array(folder / "masks.npy", shape, np.uint8)
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(partial(_decode, size=size), cases)
             for i, result in enumerate(bar(decoded, "Decoding slices", total=len(cases))):
@@ -122,15 +118,7 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
             "shapes": [one.shape for one in done],
             "pairs": [astuple(pair) for pair in pairs],
         }
-        write_json(building / "index.json", index)
-        building.chmod(0o755)  # mkdtemp makes private folders; a cache may be shared
-        try:
-            building.rename(target)
-        except OSError:
-            if not target.is_dir():  # otherwise another job was faster, with the same content
-                raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        write_json(folder / "index.json", index)
 
 
 def _decode(

@@ -15,6 +15,7 @@ from brainseg.data.layouts.figshare import find_mats
 from brainseg.data.layouts.folder import name_some, read_figshare, read_folder, read_kaggle_mri
 from brainseg.data.layouts.slices import READERS, read_slices
 from brainseg.errors import InputError
+from brainseg.progress import bar
 
 LAYOUTS = ("figshare", "folder", "kaggle_mri", *READERS)
 """How a data set may lie on disk; phantoms lie as `folder`."""
@@ -167,7 +168,7 @@ def _tell_apart(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
 def fingerprint(cases: Sequence[Case]) -> str:
     """SHA-256 of ids, classes, patients and file contents: the same data moved keeps it."""
     digest = hashlib.sha256()
-    for case in cases:
+    for case in bar(cases, "Reading files"):
         digest.update(f"{case.id}\0{case.label}\0{case.patient}\0".encode())
         for path in dict.fromkeys((case.image, case.mask)):
             digest.update(hashlib.sha256(path.read_bytes() if path else b"").digest())

@@ -283,6 +283,7 @@ def test_the_set_of_a_faster_process_is_kept(root, tmp_path, monkeypatch):
 
     def overtaken(folder: Path, recipe):
         original(folder, recipe)
+        target.mkdir()
         original(target, recipe)
         (target / "theirs").touch()
 

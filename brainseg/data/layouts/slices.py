@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from brainseg.data.layouts.lgg import read_lgg
 from brainseg.data.layouts.nifti import read_nifti
 from brainseg.data.layouts.volume import Cut, VolumeSlice
 from brainseg.errors import InputError
-from brainseg.files import read_csv, write_csv
+from brainseg.files import building, read_csv, write_csv
 from brainseg.progress import bar
 
 READERS: dict[str, Callable[..., list[Cut]]] = {
@@ -79,11 +78,9 @@ def write_slices(
     if target.exists():
         raise InputError(f"{target} exists already. Give a new folder.")
     cuts = READERS[layout](root, **(options or {}))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        made = Path(folder) / target.name
+    with building(target) as made:
         for part in ("images", "masks"):
-            (made / part).mkdir(parents=True)
+            (made / part).mkdir()
         rows: list[dict[str, Any]] = []
         for cut in bar(cuts, "Cutting volumes into slices"):
             try:
@@ -93,11 +90,6 @@ def write_slices(
                 continue
             rows += [_write(made, piece) for piece in slices]
         write_csv(made / "labels.csv", rows, COLUMNS)
-        try:
-            made.rename(target)
-        except OSError:
-            if not target.is_dir():  # otherwise another job was faster
-                raise
     return len(rows)
 
 

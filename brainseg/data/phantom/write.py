@@ -1,6 +1,5 @@
 """Synthetic T1 contrast-enhanced slices with drawn tumours, in the layout of the real data."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from scipy import ndimage
 
 from brainseg.data.case import CLASSES
@@ -18,7 +15,8 @@ from brainseg.data.phantom.field import Array
 from brainseg.data.phantom.patient import DIFFICULTIES, PLANES, WARP, Patient, make_patient
 from brainseg.data.phantom.tumor import displace, draw, is_near
 from brainseg.errors import InputError
-from brainseg.files import read_json, write_csv, write_json
+from brainseg.files import building, read_json, write_csv, write_json
+from brainseg.progress import bar
 
 SMALLEST_SHARE = 20 / 96**2  #: of a slice that a tumour covers
 QUICK_PIXELS = 60 * 96**2  #: drawn in about two seconds
@@ -118,16 +116,11 @@ def is_finished(root: Path, recipe: dict[str, Any]) -> bool:
 def write_files(root: Path, recipe: dict[str, Any]) -> None:
     """Write the data set made by `recipe` into the new folder `root`, with a progress bar."""
     per_patient = recipe["slices"] + recipe["healthy_slices"]
-    (root / "images").mkdir(parents=True)
+    (root / "images").mkdir()
     (root / "masks").mkdir()
     rows: list[dict[str, Any]] = []
-    for number in track(
-        range(recipe["patients"]),
-        description="Drawing synthetic brains",
-        console=Console(stderr=True),
-        transient=True,
-        disable=recipe["patients"] * per_patient * recipe["size"] ** 2 < QUICK_PIXELS,
-    ):
+    slow = recipe["patients"] * per_patient * recipe["size"] ** 2 >= QUICK_PIXELS
+    for number in bar(range(recipe["patients"]), "Drawing synthetic brains", slow):
         drawn = draw_patient(
             number,
             recipe["seed"],
@@ -193,12 +186,5 @@ def write_phantom(
     recipe["difficulty"], root = difficulty, root.absolute()
     if is_finished(root, recipe):
         return
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as folder:
-        made = Path(folder) / root.name
+    with building(root) as made:
         write_files(made, recipe)
-        try:
-            made.rename(root)
-        except OSError:
-            if not is_finished(root, recipe):
-                raise
