@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from brainseg import cli
-from brainseg.files import read_csv, write_json, write_text
+from brainseg.files import read_csv, read_json, write_json, write_text
 from brainseg.run import Run
 
 
@@ -59,6 +59,10 @@ def test_module_and_command_are_the_same():
         (["data", "labels", ".", "--from-mat", "."], "No N.mat below"),
         (["data", "phantom", "--out", "."], "exists already"),
         (["data", "phantom", "--out", "new", "--difficulty", "x"], "easy"),
+        (["data", "audit", ".", "gone", "--out", "o"], "is none of the layouts"),
+        (["data", "show", "gone", "--out", "o.png"], "gone does not exist"),
+        (["data", "convert", "gone", "--out", "o"], "gone does not exist"),
+        (["data", "benchmark", "."], "is none of the layouts"),
     ],
 )
 def test_mistakes_are_told_in_one_message(
@@ -91,6 +95,27 @@ def test_phantoms_are_written_in_the_layout_of_the_real_data(monkeypatch, tmp_pa
         mask = np.asarray(Image.open(out / "masks" / f"{row['id']}.png"))
         assert mask.shape == (48, 48)
         assert mask.any() == (row["class"] != "notumor")
+
+
+def test_data_verbs_on_a_small_data_set(monkeypatch, tmp_path: Path, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ("--patients", "4", "--slices", "2", "--size", "48", "--healthy-slices", "1")
+    assert brainseg(monkeypatch, "data", "phantom", "--out", "set", *options) == 0
+    assert "11 slices of 4 patients" in capsys.readouterr().out
+    for out in ("audit", "audit"):  # an existing folder is written into
+        assert brainseg(monkeypatch, "data", "audit", "set", "--out", out) == 0
+    assert "11 images in" in capsys.readouterr().out
+    facts = read_json(tmp_path / "audit" / "audit.json")
+    assert (facts["roots"], facts["pairs"], facts["problems"]) == (["set"], [], [])
+    assert "Audit of set" in (tmp_path / "audit" / "index.html").read_text()
+    assert brainseg(monkeypatch, "data", "show", "set", "--out", "sheet.png") == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 500
+    timed = ("--size", "32", "--images", "8", "--batch", "4")
+    assert brainseg(monkeypatch, "data", "benchmark", "set", *timed) == 0
+    assert "read the cache and augment" in capsys.readouterr().out
+    code = brainseg(monkeypatch, "data", "convert", "set", "--out", "slices")
+    assert "set is folder: expected volumes (nifti, lgg, dicom)" in str(code)
 
 
 def test_report_prints_and_writes_the_table(monkeypatch, tmp_path: Path, capsys):

@@ -32,7 +32,9 @@ def audit(
     start = time.monotonic()
     found = audit_sets(roots, layout)
     write_audit(found, out)
-    print_audit(found, Console(width=None))
+    console = Console()
+    # Into a file or pipe rich takes 80 columns, which breaks the numbers.
+    print_audit(found, console if console.is_terminal else Console(width=max(console.width, 100)))
     print(f"{len(found.images)} images in {time.monotonic() - start:.0f} s: {out}/index.html")
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -16,7 +17,7 @@ from brainseg.data.augment import augment, make_augmentation
 from brainseg.data.cache import load_slices
 from brainseg.data.case import Case
 from brainseg.data.cases import detect_layout, read_set
-from brainseg.data.dataset import EpochSampler, SliceDataset
+from brainseg.data.dataset import EpochSampler, SliceDataset, collate
 from brainseg.data.image import decode_case, resize_image, resize_mask
 from brainseg.progress import bar
 
@@ -61,24 +62,22 @@ def measure_throughput(
         chosen = list(islice(cycle(cases), images)) if len(cases) < images else cases[:images]
         first = cases[: min(images, len(cases))]
         slices = load_slices(first, size, Path(folder))
-        rows = [number % len(first) for number in range(len(chosen))]
-        plain = SliceDataset(slices, rows)
-        augmented = SliceDataset(slices, rows, make_augmentation())
-        change = make_augmentation()
-
-        def augment_all() -> None:
-            for row in rows:
-                augment(change, np.asarray(slices.images[row]), np.asarray(slices.masks[row]), row)
-
+        numbers = range(len(chosen))
+        rows = [number % len(first) for number in numbers]
+        augmentation = make_augmentation()
+        plain, augmented = SliceDataset(slices, rows), SliceDataset(slices, rows, augmentation)
+        pixels = [plain[number] for number in numbers]
+        sampler = EpochSampler(len(rows), 0)
+        loader = DataLoader(
+            augmented, batch, sampler=sampler, num_workers=workers, collate_fn=collate
+        )
         stages: dict[str, Callable[[], object]] = {
             "decode files": lambda: [decode_case(case.image, case.mask) for case in chosen],
             "decode and resize files": lambda: [_decode(case, size) for case in chosen],
-            "read the cache": lambda: [plain[number] for number in range(len(rows))],
-            "augment": augment_all,
-            "read the cache and augment": lambda: [augmented[n] for n in range(len(rows))],
-            f"batches of {batch}, {workers} workers": lambda: _exhaust(
-                _loader(augmented, batch, workers)
-            ),
+            "read the cache": lambda: [np.array(array) for n in numbers for array in plain[n]],
+            "augment": lambda: [augment(augmentation, *pixels[n], n) for n in numbers],
+            "read the cache and augment": lambda: [augmented[n] for n in numbers],
+            f"batches of {batch}, {workers} workers": lambda: deque(loader, maxlen=0),
         }
         seconds: dict[str, list[float]] = {name: [] for name in stages}
         for _ in bar(range(ROUNDS), "Timing stages"):
@@ -102,16 +101,6 @@ def to_table(stages: Iterable[Stage]) -> Table:
         rates = (stage.images_per_second, stage.low, stage.high)
         table.add_row(stage.name, *(f"{rate:,.0f}" for rate in rates))
     return table
-
-
-def _loader(dataset: SliceDataset, batch: int, workers: int) -> DataLoader:
-    sampler = EpochSampler(len(dataset), 0)
-    return DataLoader(dataset, batch_size=batch, sampler=sampler, num_workers=workers)
-
-
-def _exhaust(items: Iterable[object]) -> None:
-    for _ in items:
-        pass
 
 
 def _decode(case: Case, size: int) -> tuple[np.ndarray, np.ndarray]:

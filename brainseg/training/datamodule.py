@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from brainseg.data.augment import make_augmentation
 from brainseg.data.cache import Slices
-from brainseg.data.dataset import EpochSampler, SliceDataset
+from brainseg.data.dataset import EpochSampler, SliceDataset, collate
 
 
 class SliceDataModule(pl.LightningDataModule):
@@ -68,6 +68,7 @@ class SliceDataModule(pl.LightningDataModule):
             dataset,
             batch_size=self.batch_size,
             num_workers=self.workers,
+            collate_fn=collate,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,

@@ -1,18 +1,22 @@
 """From a configuration to cases, slices and parts: several data sets, copies, leaks, facts."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from brainseg.data.image import read_image
+from brainseg.data.layouts.slices import READERS
 from brainseg.data.leakage import LEFT_OUT
-from brainseg.data.load import describe_data, divide, load_data
+from brainseg.data.load import SHARED, describe_data, divide, load_data
 from brainseg.data.phantom.write import write_phantom
 from brainseg.errors import InputError
 
+CONF = Path(__file__).parents[2] / "conf"
 SPLIT = {"name": "patient", "seed": 0, "leaks": "refuse"}
 
 
@@ -113,3 +117,13 @@ def test_options_of_a_layout_reach_its_reader(configure, folder: Path):
     table, _ = load_data(configure(root=str(folder), patient_pattern="(.+)_[0-9]+"), 0)
     assert sorted(set(table["patient"])) == ["p0", "p1", "p2"]
     assert set(table["class"]) == {"tumor"}  # which, nobody told
+
+
+@pytest.mark.parametrize("layout", READERS)
+def test_the_configuration_offers_what_the_reader_takes(layout: str):
+    written = yaml.safe_load((CONF / "data" / f"{layout}.yaml").read_text())
+    taken = inspect.signature(READERS[layout]).parameters
+    assert written.keys() - SHARED - {"defaults"} == taken.keys() - {"root"}
+    for name, value in written.items():
+        if name in taken and name not in ("root",):
+            assert value == taken[name].default or value is None
