@@ -36,7 +36,8 @@ def read_source(path: Path, size: int) -> Part:
     if Run(path).test.exists():
         return read_test(Run(path))
     with tempfile.TemporaryDirectory() as folder:
-        cases = read_set(detect_layout(path), path, Path(folder))
+        everything = read_set(detect_layout(path), path, Path(folder))
+        cases = [case for case in everything if not case.unmasked]  # the others cannot be scored
         slices = load_slices(cases, size, Path(folder))
         images, masks = np.array(slices.images), np.array(slices.masks)
     return {
@@ -56,9 +57,11 @@ def score(run: Run, part: Part, name: str) -> dict:
 
 
 def harmonized(part: Part, seed: int = 0) -> Part:
-    """Each slice without tumour with the histogram of a random slice with tumour."""
+    """Each slice without tumour with the histogram of a random slice with tumour, if any."""
     rng = np.random.default_rng(seed)
     native = np.flatnonzero(part["masks"].any(axis=(1, 2)))
+    if not len(native):
+        return part
     images = part["images"].copy()
     for row in np.flatnonzero(~part["masks"].any(axis=(1, 2))):
         images[row] = harmonize(images[row], part["images"][rng.choice(native)])

@@ -53,7 +53,7 @@ def telling_full_disk(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
             f"The disk is full: {target} could not be written. Free some space and repeat the "

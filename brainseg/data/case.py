@@ -1,10 +1,13 @@
 """A case is one slice: its files, class and patient; and a problem is what is wrong with a file."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from brainseg.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
 
@@ -45,13 +48,14 @@ class Case:
 class Problem:
     """What makes a file unusable.
 
-    `kind` is `layout`, `id`, `label`, `image`, `mask`, `size` or `outside` (a tumour outside the
-    head).
+    `kind` is `layout`, `id`, `label`, `image`, `mask`, `size`, `flat` (an image that shows nothing)
+    or `outside` (a tumour outside the head). What is not `fatal` is only told.
     """
 
     kind: str
     path: str
     message: str
+    fatal: bool = True
 
 
 OnProblem = Callable[[Problem], None]
@@ -59,9 +63,11 @@ OnProblem = Callable[[Problem], None]
 
 
 def refuse(problem: Problem) -> None:
-    """Stop at the first problem.
+    """Stop at the first problem that is fatal; tell the others.
 
     Raises:
-        InputError: always.
+        InputError: the problem is fatal.
     """
-    raise InputError(problem.message)
+    if problem.fatal:
+        raise InputError(problem.message)
+    logger.warning("%s", problem.message)

@@ -4,16 +4,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from brainseg.data.case import CLASSES, Case, OnProblem, refuse
-from brainseg.data.image import IMAGE_SUFFIXES, read_mask
+from brainseg.data.image import read_mask
 from brainseg.data.layouts.dicom import is_dicom
-from brainseg.data.layouts.figshare import find_mats
-from brainseg.data.layouts.folder import name_some, read_figshare, read_folder, read_kaggle_mri
-from brainseg.data.layouts.slices import READERS, read_slices
+from brainseg.data.layouts.folder import (
+    is_picture,
+    name_some,
+    read_figshare,
+    read_folder,
+    read_kaggle_mri,
+)
+from brainseg.data.layouts.slices import READERS, check_options, read_slices
+from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 from brainseg.progress import bar
 
@@ -34,21 +39,23 @@ def read_set(
         layout: of `LAYOUTS`.
         root: the data set's folder.
         cache: folder for the slices of volumes.
-        options: of the layout: `patient_pattern` of a folder, those of a reader of volumes.
+        options: of the layout: `patient_pattern`, and those of a reader of volumes.
         on_problem: is told what is wrong; by default the first problem stops.
 
     Raises:
-        InputError: the layout is unknown, or there are no volumes.
+        InputError: the layout or an option is unknown, or there are no volumes.
     """
+    if layout not in LAYOUTS:
+        raise InputError(f"The layout {layout} is unknown. Expected one of {', '.join(LAYOUTS)}.")
+    given = options or {}
+    check_options(layout, given)
     if layout in READERS:
-        return read_slices(layout, root, cache, options, on_problem)
-    if layout == "folder":
-        return read_folder(root, (options or {}).get("patient_pattern"), on_problem)
-    if layout == "figshare":
-        return read_figshare(root, on_problem)
+        return read_slices(layout, root, cache, given, on_problem)
     if layout == "kaggle_mri":
         return read_kaggle_mri(root, on_problem)
-    raise InputError(f"The layout {layout} is unknown. Expected one of {', '.join(LAYOUTS)}.")
+    pattern = given.get("patient_pattern")
+    reader = read_figshare if layout == "figshare" else read_folder
+    return reader(root, pattern, on_problem)
 
 
 def detect_layout(root: Path) -> str:
@@ -59,21 +66,20 @@ def detect_layout(root: Path) -> str:
     """
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist.")
-    if next(root.rglob("*.nii"), None) or next(root.rglob("*.nii.gz"), None):
+    files = find_files(root)
+    pictures = [path for path in files if is_picture(path)]
+    if any(path.name.endswith((".nii", ".nii.gz")) for path in files):
         return "nifti"
-    if next(root.rglob("*_mask.tif"), None):
+    if any(path.name.endswith("_mask.tif") for path in files):
         return "lgg"
-    if find_mats(root):
+    if any(path.suffix == ".mat" and path.stem.isdecimal() for path in files):
         return "figshare"
-    pictures = root / "images"
-    if (root / "masks").is_dir() and pictures.is_dir():
-        files = list(pictures.iterdir())
-        if not files or any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
-            return "folder"
-    if any(path.is_dir() and path.name in CLASSES for path in root.rglob("*")):
+    both = (root / "masks").is_dir() and (root / "images").is_dir()
+    if both and (not files or any(path.parent == root / "images" for path in pictures)):
+        return "folder"
+    if any(path.parent.name in CLASSES for path in pictures):
         return "kaggle_mri"
-    first = islice((path for path in root.rglob("*") if path.is_file()), 100)
-    if any(path.suffix == ".dcm" or is_dicom(path) for path in first):
+    if any(path.suffix == ".dcm" or is_dicom(path) for path in files[:100]):
         return "dicom"
     deeper = sorted(path.parent for path in root.glob("*/images"))
     raise InputError(
@@ -161,15 +167,18 @@ def _tell_apart(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
     ids = Counter(case.id for cases in sets.values() for case in cases)
     twice = [id_ for id_, count in ids.items() if count > 1]
     if twice:
-        raise InputError(f"Ids stand twice in the data, such as {name_some(twice)}.")
+        raise InputError(
+            f"Ids stand twice in the data, such as {name_some(twice)}. Rename the files, so that "
+            "each has a name of its own."
+        )
     return sets
 
 
 def fingerprint(cases: Sequence[Case]) -> str:
-    """SHA-256 of ids, classes, patients and file contents: the same data moved keeps it."""
+    """SHA-256 of ids, classes, patients, folds and files: the same data moved keeps it."""
     digest = hashlib.sha256()
     for case in bar(cases, "Reading files"):
-        digest.update(f"{case.id}\0{case.label}\0{case.patient}\0".encode())
+        digest.update(f"{case.id}\0{case.label}\0{case.patient}\0{case.fold}\0".encode())
         for path in dict.fromkeys((case.image, case.mask)):
             digest.update(hashlib.sha256(path.read_bytes() if path else b"").digest())
     return digest.hexdigest()

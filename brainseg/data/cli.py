@@ -1,5 +1,6 @@
 """The verbs of `brainseg data`. Each imports what it needs when it is called."""
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,21 +18,32 @@ Layout = Annotated[
 ]
 
 
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", help="Of the layout: planes=axial,coronal, channel=1, patient_pattern=…"
+    ),
+]
+
+
 @app.command()
 def audit(
     roots: Annotated[list[Path], typer.Argument(help="Folders of data sets.")],
     out: Annotated[Path, typer.Option(help="Folder for audit.json and index.html.")],
     layout: Layout = None,
+    option: Options = None,
 ) -> None:
     """Find what is there, what is broken, and what stands twice, also across data sets."""
     from rich.console import Console
 
     from brainseg.data.audit.collect import audit as audit_sets
     from brainseg.data.audit.page import print_audit, write_audit
+    from brainseg.data.layouts.slices import parse_options
 
     start = time.monotonic()
-    found = audit_sets(roots, layout)
-    write_audit(found, out)
+    with tempfile.TemporaryDirectory() as cache:
+        found = audit_sets(roots, Path(cache), layout, parse_options(option or []))
+        write_audit(found, out)
     console = Console()
     # Into a file or pipe rich takes 80 columns, which breaks the numbers.
     print_audit(found, console if console.is_terminal else Console(width=max(console.width, 100)))
@@ -43,10 +55,7 @@ def convert(
     root: Root,
     out: Annotated[Path, typer.Option(help="New folder for images/, masks/ and labels.csv.")],
     layout: Layout = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="Of the layout, such as planes=axial,coronal or channel=post_contrast."),
-    ] = None,
+    option: Options = None,
 ) -> None:
     """Cut NIfTI, DICOM or LGG volumes into slices, in the layout of `data=folder`."""
     from brainseg.data.cases import detect_layout
@@ -55,7 +64,7 @@ def convert(
     kind = layout or detect_layout(root)
     if kind not in READERS:
         raise InputError(f"{root} is {kind}: expected volumes ({', '.join(READERS)}).")
-    count = write_slices(kind, root, out, parse_options(kind, option or []))
+    count = write_slices(kind, root, out, parse_options(option or []))
     print(f"{count} slices: {out}")
 
 
@@ -105,19 +114,24 @@ def show(
     root: Annotated[Path, typer.Argument(help="Folder of a data set, or a run.")],
     out: Annotated[Path, typer.Option(help="The picture (PNG).")],
     layout: Layout = None,
+    option: Options = None,
     columns: Annotated[int, typer.Option(help="Cases of a class in a row.", min=1)] = 6,
     seed: Annotated[int, typer.Option(help="Draws the cases, and the split.")] = 0,
 ) -> None:
     """Draw a contact sheet: cases with the outlines of their masks, by class and split."""
+    from brainseg.data.layouts.slices import parse_options
     from brainseg.data.show import show_cases
 
-    print(f"{show_cases(root, out, layout=layout, columns=columns, seed=seed)} cases: {out}")
+    options = parse_options(option or [])
+    count = show_cases(root, out, layout=layout, options=options, columns=columns, seed=seed)
+    print(f"{count} cases: {out}")
 
 
 @app.command()
 def benchmark(
     root: Root,
     layout: Layout = None,
+    option: Options = None,
     size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 224,
     images: Annotated[int, typer.Option(help="Images that are timed.", min=8)] = 512,
     batch: Annotated[int, typer.Option(help="Images in a batch.", min=1)] = 16,
@@ -126,9 +140,16 @@ def benchmark(
     """Time each stage from the files to batches, in images per second."""
     from rich.console import Console
 
+    from brainseg.data.layouts.slices import parse_options
     from brainseg.data.throughput import measure_throughput, to_table
 
     stages = measure_throughput(
-        root, layout=layout, size=size, images=images, batch=batch, workers=workers
+        root,
+        layout=layout,
+        options=parse_options(option or []),
+        size=size,
+        images=images,
+        batch=batch,
+        workers=workers,
     )
     Console().print(to_table(stages))

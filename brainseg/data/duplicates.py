@@ -14,6 +14,7 @@ from itertools import combinations, pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -37,7 +38,7 @@ FREQUENCIES = 10
 CHUNK = 2000
 """Images that are compared with all others at once."""
 
-LARGEST = 50
+LARGEST = 100
 """Copies of one image above which not all of their pairs are listed, only enough to link them."""
 
 Turn = Callable[[NDArray], NDArray]
@@ -88,7 +89,8 @@ def find_pairs(
 ) -> list[Pair]:
     """Find the images that stand twice.
 
-    Images without any contrast are near-duplicates of nothing.
+    Images without any contrast are copies of nothing. Where one image has more than `LARGEST`
+    copies, not all of their pairs are listed, but enough to link all of them.
 
     Args:
         thumbnails: N×32×32, from `make_thumbnail`.
@@ -97,12 +99,12 @@ def find_pairs(
         progress: show a bar.
     """
     copies: dict[str, list[int]] = defaultdict(list)
-    for number, digest in enumerate(content):
-        copies[digest].append(number)
+    for number in np.flatnonzero(np.ptp(thumbnails, axis=(1, 2)) > 0).tolist():
+        copies[content[number]].append(number)
     groups = list(copies.values())
     found = [Pair(a, b, "exact", "none", 0.0) for group in groups for a, b in _link(group)]
-    first = np.array([group[0] for group in groups], int)
-    for i, j, transform, distance in _near(thumbnails[first], progress):
+    units = _normalize(thumbnails[[group[0] for group in groups]])
+    for i, j, transform, distance in _thin_out(*_near(units, progress), len(groups)):
         for a, b in product(groups[i][:LARGEST], groups[j][:LARGEST]):
             least = SIMILAR_IN_PATIENT if patients[a] and patients[a] == patients[b] else SIMILAR
             if 1 - distance >= least:
@@ -127,27 +129,41 @@ def _link(group: Sequence[int]) -> Iterator[tuple[int, int]]:
     return combinations(group, 2) if len(group) <= LARGEST else pairwise(group)
 
 
-def _near(thumbnails: NDArray[np.uint8], progress: bool) -> Iterator[tuple[int, int, str, float]]:
-    """Numbers i < j of similar thumbnails, what turns i into j, and 1 - correlation."""
-    numbers = np.flatnonzero(np.ptp(thumbnails, axis=(1, 2)) > 0)
-    units = _normalize(thumbnails[numbers])
+def _near(units: NDArray[np.float32], progress: bool) -> tuple[NDArray, NDArray, NDArray]:
+    """Pairs i < j of similar images (P×2), the number of what turns i into j, and correlation."""
     tree = KDTree(_low_frequencies(units))
-    starts = range(0, len(units), CHUNK)
-    best: dict[tuple[int, int], tuple[str, float]] = {}
-    steps = list(product(TRANSFORMS.items(), starts))
-    for (name, turn), start in bar(steps, "Looking for duplicates", progress):
+    steps = list(product(enumerate(TRANSFORMS.values()), range(0, len(units), CHUNK)))
+    ends, turns, correlations = [np.empty((0, 2), int)], [np.empty(0, int)], [np.empty(0)]
+    for (number, turn), start in bar(steps, "Looking for duplicates", progress):
         turned = np.ascontiguousarray(turn(units[start : start + CHUNK]))
-        for i, j, correlation in _similar(turned, start, units, tree):
-            if correlation > best.get((i, j), ("", 0.0))[1]:
-                best[i, j] = name, correlation
-    for (i, j), (name, correlation) in best.items():
-        yield int(numbers[i]), int(numbers[j]), name, max(0.0, 1 - correlation)
+        for pairs, similar in _similar(turned, start, units, tree):
+            ends.append(pairs)
+            turns.append(np.full(len(pairs), number))
+            correlations.append(similar)
+    return np.concatenate(ends), np.concatenate(turns), np.concatenate(correlations)
+
+
+def _thin_out(
+    ends: NDArray, turns: NDArray, correlations: NDArray, count: int
+) -> Iterator[tuple[int, int, str, float]]:
+    """Each pair once, in its best orientation, the most similar first; not more than needed."""
+    names = list(TRANSFORMS)
+    best = np.lexsort((turns, -correlations, ends[:, 1], ends[:, 0]))
+    _, first = np.unique(ends[best], axis=0, return_index=True)
+    chosen = best[first]
+    linked, listed = DisjointSet(range(count)), np.zeros(count, int)
+    for k in chosen[np.argsort(-correlations[chosen], kind="stable")].tolist():
+        i, j = ends[k].tolist()
+        if max(listed[i], listed[j]) < LARGEST or not linked.connected(i, j):
+            linked.merge(i, j)
+            listed[[i, j]] += 1
+            yield i, j, names[turns[k]], max(0.0, 1 - float(correlations[k]))
 
 
 def _similar(
     turned: NDArray[np.float32], start: int, units: NDArray[np.float32], tree: KDTree
-) -> Iterator[tuple[int, int, float]]:
-    """The pairs of a chunk of turned thumbnails with later ones, confirmed pixel by pixel."""
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """The pairs of a chunk of turned images with later ones, confirmed pixel by pixel."""
     # For vectors of length 1, |a - b|² = 2 (1 - correlation).
     reach = np.sqrt(2 * (1 - SIMILAR)) + 1e-6
     proposed = KDTree(_low_frequencies(turned)).sparse_distance_matrix(
@@ -159,9 +175,7 @@ def _similar(
         i, j = rows[at : at + 50_000], columns[at : at + 50_000]
         correlations = np.einsum("nhw,nhw->n", turned[i], units[j])
         sure = correlations >= SIMILAR
-        yield from zip(
-            (i[sure] + start).tolist(), j[sure].tolist(), correlations[sure].tolist(), strict=True
-        )
+        yield np.stack([i[sure] + start, j[sure]], axis=1), correlations[sure]
 
 
 def _normalize(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -84,6 +84,12 @@ def read_mask(path: Path) -> np.ndarray:
     grey = read_image(path)
     if grey.max(initial=0) == 1:
         return grey == 1
+    if 0 < grey.max(initial=0) < 128:
+        values = ", ".join(map(str, np.unique(grey)[:5]))
+        raise InputError(
+            f"{path} is not a mask: its brightest value is {grey.max()} (found {values}, …). "
+            "Expected tumour = 255 and the rest 0; is it a map of labels?"
+        )
     between = float(np.mean((grey > 10) & (grey < 245)))
     if between > BETWEEN_SHARE:
         raise InputError(

@@ -25,10 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 def leave_out_copies(table: pd.DataFrame, duplicates: str) -> pd.Series:
-    """Tell which cases to leave out so that each cluster stands once in each set.
+    """Tell which cases to leave out so that each cluster stands once on each side.
+
+    The data set that is trained on and its negatives are one side, a test set of its own the other.
+    Of copies with and without a tumour, one with it stays.
 
     Args:
-        table: one row per case with the columns `cluster` and `set`.
+        table: one row per case with the columns `class`, `cluster` and `set`.
         duplicates: `keep` (none is left out) or `one_per_cluster`.
 
     Raises:
@@ -36,8 +39,27 @@ def leave_out_copies(table: pd.DataFrame, duplicates: str) -> pd.Series:
     """
     if duplicates not in ("keep", "one_per_cluster"):
         raise InputError(f"data.duplicates={duplicates}: expected keep or one_per_cluster.")
-    copies = table.duplicated(["cluster", "set"])
-    return copies & (duplicates == "one_per_cluster")
+    if duplicates == "keep":
+        return pd.Series(False, index=table.index)
+    sides = table.assign(given=table["set"] == "test", negative=table["class"] == "notumor")
+    ordered = sides.sort_values("negative", kind="stable")
+    return ordered.duplicated(["cluster", "given"]).reindex(table.index)
+
+
+def warn_of_contradictions(table: pd.DataFrame, parts: pd.Series) -> None:
+    """Warn of images that stand there with a tumour and without one: one of the two is wrong."""
+    used = table[parts != LEFT_OUT]
+    negative = used["class"] == "notumor"
+    both = set(used.loc[negative, "cluster"]) & set(used.loc[~negative, "cluster"])
+    wrong = used[used["cluster"].isin(both) & negative]
+    if len(wrong):
+        other = used[~negative].drop_duplicates("cluster").set_index("cluster")["id"]
+        names = (wrong["id"] + " = " + wrong["cluster"].map(other)).head(3)
+        logger.warning(
+            "%d images without tumour show the same as images with one, such as %s: their masks "
+            "contradict each other. data.duplicates=one_per_cluster keeps the ones with tumour.",
+            *(len(wrong), ", ".join(names)),
+        )
 
 
 def leaking_slices(table: pd.DataFrame, parts: pd.Series) -> int:

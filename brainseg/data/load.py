@@ -1,7 +1,10 @@
 """From the `data` group of a configuration to a table of cases and their slices."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pandas as pd
 from brainseg.data.cache import Slices, cache_folder, load_slices
 from brainseg.data.cases import read_cases
 from brainseg.data.duplicates import find_clusters
+from brainseg.data.layouts.folder import name_some
 from brainseg.data.leakage import (
     LEFT_OUT,
     check_masked,
@@ -18,10 +22,12 @@ from brainseg.data.leakage import (
     leaking_slices,
     leave_out_copies,
     settle_leaks,
+    warn_of_contradictions,
 )
 from brainseg.data.phantom.write import write_phantom
 from brainseg.data.shortcut import describe_trivially, shortcut_auc
-from brainseg.data.split import split_cases
+from brainseg.data.split import PARTS, split_cases
+from brainseg.errors import InputError
 
 PHANTOM_FORMAT = 2
 """Part of the folder's name: raise it when the phantoms change."""
@@ -91,9 +97,17 @@ def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame,
             "column_mm": spacing[:, 1] * shapes[:, 1] / size,
         }
     )
-    seen = pd.Series(slices.masks.any(axis=(1, 2))).map({True: "tumor", False: "notumor"})
-    table["class"] = table["class"].fillna(seen)
-    return table, slices
+    drawn = pd.Series(slices.masks.any(axis=(1, 2)))
+    wrong = table.loc[(table["class"] == "notumor") & drawn, "id"]
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} cases are of the class notumor but their masks show a tumour, such as "
+            f"{name_some(wrong)}. Correct labels.csv or the masks."
+        )
+    table["class"] = table["class"].fillna(drawn.map({True: "tumor", False: "notumor"}))
+    roles = json.dumps({name: len(joined) for name, joined in sets.items()})
+    identity = hashlib.sha256((slices.fingerprint + roles).encode()).hexdigest()
+    return table, replace(slices, fingerprint=identity)
 
 
 def divide(
@@ -116,16 +130,23 @@ def divide(
         The part of each row.
 
     Raises:
-        InputError: the data cannot be split this way, the test split leaks, or a mask is missing.
+        InputError: the data cannot be split this way, the test split leaks, a mask is missing, or
+            nothing is left for a part.
     """
-    parts = pd.Series(LEFT_OUT, index=table.index)
-    kept = ~leave_out_copies(table, duplicates)
-    parts[kept] = split_cases(table[kept], split)
+    # Copies are left out after the split: they link the patients whose image they show.
+    parts = split_cases(table, split).mask(leave_out_copies(table, duplicates), LEFT_OUT)
     leaks = find_leaks(table, parts, slices.pairs)
     on_leaks(leaks)
     by_slice = split["name"] == "random"
     parts = settle_leaks(parts, table["id"], leaks, split["leaks"], random=by_slice)
     check_masked(table, parts)
+    warn_of_contradictions(table, parts)
+    empty = [part for part in PARTS if not (parts == part).any()]
+    if empty:
+        raise InputError(
+            f"No case is left for {', '.join(empty)}. Add data, or choose another split (or "
+            "split.leaks, data.duplicates)."
+        )
     return parts
 
 
@@ -143,8 +164,10 @@ def describe_data(
     used = (parts != LEFT_OUT).to_numpy()
     negative = (table["class"] == "notumor").to_numpy()
     groups = table["patient"].fillna("cluster-" + table["cluster"].astype(str))
-    pixels = zip(slices.images[used], slices.masks[used], strict=True)
-    features = np.array([describe_trivially(image, mask) for image, mask in pixels])
+    features = np.array(
+        [describe_trivially(slices.images[row], slices.masks[row]) for row in np.flatnonzero(used)]
+    )
+    tested = set(table.loc[parts == "test", "id"])
     kinds = Counter(pair.kind for pair in slices.pairs)
     repeated = table["cluster"].value_counts()
     return {
@@ -159,7 +182,7 @@ def describe_data(
             "clusters": int((repeated > 1).sum()),
             "images_in_clusters": int(repeated[repeated > 1].sum()),
         },
-        "leaks": dict(Counter(leak["shared"] for leak in leaks)),
+        "leaks": dict(Counter(leak["shared"] for leak in leaks if leak["id"] in tested)),
         "leaking_patients": leaking_slices(table, parts),
         "shortcut_auc": shortcut_auc(features, negative[used], groups[used].tolist()),
     }

@@ -1,9 +1,10 @@
 """A contact sheet of cases: what a data set looks like, with the outlines of its masks."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,13 @@ class Cell:
 
 
 def show_cases(
-    root: Path, out: Path, *, layout: str | None = None, columns: int = 6, seed: int = 0
+    root: Path,
+    out: Path,
+    *,
+    layout: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    columns: int = 6,
+    seed: int = 0,
 ) -> int:
     """Draw cases of each class and split into one PNG.
 
@@ -49,6 +56,7 @@ def show_cases(
         root: a data set's folder, or a run.
         out: the picture; a picture that is there is replaced.
         layout: of the data set, see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        options: of the layout, see `brainseg.data.cases.read_set`.
         columns: cases of each class and split.
         seed: draws the cases, and makes the split.
 
@@ -63,7 +71,7 @@ def show_cases(
         rows = _rows_of_run(root, columns, rng)
     else:
         with tempfile.TemporaryDirectory() as cache:
-            cases = read_set(layout or detect_layout(root), root, Path(cache))
+            cases = read_set(layout or detect_layout(root), root, Path(cache), options)
             rows = _rows_of_set(cases, columns, seed, rng) if cases else {}
     if not rows:
         raise InputError(f"{root} holds no cases to show.")

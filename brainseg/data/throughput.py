@@ -3,11 +3,12 @@
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -19,6 +20,7 @@ from brainseg.data.case import Case
 from brainseg.data.cases import detect_layout, read_set
 from brainseg.data.dataset import EpochSampler, SliceDataset, collate
 from brainseg.data.image import decode_case, resize_image, resize_mask
+from brainseg.errors import InputError
 from brainseg.progress import bar
 
 ROUNDS = 5
@@ -39,6 +41,7 @@ def measure_throughput(
     root: Path,
     *,
     layout: str | None = None,
+    options: Mapping[str, Any] | None = None,
     size: int = 224,
     images: int = 512,
     batch: int = 16,
@@ -49,6 +52,7 @@ def measure_throughput(
     Args:
         root: a data set's folder.
         layout: see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        options: of the layout, see `brainseg.data.cases.read_set`.
         size: height and width in pixels.
         images: the first so many are timed.
         batch: images in a batch.
@@ -58,7 +62,9 @@ def measure_throughput(
         InputError: the data cannot be used.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cases = read_set(layout or detect_layout(root), root, Path(folder))
+        cases = read_set(layout or detect_layout(root), root, Path(folder), options)
+        if not cases:
+            raise InputError(f"{root} holds no images to time.")
         chosen = list(islice(cycle(cases), images)) if len(cases) < images else cases[:images]
         first = cases[: min(images, len(cases))]
         slices = load_slices(first, size, Path(folder))

@@ -157,8 +157,9 @@ def _negatives(
 ) -> dict[str, dict[str, Any]]:
     """False positives apart for images of patients with a tumour, and for all others.
 
-    The former come from the scanner that the tumours come from, so that the source of an image
-    cannot stand in for the absence of a tumour.
+    A patient has a tumour where one of the cases shows it. Images of the same patients come from
+    the scanner that the tumours come from, so that the source of an image cannot stand in for the
+    absence of a tumour.
     """
     same = [case for case in healthy if case["patient"] in tumor_patients]
     other = [case for case in healthy if case["patient"] not in tumor_patients]

@@ -15,10 +15,11 @@ def describe_data(runs: Sequence[Run]) -> Iterator[str]:
             continue
         data, split = config.get("data", {}), config.get("split", {})
         phantom = "synthetic data (phantoms): these numbers say nothing about patients"
+        fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
         patients = len({row["patient"] for row in test} - {""}) or "unknown"
         yield (
             f"Data: {phantom if data.get('name') == 'phantom' else data.get('name')}. "
-            f"Split: {split.get('name')} (seed {split.get('seed')}); "
+            f"Split: {split.get('name')} (seed {split.get('seed')}{fold}); "
             f"image size {data.get('image_size')}; test: {len(test)} images of {patients} patients."
         )
         if run.data.exists():

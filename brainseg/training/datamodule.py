@@ -44,7 +44,8 @@ class SliceDataModule(pl.LightningDataModule):
         self.seed = seed
         training = parts == "train"
         self.foreign = [] if foreign is None else np.flatnonzero(training & foreign).tolist()
-        self.native = [] if foreign is None else np.flatnonzero(training & ~foreign).tolist()
+        native = () if foreign is None else np.flatnonzero(training & ~foreign).tolist()
+        self.native = [row for row in native if slices.masks[row].any()]
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out, for batch norm's sake."""

@@ -13,7 +13,6 @@ import yaml
 
 from brainseg.data.cache import Slices
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
-from brainseg.data.leakage import leaking_slices
 from brainseg.data.load import describe_data, divide, load_data
 from brainseg.deploy import stages
 from brainseg.deploy.environment import describe
@@ -147,7 +146,7 @@ def _write_split(
         write_csv(run.leaks, leaks, LEAK_COLUMNS)
     facts = describe_data(table, slices, parts, leaks)
     write_json(run.data, facts)
-    _tell(table, parts, facts)
+    _tell(table, parts, facts, random=config["split"]["name"] == "random")
     table = table.assign(split=parts, patient=table["patient"].fillna(""))
     columns = ["id", "class", "patient", "split"]
     rows = [dict(zip(columns, row, strict=True)) for row in table[columns].to_numpy()]
@@ -166,15 +165,18 @@ def _write_split(
     return parts
 
 
-def _tell(table: pd.DataFrame, parts: pd.Series, facts: Mapping[str, Any]) -> None:
+def _tell(table: pd.DataFrame, parts: pd.Series, facts: Mapping[str, Any], *, random: bool) -> None:
     """Say what about the data makes the numbers look better than they are."""
-    flatters = "The test scores will flatter the network; split=patient does not do this."
-    leaking, of = leaking_slices(table, parts), int((parts == "test").sum())
-    if leaking:
-        seen = "%d of %d test slices show patients who are also in training or validation. %s"
-        logger.warning(seen, leaking, of, flatters)
+    leaking, of = facts["leaking_patients"], int((parts == "test").sum())
+    flatters = "The test scores will flatter the network"
+    if random and leaking:
+        logger.warning(
+            "%d of %d test slices show patients who are also in training or validation. %s; "
+            "split=patient does not do this.",
+            *(leaking, of, flatters),
+        )
     elif table.loc[table["class"] != "notumor", "patient"].isna().any():
-        unseen = "Patients are unknown, so nobody can tell how many of %d test slices leak. %s"
+        unseen = "Patients are unknown, so nobody can tell how many of %d test slices leak. %s."
         logger.warning(unseen, of, flatters)
     if facts["shortcut_auc"] is not None and facts["shortcut_auc"] > TELLING_AUC:
         told = (

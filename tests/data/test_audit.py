@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,8 +59,8 @@ def folders(tmp_path: Path, masked: Path, save) -> Path:
     return root
 
 
-def test_counts_are_those_of_the_files(masked: Path):
-    facts = to_json(audit([masked]))
+def test_counts_are_those_of_the_files(masked: Path, tmp_path: Path):
+    facts = to_json(audit([masked], tmp_path))
     (described,) = facts["data_sets"]
     assert (described["layout"], described["images"], described["patients"]) == ("folder", 9, 3)
     assert described["sizes"] == {"96×96": 9}
@@ -77,8 +79,8 @@ def test_counts_are_those_of_the_files(masked: Path):
     assert (facts["problems"], facts["pairs"], facts["clusters"]) == ([], [], [])
 
 
-def test_copies_are_found_within_and_across_data_sets(masked: Path, folders: Path):
-    facts = to_json(audit([masked, folders]))
+def test_copies_are_found_within_and_across(masked: Path, folders: Path, tmp_path: Path):
+    facts = to_json(audit([masked, folders], tmp_path))
     pairs = {(Path(p["a"]).name, Path(p["b"]).name): p for p in facts["pairs"]}
     assert set(pairs) == {("3.png", "x.jpg"), ("a.png", "b.png")}
     near, exact = pairs["3.png", "x.jpg"], pairs["a.png", "b.png"]
@@ -100,69 +102,93 @@ def corrupt(path: Path) -> None:
 
 CORNER = np.pad(np.full((8, 8), 255, np.uint8), ((0, 88), (0, 88)))
 
-BROKEN = {
+
+def save_to(part: str, pixels: np.ndarray, name: str = "2.png") -> Callable[[Path], None]:
+    return lambda root: Image.fromarray(pixels).save(root / part / name)
+
+
+def add_unlabelled(root: Path) -> None:
+    image, mask = head_slice(70)
+    save_to("images", image, "77.png")(root)
+    save_to("masks", np.uint8(255) * mask, "77.png")(root)
+
+
+def relabel(root: Path) -> None:
+    labels = root / "labels.csv"
+    labels.write_text(labels.read_text().replace("2,glioma", "2,notumor"))
+
+
+def black(height: int, width: int, *channels: int) -> np.ndarray:
+    return np.zeros((height, width, *channels), np.uint8)
+
+
+BROKEN = {  # how it is broken; the kind and the message of the problem; the images that remain
     "unreadable image": (
-        lambda root: corrupt(root / "images" / "2.png"),
-        "image",
-        "cannot be read",
+        lambda root: corrupt(root / "images" / "2.png"), "image", "cannot be read", 8
     ),
     "coloured image": (
-        lambda root: Image.new("RGB", (96, 96), "red").save(root / "images" / "2.png"),
-        "image",
-        "is a colour image",
+        save_to("images", black(96, 96, 3) + np.uint8([255, 0, 0])), "image", "is a colour", 8
     ),
-    "missing mask": (lambda root: (root / "masks" / "2.png").unlink(), "mask", "have no mask"),
-    "mask with grey values": (
-        lambda root: Image.fromarray(head_slice(2)[0]).save(root / "masks" / "2.png"),
-        "mask",
-        "is not a mask",
+    "nothing to see": (save_to("images", black(96, 96)), "flat", "shows nothing", 9),
+    "missing mask": (
+        lambda root: (root / "masks" / "2.png").unlink(), "mask", "have no mask", 9
     ),
-    "unreadable mask": (lambda root: corrupt(root / "masks" / "2.png"), "mask", "cannot be read"),
+    "mask with grey values": (save_to("masks", head_slice(2)[0]), "mask", "is not a mask", 9),
+    "map of labels": (
+        save_to("masks", 2 * np.uint8(head_slice(2)[1])), "mask", "is it a map of labels", 9
+    ),
+    "unreadable mask": (
+        lambda root: corrupt(root / "masks" / "2.png"), "mask", "cannot be read", 9
+    ),
     "other size": (
-        lambda root: Image.new("L", (50, 40)).save(root / "masks" / "2.png"),
-        "size",
-        "96×96 pixels, its mask 50×40",
+        save_to("masks", black(40, 50)), "size", "96×96 pixels, its mask 50×40", 9
     ),
-    "mask outside the head": (
-        lambda root: Image.fromarray(CORNER).save(root / "masks" / "2.png"),
-        "outside",
-        "lies outside the head",
-    ),
-    "id twice": (
-        lambda root: Image.fromarray(head_slice(2)[0]).save(root / "images" / "2.jpg"),
-        "id",
-        "same stem",
-    ),
-    "unlabelled image": (
-        lambda root: [
-            Image.fromarray(np.uint8(head_slice(70)[k] * (255 if k else 1))).save(
-                root / part / "77.png"
-            )
-            for k, part in enumerate(("images", "masks"))
-        ],
-        "label",
-        "lacks 1 images, such as 77",
-    ),
-}
+    "mask outside the head": (save_to("masks", CORNER), "outside", "lies outside the head", 9),
+    "id twice": (save_to("images", head_slice(2)[0], "2.jpg"), "id", "same stem", 9),
+    "unlabelled image": (add_unlabelled, "label", "lacks 1 images, such as 77", 10),
+    "tumour of the class notumor": (relabel, "label", "class notumor, but its mask", 9),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_noted_and_the_rest_is_audited(masked: Path, name: str):
-    break_it, kind, message = BROKEN[name]
+def test_what_is_broken_is_noted_and_the_rest_is_audited(masked: Path, tmp_path: Path, name: str):
+    break_it, kind, message, images = BROKEN[name]
     break_it(masked)
-    facts = to_json(audit([masked]))
+    facts = to_json(audit([masked], tmp_path))
     assert facts["problem_counts"] == {kind: 1}
     assert message in facts["problems"][0]["message"]
-    assert 8 <= facts["data_sets"][0]["images"] <= 10
+    assert facts["data_sets"][0]["images"] == images
 
 
 def test_a_folder_without_any_image_is_refused(tmp_path: Path, masked: Path):
     for path in (masked / "images").iterdir():
         corrupt(path)
     with pytest.raises(InputError, match="No image could be read"):
-        audit([masked])
+        audit([masked], tmp_path)
     with pytest.raises(InputError, match="does not exist"):
-        audit([tmp_path / "gone"])
+        audit([tmp_path / "gone"], tmp_path)
+
+
+def test_volumes_are_audited_with_pictures(tmp_path: Path):
+    for patient in ("P1", "P2"):  # the same examination under two names
+        volume = np.stack([head_slice(number)[0] for number in range(4)], axis=-1)
+        mask = np.stack([head_slice(number)[1] for number in range(4)], axis=-1)
+        folder = tmp_path / "set" / patient
+        folder.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / "t1c.nii.gz")
+        nib.save(nib.Nifti1Image(np.uint8(mask), np.eye(4)), folder / "seg.nii.gz")
+    found = audit([tmp_path / "set"], tmp_path / "cache")
+    write_audit(found, tmp_path / "out")
+    pairs = to_json(found)["pairs"]
+    assert [(pair["kind"], pair["a"]) for pair in pairs] == [
+        ("exact", f"{tmp_path}/set/P1/t1c.nii.gz axial {index}") for index in range(4)
+    ]
+    assert (tmp_path / "out" / "index.html").read_text().count("base64") == 4 * 2 + 4 * 2
+
+
+def test_a_folder_given_twice_is_refused(masked: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="given twice"):
+        audit([masked, masked / ".." / masked.name], tmp_path)
 
 
 def test_the_head_is_what_its_outline_encloses():
@@ -179,7 +205,7 @@ def test_the_page_shows_every_pair_and_needs_no_network(
     masked: Path, folders: Path, tmp_path: Path
 ):
     (masked / "masks" / "5.png").unlink()
-    found = audit([masked, folders])
+    found = audit([masked, folders], tmp_path)
     write_audit(found, tmp_path / "out")
     write_audit(found, tmp_path / "out")  # an existing folder is written into
     facts = json.loads((tmp_path / "out" / "audit.json").read_text())
@@ -192,8 +218,8 @@ def test_the_page_shows_every_pair_and_needs_no_network(
     assert not re.search(r"(src|href)=\"http", page)
 
 
-def test_the_summary_says_what_matters(masked: Path, folders: Path, capsys):
-    print_audit(audit([masked, folders]), Console(width=120))
+def test_the_summary_says_what_matters(masked: Path, folders: Path, tmp_path: Path, capsys):
+    print_audit(audit([masked, folders], tmp_path), Console(width=120))
     out = capsys.readouterr().out
     assert "1 exact and 1 near-duplicate pairs; turned: flip_left_right 1" in out
     assert "Problems: none." in out

@@ -55,6 +55,13 @@ def test_labels_win_over_the_pattern(folder: Path):
     assert {(case.label, case.patient) for case in cases} == {("glioma", "one")}
 
 
+def test_blanks_around_names_do_not_make_two_patients(folder: Path):
+    lines = [f"p{n // 2}_{n},glioma,{'one ' if n % 2 else 'one'}" for n in range(6)]
+    (folder / "labels.csv").write_text("\n".join(["id,class,patient", *lines]))
+    (folder / "images" / "._p0_0.png").touch()  # macOS leaves such files on other disks
+    assert {case.patient for case in read_folder(folder)} == {"one"}
+
+
 def test_figshare_numbers_are_in_numeric_order(tmp_path: Path, save):
     for number in (1, 2, 10):
         for part in ("images", "masks"):
@@ -265,7 +272,7 @@ def test_class_folders_cannot_be_trained_on(negatives: Path):
 
 
 def test_a_pattern_that_finds_no_patient_is_refused(folder: Path):
-    with pytest.raises(InputError, match="finds no patient in the file name"):
+    with pytest.raises(InputError, match="finds no patient in the name"):
         read_folder(folder, patient_pattern="patient([0-9]+)")
 
 

@@ -13,6 +13,7 @@ from brainseg.data.leakage import (
     leaking_slices,
     leave_out_copies,
     settle_leaks,
+    warn_of_contradictions,
 )
 from brainseg.errors import InputError
 
@@ -83,10 +84,27 @@ def test_without_leaks_nothing_is_said(caplog):
     assert not caplog.records
 
 
-def test_one_of_each_cluster_is_kept_in_each_set():
-    table = pd.DataFrame({"cluster": [0, 0, 1, 0], "set": ["root", "root", "root", "test"]})
-    assert leave_out_copies(table, "one_per_cluster").tolist() == [False, True, False, False]
+def test_one_of_each_cluster_is_kept_on_each_side():
+    table = pd.DataFrame(
+        {
+            "class": ["notumor", "glioma", "glioma", "notumor", "glioma"],
+            "cluster": [0, 0, 1, 1, 0],
+            "set": ["negatives", "root", "root", "negatives", "test"],
+        }
+    )
+    left_out = leave_out_copies(table, "one_per_cluster")
+    assert left_out.tolist() == [True, False, False, True, False]  # tumours stay
     assert not leave_out_copies(table, "keep").any()
+
+
+def test_copies_with_and_without_tumour_are_told(caplog):
+    table = TABLE.assign(**{"class": ["glioma", "glioma", "notumor", "notumor", *["glioma"] * 3]})
+    warn_of_contradictions(table, PARTS)
+    assert "1 images without tumour show the same as images with one" in caplog.text
+    assert "copy = train0" in caplog.text
+    caplog.clear()
+    warn_of_contradictions(table, PARTS.where(PARTS.index != 3, LEFT_OUT))
+    assert not caplog.records
 
 
 def test_tumours_without_outline_are_refused_unless_left_out():

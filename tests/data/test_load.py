@@ -1,6 +1,7 @@
 """From a configuration to cases, slices and parts: several data sets, copies, leaks, facts."""
 
 import inspect
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from brainseg.data.image import read_image
-from brainseg.data.layouts.slices import READERS
+from brainseg.data.layouts.slices import READERS, option_names
 from brainseg.data.leakage import LEFT_OUT
 from brainseg.data.load import SHARED, describe_data, divide, load_data
 from brainseg.data.phantom.write import write_phantom
@@ -103,6 +104,45 @@ def test_a_patient_in_both_sets_is_refused(configure, phantoms: Path, tmp_path: 
     assert parts.value_counts()["test"] == 12
 
 
+@pytest.mark.parametrize("duplicates", ["keep", "one_per_cluster"])
+def test_patients_who_share_an_image_stay_together(configure, phantoms: Path, duplicates: str):
+    """Two names of one person are linked by an image that stands twice, also if it is left out."""
+    root = phantoms.parent / f"couples-{duplicates}"
+    shutil.copytree(phantoms, root)
+    for patient in (0, 4):  # the gliomas of patients 0, 4 and 8 become one group
+        for part in ("images", "masks"):
+            source, target = 2 * patient + 1, 2 * (patient + 4) + 2
+            shutil.copy(root / part / f"{source}.png", root / part / f"{target}.png")
+    with pytest.raises(InputError, match="class glioma has 1 patients"):
+        divide_all(configure(root=str(root), duplicates=duplicates))
+
+
+def test_a_split_without_test_images_is_refused(configure, tmp_path: Path, phantoms: Path):
+    copies = tmp_path / "copies"
+    shutil.copytree(phantoms, copies)
+    with pytest.raises(InputError, match="No case is left for test"):
+        divide_all(configure(test=str(copies)), leaks="drop")
+
+
+def test_the_fingerprint_tells_negatives_from_a_test_set(configure, tmp_path: Path, save):
+    other = tmp_path / "other" / "notumor"
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 255, (32, 32), np.uint8)
+        save(other / f"{number}.png", image)
+    prints = {
+        load_data(configure(**{name: str(other.parent)} if name else {}), 0)[1].fingerprint
+        for name in (None, "negatives", "test")
+    }
+    assert len(prints) == 3
+
+
+def test_a_tumour_of_the_class_notumor_is_refused(configure, folder: Path):
+    rows = "\n".join(f"p{n // 2}_{n},notumor,p{n // 2}" for n in range(6))
+    (folder / "labels.csv").write_text("id,class,patient\n" + rows)
+    with pytest.raises(InputError, match="6 cases are of the class notumor but their masks"):
+        load_data(configure(root=str(folder)), 0)
+
+
 def test_spacing_is_that_of_the_resized_slice(configure, folder: Path):
     lines = [f"p{n // 2}_{n},glioma,p{n // 2},0.5,1" for n in range(6)]
     (folder / "labels.csv").write_text("\n".join(["id,class,patient,row_mm,column_mm", *lines]))
@@ -122,8 +162,7 @@ def test_options_of_a_layout_reach_its_reader(configure, folder: Path):
 @pytest.mark.parametrize("layout", READERS)
 def test_the_configuration_offers_what_the_reader_takes(layout: str):
     written = yaml.safe_load((CONF / "data" / f"{layout}.yaml").read_text())
+    assert written.keys() - SHARED - {"defaults"} == set(option_names(layout))
     taken = inspect.signature(READERS[layout]).parameters
-    assert written.keys() - SHARED - {"defaults"} == taken.keys() - {"root"}
-    for name, value in written.items():
-        if name in taken and name not in ("root",):
-            assert value == taken[name].default or value is None
+    for name in written.keys() & taken.keys() - {"root"}:
+        assert written[name] == taken[name].default

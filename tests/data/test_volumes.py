@@ -1,5 +1,7 @@
 """NIfTI, LGG and DICOM data sets become slices with patient, plane, spacing and mask."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,7 +109,7 @@ def test_decathlon_layout_with_four_dimensions(tmp_path: Path):
     both = np.stack([head() * 0, head()], axis=-1)
     write_nifti(root / "imagesTr" / "B_1.nii.gz", both)
     write_nifti(root / "labelsTr" / "B_1.nii.gz", tumor())
-    with pytest.raises(InputError, match=r"holds 2 sequences.*data\.channel=0 to 1; found None"):
+    with pytest.raises(InputError, match=r"holds 2 sequences.*channel=0 to 1; found None"):
         read_set("nifti", root, tmp_path / "cache")
     cases = read_set("nifti", root, tmp_path / "cache", {"channel": 1})
     assert {case.patient for case in cases} == {"B_1"}
@@ -131,6 +133,22 @@ def test_nnunet_names_end_with_the_sequence(tmp_path: Path):
         (
             lambda root: write_nifti(root / "P1" / "P1_seg.nii.gz", tumor()[:-1]),
             "Expected two volumes of the same three dimensions",
+        ),
+        (
+            lambda root: write_nifti(root / "P1" / "P1_t1ce.nii.gz", head() - 150),
+            "is negative in .* was it normalised",
+        ),
+        (
+            lambda root: nib.save(
+                nib.Nifti1Image(tumor(), np.eye(4)), root / "P1" / "P1_seg.nii.gz"
+            ),
+            "lie differently in space",
+        ),
+        (
+            lambda root: nib.save(
+                nib.Nifti1Image(head()[0], np.eye(4)), root / "P1" / "P1_t1ce.nii.gz"
+            ),
+            "P1_t1ce",
         ),
     ],
 )
@@ -181,9 +199,86 @@ def test_converted_slices_are_a_folder_data_set(brats: Path, tmp_path: Path):
 
 
 def test_options_are_typed_as_name_and_value():
-    assert parse_options("nifti", ["planes=axial", "every=2"]) == {"planes": "axial", "every": 2}
-    with pytest.raises(InputError, match=r"no option of lgg.*channel, tumor"):
-        parse_options("lgg", ["plane=axial"])
+    assert parse_options(["planes=axial", "every=2"]) == {"planes": "axial", "every": 2}
+    with pytest.raises(InputError, match="an option as name=value"):
+        parse_options(["planes"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "message"),
+    [
+        ("nifti", {"plane": "axial"}, "plane is no option of nifti. Expected image, label"),
+        ("lgg", {"every": 2}, "every is no option of lgg. Expected channel, tumor, patient_p"),
+        ("folder", {"every": 2}, "every is no option of folder. Expected patient_pattern"),
+        ("nifti", {"tumor": "gliom"}, "tumor=gliom: expected one of glioma, meningioma, pituitary"),
+        ("nifti", {"image": "("}, "is no regular expression"),
+        ("nifti", {"every": "x"}, "every=1 or more"),
+        ("nifti", {"channel": 0}, "holds one sequence. Leave channel=0 out"),
+        ("nifti", {"patient_pattern": "("}, "is no regular expression"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(
+    brats: Path, tmp_path: Path, layout: str, options: dict, message: str
+):
+    with pytest.raises(InputError, match=re.escape(message).replace(r"\ ", " ")):
+        read_set(layout, brats, tmp_path / "cache", options)
+
+
+def test_planes_may_be_a_list(brats: Path, tmp_path: Path):
+    cases = read_set("nifti", brats, tmp_path / "cache", {"planes": ["axial", "coronal"]})
+    assert {case.plane for case in cases} == {"axial", "coronal"}
+
+
+def test_examinations_of_one_patient_are_told_by_a_pattern(tmp_path: Path):
+    for visit in ("BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000"):
+        write_nifti(tmp_path / "b" / visit / f"{visit}-t1c.nii.gz", head())
+        write_nifti(tmp_path / "b" / visit / f"{visit}-seg.nii.gz", tumor())
+    options = {"patient_pattern": r"(BraTS-GLI-\d+)"}
+    cases = read_set("nifti", tmp_path / "b", tmp_path / "cache", options)
+    assert {case.patient for case in cases} == {"BraTS-GLI-00001", "BraTS-GLI-00002"}
+    assert len({case.id for case in cases}) == len(cases) == 36
+
+
+def test_bids_folders_of_the_same_name_are_told_apart(tmp_path: Path):
+    for subject in ("sub-01", "sub-02"):
+        for session in ("ses-1", "ses-2"):
+            folder = tmp_path / "bids" / subject / session / "anat"
+            write_nifti(folder / "t1c.nii.gz", head())
+            write_nifti(folder / "seg.nii.gz", tumor())
+    cases = read_set("nifti", tmp_path / "bids", tmp_path / "cache")
+    assert len({case.id for case in cases}) == len(cases) == 4 * 12
+    assert {case.patient for case in cases} == {"sub-01", "sub-02"}
+
+
+def test_what_has_no_counterpart_is_left_out_and_told(brats: Path, tmp_path: Path, caplog):
+    (brats / "P2" / "P2_seg.nii.gz").unlink()
+    cases = read_set("nifti", brats, tmp_path / "cache")  # training goes on without it
+    assert {case.patient for case in cases} == {"P1"}
+    assert "P2 is left out: it holds 1 images and 0 label volumes" in caplog.text
+    noted: list[Problem] = []
+    read_set("nifti", brats, tmp_path / "cache", on_problem=noted.append)
+    assert [problem.kind for problem in noted] == ["layout"]
+
+
+def test_equal_stamps_in_another_folder_are_another_data_set(tmp_path: Path):
+    roots = [tmp_path / name / "set" for name in ("a", "b")]
+    for number, root in enumerate(roots):
+        write_nifti(root / "P" / "t1c.nii", head(number))
+        write_nifti(root / "P" / "seg.nii", tumor())
+        for path in root.rglob("*.nii"):
+            os.utime(path, (0, 0))
+    first, second = (read_set("nifti", root, tmp_path / "cache") for root in roots)
+    assert (decode(first[5])[0] != decode(second[5])[0]).any()
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(brats: Path, tmp_path: Path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "set").symlink_to(brats)
+    (brats / "P1" / "loop").symlink_to(linked)
+    (brats / ".hidden.nii.gz").touch()
+    assert detect_layout(linked) == "nifti"
+    assert len(read_set("nifti", linked, tmp_path / "cache")) == 24
 
 
 @pytest.fixture
@@ -219,6 +314,9 @@ def test_lgg_problems_are_named(lgg: Path, tmp_path: Path):
         read_set("lgg", lgg, tmp_path / "cache", {"channel": "t2"})
     image = next(lgg.rglob("*_10.tif"))
     image.write_bytes(b"broken")
+    noted: list[Problem] = []
+    assert len(read_set("lgg", lgg, tmp_path / "cache", on_problem=noted.append)) == 1
+    assert [(problem.kind, problem.path) for problem in noted] == [("image", str(image))]
     with pytest.raises(InputError, match=r"_10\.tif cannot be read as an image"):
         read_set("lgg", lgg, tmp_path / "cache")
     with pytest.raises(InputError, match="kaggle_3m"):
@@ -312,6 +410,48 @@ def test_dicom_without_masks_is_without_truth(tmp_path: Path):
     write_dicom(tmp_path / "study" / "1.dcm", RAMP)
     (case,) = read_set("dicom", tmp_path / "study", tmp_path / "cache")
     assert case.unmasked
+
+
+def test_dicom_names_of_any_kind_stay_apart(tmp_path: Path):
+    names = ("1.2.840.0", "1.2.840.1", "张/1", "李/1")
+    for name in names:
+        write_dicom(tmp_path / "study" / name, RAMP, PatientID="")
+    cases = read_set("dicom", tmp_path / "study", tmp_path / "cache")
+    assert len({case.id for case in cases}) == len({case.image for case in cases}) == 4
+    assert {case.patient for case in cases} == {"1.2.3"}  # the series, where nothing else is told
+
+
+def test_dicom_masks_with_uids_for_names(tmp_path: Path, save):
+    write_dicom(tmp_path / "study" / "images" / "1.2.840.7", RAMP)
+    mask = np.full(RAMP.shape, 255, np.uint8)
+    save(tmp_path / "study" / "masks" / "1.2.840.7.png", mask)
+    (case,) = read_set("dicom", tmp_path / "study", tmp_path / "cache")
+    assert decode(case)[1].all()
+
+
+def test_segmentations_of_several_files_are_joined(tmp_path: Path):
+    root = tmp_path / "study"
+    uid = write_dicom(root / "1.dcm", RAMP)
+    for column in (2, 7):
+        mask = np.zeros(RAMP.shape, bool)
+        mask[:, column] = True
+        write_segmentation(root / f"seg{column}.dcm", {uid: mask})
+    (case,) = read_set("dicom", root, tmp_path / "cache")
+    assert np.flatnonzero(decode(case)[1].any(axis=0)).tolist() == [2, 7]
+
+
+def test_damaged_dicom_files_are_noted_one_by_one(tmp_path: Path):
+    root = tmp_path / "study"
+    for number in range(3):
+        write_dicom(root / f"{number}.dcm", RAMP)
+    (root / "1.dcm").write_bytes((root / "1.dcm").read_bytes()[:-100])
+    (root / "3.dcm").write_bytes(b"no DICOM")
+    noted: list[Problem] = []
+    cases = read_set("dicom", root, tmp_path / "cache", on_problem=noted.append)
+    assert [case.id for case in cases] == ["0", "2"]
+    assert sorted(problem.path for problem in noted) == [f"{root}/1.dcm", f"{root}/3.dcm"]
+    with pytest.raises(InputError, match="cannot be read as a DICOM image"):
+        read_set("dicom", root, tmp_path / "cache")
 
 
 def test_dicom_problems_are_named(tmp_path: Path, save):

@@ -1,8 +1,7 @@
 """The audit of data sets: what is there, what is broken, and what stands twice."""
 
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,25 +44,35 @@ class Audit:
     auc: float | None
 
 
-def audit(roots: Sequence[Path], layout: str | None = None) -> Audit:
+def audit(
+    roots: Sequence[Path],
+    cache: Path,
+    layout: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Audit:
     """Read all images of data sets, measure them and look for duplicates, beside a progress bar.
 
     What is broken is noted and left out.
 
     Args:
         roots: folders of data sets.
+        cache: folder for the slices of volumes, which the page shows too.
         layout: of all of them, see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        options: of the layout, see `brainseg.data.cases.read_set`.
 
     Raises:
-        InputError: a folder is missing or of no known layout, or there is no image at all.
+        InputError: a folder is missing, given twice or of no known layout, or there is no image at
+            all.
     """
+    if len({root.resolve() for root in roots}) < len(roots):
+        raise InputError("The same folder is given twice. Give each data set once.")
     problems: list[Problem] = []
     images: list[Measured] = []
     of: list[int] = []
     layouts = [layout or detect_layout(root) for root in roots]
-    with tempfile.TemporaryDirectory() as cache, ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
         for number, (root, kind) in enumerate(zip(roots, layouts, strict=True)):
-            cases = read_set(kind, root, Path(cache), on_problem=problems.append)
+            cases = read_set(kind, root, cache, options, problems.append)
             text = f"Reading {root}"
             for measured, found in bar(pool.map(measure, cases), text, total=len(cases)):
                 problems += found

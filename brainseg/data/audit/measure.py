@@ -61,7 +61,13 @@ def measure(case: Case) -> tuple[Measured | None, list[Problem]]:
         decoded = decode_image(case.image)
     except InputError as error:
         return None, [Problem("image", path, str(error))]
+    if np.ptp(decoded.pixels) == 0:
+        message = f"{path} shows nothing: all of its pixels are the same. Remove it."
+        return _measure(case, path, decoded, None), [Problem("flat", path, message)]
     mask, problems = _usable_mask(case.mask, path, decoded.pixels) if case.mask else (None, [])
+    if case.label == "notumor" and mask is not None and mask.any():
+        message = f"{path} is of the class notumor, but its mask {case.mask} shows a tumour."
+        problems.append(Problem("label", path, message))
     return _measure(case, path, decoded, mask), problems
 
 

@@ -3,7 +3,6 @@
 Identifiers of patients are taken over as they stand: remove them first where they must not spread.
 """
 
-import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,46 +15,63 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from pydicom.misc import is_dicom
 
+from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import IMAGE_SUFFIXES, read_mask, scale_to_uint8
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
+from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis (left, back, top) that is most across the slice."""
 
+BROKEN = (
+    *(InvalidDicomError, OSError, EOFError, AttributeError, KeyError, IndexError),
+    *(ValueError, TypeError, RuntimeError, NotImplementedError),
+)
+"""What pydicom raises over files that are damaged, or no image."""
+
 Masks = Mapping[str, NDArray[np.bool_]]
 """Masks of segmentation objects, by the UID of the image that they belong to."""
 
 
-def read_dicom(root: Path, *, tumor: str | None = None) -> list[Cut]:
+def read_dicom(
+    root: Path, on_problem: OnProblem = refuse, *, tumor: str | None = None
+) -> list[Cut]:
     """Find DICOM images, series by series, and their masks.
 
     A mask is a frame of a DICOM SEG object that refers to the image, or a file in `ROOT/masks/`
     with the same relative path (DICOM or a picture). In a series with some masks the other slices
-    have no tumour; a series without any is without truth.
+    have no tumour; a series without any is without truth. The patient is `PatientID`, else the
+    study, else the series.
 
     Args:
         root: the data set's folder; images may lie in `ROOT/images/`.
+        on_problem: is told of each file that cannot be used.
         tumor: class of slices with tumour, of `brainseg.data.case.CLASSES`.
 
     Raises:
         InputError: there are no DICOM images.
     """
     drawn = root / "masks"
-    files = [p for p in sorted(root.rglob("*")) if p.is_file() and drawn not in p.parents]
     series: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, NDArray[np.bool_]] = {}
-    for path in files:
-        if path.suffix.lower() in (".csv", *IMAGE_SUFFIXES) or not is_dicom(path):
+    for path in find_files(root):
+        if drawn in path.parents or not (path.suffix.lower() == ".dcm" or is_dicom(path)):
             continue
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        if header.get("Modality") == "SEG":
-            masks |= _read_segmentation(path)
-        elif "Rows" in header:
-            series[str(header.get("SeriesInstanceUID", path.parent))].append(path)
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            if header.get("Modality") == "SEG":
+                for uid, mask in read_segmentation(path).items():
+                    masks[uid] = masks[uid] | mask if uid in masks else mask
+            elif "Rows" in header:
+                series[str(header.get("SeriesInstanceUID", path.parent))].append(path)
+            elif "DirectoryRecordSequence" not in header:
+                raise InvalidDicomError("it holds no pixels")
+        except BROKEN as error:
+            on_problem(_problem(path, error))
     if not series:
         raise InputError(f"No DICOM images below {root}. Expected files of one slice each.")
-    return [partial(_cut, root, paths, masks, tumor) for paths in series.values()]
+    return [partial(_cut, root, on_problem, paths, masks, tumor) for paths in series.values()]
 
 
 def read_pixels(path: Path) -> tuple[NDArray[np.uint8], pydicom.Dataset]:
@@ -67,10 +83,8 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], pydicom.Dataset]:
     try:
         dataset = pydicom.dcmread(path)
         values = dataset.pixel_array.astype(np.float64)
-    except (InvalidDicomError, OSError, AttributeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path} cannot be read as a DICOM image ({error}). Replace the file or remove it."
-        ) from error
+    except BROKEN as error:
+        raise InputError(_problem(path, error).message) from error
     if values.ndim != 2:
         raise InputError(
             f"{path} has pixels of the shape {values.shape}. Expected one grey slice per file."
@@ -81,40 +95,81 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], pydicom.Dataset]:
     return scale_to_uint8(values, float(np.percentile(values, 99.9))), dataset
 
 
-def _cut(root: Path, paths: list[Path], masks: Masks, tumor: str | None) -> Iterator[VolumeSlice]:
+def read_segmentation(path: Path) -> dict[str, NDArray[np.bool_]]:
+    """Masks by the UID of their image (DICOM PS3.3, A.51); several segments of one are joined.
+
+    Frames that name no image are left out.
+    """
+    dataset = pydicom.dcmread(path)
+    frames = np.atleast_3d(dataset.pixel_array.T).T > 0
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        for derivation in groups.get("DerivationImageSequence", []):
+            for source in derivation.get("SourceImageSequence", []):
+                uid = str(source.ReferencedSOPInstanceUID)
+                masks[uid] = masks.get(uid, np.zeros(frame.shape, bool)) | frame
+    return masks
+
+
+def _problem(path: Path, error: Exception) -> Problem:
+    message = f"{path} cannot be read as a DICOM image ({error}). Replace the file or remove it."
+    return Problem("image", str(path), message)
+
+
+def _cut(
+    root: Path, on_problem: OnProblem, paths: list[Path], masks: Masks, tumor: str | None
+) -> Iterator[VolumeSlice]:
     """The slices of one series."""
-    pictures = {path: _find_drawn(root, path) for path in paths}
-    read = [(path, *read_pixels(path)) for path in paths]
-    known = any(pictures.values()) or any(dataset.SOPInstanceUID in masks for *_, dataset in read)
+    drawn = {path: _find_drawn(root, path) for path in paths}
+    read = []
+    for path in paths:
+        try:
+            read.append((path, *read_pixels(path)))
+        except InputError as error:
+            on_problem(Problem("image", str(path), str(error)))
+    uids = {path: str(dataset.get("SOPInstanceUID")) for path, _, dataset in read}
+    known = any(drawn.values()) or any(uid in masks for uid in uids.values())
     for path, pixels, dataset in read:
-        mask: NDArray[np.bool_] | None = np.zeros(pixels.shape, bool) if known else None
-        picture = pictures[path]
-        if picture is not None:
-            mask = _read_drawn(picture)
-        elif dataset.SOPInstanceUID in masks:
-            mask = masks[dataset.SOPInstanceUID]
-        if mask is not None and mask.shape != pixels.shape:
-            raise InputError(
-                f"{path} has {pixels.shape[0]} rows and {pixels.shape[1]} columns, its mask "
-                f"{mask.shape[0]} and {mask.shape[1]}. Expected the same."
-            )
-        relative = path.relative_to(root)
-        spacing = dataset.get("PixelSpacing")
-        yield VolumeSlice(
-            id=re.sub(r"[^A-Za-z0-9]+", "-", str(relative.with_suffix(""))).strip("-"),
-            label=label_of(mask, tumor),
-            patient=str(dataset.get("PatientID") or relative.parts[0]),
-            pixels=pixels,
-            mask=mask,
-            plane=_plane(dataset),
-            spacing=(float(spacing[0]), float(spacing[1])) if spacing else None,
-            source=str(relative),
-        )
+        try:
+            empty = np.zeros(pixels.shape, bool) if known else None
+            picture = drawn[path]
+            mask = masks.get(uids[path], empty) if picture is None else _read_drawn(picture)
+            if mask is not None and mask.shape != pixels.shape:
+                raise InputError(
+                    f"{path} has {pixels.shape[0]} rows and {pixels.shape[1]} columns, its mask "
+                    f"{mask.shape[0]} and {mask.shape[1]}. Expected the same."
+                )
+            yield _describe(root, path, pixels, mask, dataset, tumor)
+        except InputError as error:
+            on_problem(Problem("mask", str(path), str(error)))
+
+
+def _describe(
+    root: Path,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | None,
+    dataset: pydicom.Dataset,
+    tumor: str | None,
+) -> VolumeSlice:
+    relative = str(path.relative_to(root))
+    spacing = dataset.get("PixelSpacing")
+    owners = (dataset.get(name) for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
+    return VolumeSlice(
+        id=re.sub(r"[^\w.]+", "-", _bare(relative)),
+        label=label_of(mask, tumor),
+        patient=next((str(owner) for owner in owners if owner), str(path.parent)),
+        pixels=pixels,
+        mask=mask,
+        plane=_plane(dataset),
+        spacing=(float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None,
+        source=relative,
+    )
 
 
 def _plane(dataset: pydicom.Dataset) -> str | None:
     directions = dataset.get("ImageOrientationPatient")
-    if not directions:
+    if not directions or len(directions) != 6:
         return None
     row, column = np.array(directions, float).reshape(2, 3)
     return PLANES[int(np.abs(np.cross(row, column)).argmax())]
@@ -124,28 +179,16 @@ def _find_drawn(root: Path, path: Path) -> Path | None:
     """The file in `ROOT/masks/` that has an image's relative path."""
     base = root / "images" if (root / "images") in path.parents else root
     beside = root / "masks" / path.relative_to(base)
-    candidates = [beside, *(beside.with_suffix(suffix) for suffix in (".dcm", *IMAGE_SUFFIXES))]
-    return next((file for file in candidates if file.is_file()), None)
+    names = [beside.name, *(_bare(beside.name) + end for end in (".dcm", *IMAGE_SUFFIXES))]
+    return next((file for file in map(beside.with_name, names) if file.is_file()), None)
+
+
+def _bare(name: str) -> str:
+    """A name without DICOM's suffixes; what else follows a dot may be part of a UID."""
+    return re.sub(r"\.(dcm|ima)$", "", name, flags=re.IGNORECASE)
 
 
 def _read_drawn(path: Path) -> NDArray[np.bool_]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_mask(path)
     return read_pixels(path)[0] > 0
-
-
-def _read_segmentation(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """Masks by the UID of their image (DICOM PS3.3, A.51); several segments of one are joined."""
-    logger = logging.getLogger(__name__)
-    dataset = pydicom.dcmread(path)
-    frames = np.atleast_3d(dataset.pixel_array.T).T > 0
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
-        try:
-            source = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        except (AttributeError, IndexError):
-            logger.warning("%s has frames that name no image: they are left out.", path)
-            continue
-        uid = str(source.ReferencedSOPInstanceUID)
-        masks[uid] = masks.get(uid, np.zeros(frame.shape, bool)) | frame
-    return masks

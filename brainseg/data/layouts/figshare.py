@@ -10,6 +10,7 @@ from scipy.io.matlab import MatReadError
 
 from brainseg.data.case import Case, OnProblem, Problem, refuse
 from brainseg.data.image import open_mat
+from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 from brainseg.files import write_csv
 
@@ -19,8 +20,8 @@ MAT_CLASSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 
 def find_mats(root: Path) -> list[Path]:
     """Figshare's numbered files below `root`, in the order of their numbers."""
-    numbered = (path for path in root.rglob("*.mat") if path.stem.isdigit())
-    return sorted(numbered, key=lambda path: int(path.stem))
+    mats = (path for path in find_files(root) if path.suffix == ".mat")
+    return sorted((p for p in mats if p.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 def read_mats(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
@@ -67,7 +68,7 @@ def read_folds(root: Path) -> dict[int, int]:
     Raises:
         InputError: the file holds something else.
     """
-    found = sorted(root.rglob("cvind.mat"))
+    found = [path for path in find_files(root) if path.name == "cvind.mat"]
     if not found:
         return {}
     try:

@@ -1,18 +1,23 @@
-"""How data sets lie on disk, and their files as cases."""
+"""Pictures of slices: `images/` with `masks/`, and class folders."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from brainseg.data.case import CLASSES, Case, OnProblem, Problem, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
 from brainseg.data.layouts.figshare import find_mats, read_folds, read_mats
+from brainseg.data.layouts.patient import match_patient
+from brainseg.data.layouts.walk import find_files
 from brainseg.files import read_csv
 
 
-def read_figshare(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
-    """Read the figshare set: MATLAB files `N.mat`, or `images/N.png` with `masks/N.png`."""
-    return read_mats(root, on_problem) if find_mats(root) else read_folder(root, None, on_problem)
+def read_figshare(
+    root: Path, patient_pattern: str | None = None, on_problem: OnProblem = refuse
+) -> list[Case]:
+    """Read the figshare set: MATLAB files `N.mat`, or pictures as in `read_folder`."""
+    if find_mats(root):
+        return read_mats(root, on_problem)
+    return read_folder(root, patient_pattern, on_problem)
 
 
 def read_folder(
@@ -49,7 +54,7 @@ def read_folder(
     cases = []
     for stem in images:
         row = labels.get(stem, {})
-        patient = row.get("patient") or _patient(stem, patient_pattern, on_problem)
+        patient = row.get("patient") or match_patient(stem, patient_pattern, on_problem)
         cases.append(
             Case(
                 stem,
@@ -59,7 +64,7 @@ def read_folder(
                 masks.get(stem),
                 row.get("plane") or None,
                 _spacing(row),
-                folds.get(int(stem)) if stem.isdigit() else None,
+                folds.get(int(stem)) if stem.isdecimal() else None,
             )
         )
     return cases
@@ -74,12 +79,10 @@ def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
     Raises:
         InputError: by default, where there are no class folders, or they are empty.
     """
-    folders = [f for f in sorted(root.rglob("*")) if f.is_dir() and f.name in CLASSES]
     cases = [
-        Case("-".join((*folder.relative_to(root).parts, path.stem)), folder.name, None, path, None)
-        for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        Case("-".join((*path.relative_to(root).parts[:-1], path.stem)), folder, None, path, None)
+        for path, folder in ((path, path.parent.name) for path in find_files(root))
+        if folder in CLASSES and is_picture(path)
     ]
     if not cases:
         message = (
@@ -90,6 +93,11 @@ def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
     return cases
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its name, and not hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
 def name_some(names: Iterable[str]) -> str:
     """The first three names, for a message."""
     listed = list(names)
@@ -97,7 +105,7 @@ def name_some(names: Iterable[str]) -> str:
 
 
 def _by_stem(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
-    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in folder.iterdir() if is_picture(path)]
     stems: dict[str, Path] = {}
     for path in sorted(files, key=_number):
         if path.stem in stems:
@@ -134,7 +142,7 @@ def _read_labels(
     def tell(message: str) -> None:
         on_problem(Problem("label", str(path), message))
 
-    rows = read_csv(path)
+    rows = [{key: (row[key] or "").strip() for key in row if key} for row in read_csv(path)]
     if rows and not {"id", "class", "patient"} <= rows[0].keys():
         tell(f"{path} has columns {', '.join(rows[0])}; expected id,class,patient.")
         return {}
@@ -144,7 +152,7 @@ def _read_labels(
         tell(f"{path} names ids twice, such as {name_some(sorted(twice))}. Keep one row of each.")
     missing = [stem for stem in images if stem not in labels]
     if missing:
-        tell(f"{path} lacks {len(missing)} images, such as {name_some(missing)}.")
+        tell(f"{path} lacks {len(missing)} images, such as {name_some(missing)}. Add rows.")
     unknown = {row["class"] for row in rows} - {*CLASSES, ""}
     if unknown:
         tell(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
@@ -157,24 +165,10 @@ def _spacing(row: dict[str, str]) -> tuple[float, float] | None:
     return float(row["row_mm"]), float(row["column_mm"])
 
 
-def _patient(stem: str, pattern: str | None, on_problem: OnProblem) -> str | None:
-    if pattern is None:
-        return None
-    match = re.match(pattern, stem)
-    if match is None or not match.groups():
-        message = (
-            f"data.patient_pattern={pattern!r} finds no patient in the file name {stem!r}. "
-            "Expected a regular expression with one group, such as '(.+)_[0-9]+'."
-        )
-        on_problem(Problem("label", stem, message))
-        return None
-    return match.group(1)
-
-
 def _suggest(root: Path, name: str) -> str:
     deeper = sorted(path.parent for path in root.glob(f"*/{name}"))
     return f" Did you mean {deeper[0]}?" if deeper else ""
 
 
 def _number(path: Path) -> tuple[int, str]:
-    return (int(path.stem), "") if path.stem.isdigit() else (10**9, path.stem)
+    return (int(path.stem), "") if path.stem.isdecimal() else (10**9, path.stem)

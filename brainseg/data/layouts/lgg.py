@@ -10,47 +10,62 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import read_image, read_mask
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
+from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 
 CHANNELS = ("pre_contrast", "flair", "post_contrast")
 """Sequences of a file. A patient without one of the others has FLAIR in its place."""
 
 
-def read_lgg(root: Path, *, channel: str = "flair", tumor: str = "glioma") -> list[Cut]:
+def read_lgg(
+    root: Path, on_problem: OnProblem = refuse, *, channel: str = "flair", tumor: str = "glioma"
+) -> list[Cut]:
     """Find `PATIENT/PATIENT_k.tif` with `PATIENT/PATIENT_k_mask.tif`.
 
     Args:
         root: the data set's folder, or the one above.
+        on_problem: is told of each slice that cannot be used.
         channel: the sequence, of `CHANNELS`.
-        tumor: class of slices with tumour.
+        tumor: class of slices with tumour, of `brainseg.data.case.CLASSES`.
 
     Raises:
         InputError: there are no such files, or the channel is unknown.
     """
     if channel not in CHANNELS:
-        raise InputError(f"data.channel={channel}: expected one of {', '.join(CHANNELS)}.")
-    folders = sorted({mask.parent for mask in root.rglob("*_mask.tif")})
-    if not folders:
+        raise InputError(f"channel={channel}: expected one of {', '.join(CHANNELS)}.")
+    masks = [path for path in find_files(root) if path.name.endswith("_mask.tif")]
+    if not masks:
         raise InputError(
             f"No PATIENT/PATIENT_k.tif with PATIENT_k_mask.tif below {root}. Expected the folder "
             "kaggle_3m of the LGG segmentation data set."
         )
-    return [partial(_cut, root, folder, CHANNELS.index(channel), tumor) for folder in folders]
+    cut = partial(_cut, root, on_problem, CHANNELS.index(channel), tumor)
+    return [
+        partial(cut, [mask for mask in masks if mask.parent == folder])
+        for folder in dict.fromkeys(mask.parent for mask in masks)
+    ]
 
 
-def _cut(root: Path, folder: Path, channel: int, tumor: str) -> Iterator[VolumeSlice]:
-    masks = sorted(folder.glob("*_mask.tif"), key=lambda path: (len(path.name), path.name))
-    for path in masks:
+def _cut(
+    root: Path, on_problem: OnProblem, channel: int, tumor: str, masks: list[Path]
+) -> Iterator[VolumeSlice]:
+    """The slices of one patient."""
+    for path in sorted(masks, key=lambda path: (len(path.name), path.name)):
         image = path.with_name(path.name.replace("_mask", ""))
-        pixels, mask = _read_channel(image, channel), read_mask(path)
-        if mask.shape != pixels.shape:
-            raise InputError(f"{image} and its mask {path} differ in size. Expected the same.")
+        try:
+            pixels, mask = _read_channel(image, channel), read_mask(path)
+            if mask.shape != pixels.shape:
+                raise InputError(f"{image} and its mask {path} differ in size. Expected the same.")
+        except InputError as error:
+            on_problem(Problem("image", str(image), str(error)))
+            continue
         yield VolumeSlice(
             id=image.stem,
             label=label_of(mask, tumor),
-            patient=folder.name,
+            patient=path.parent.name,
             pixels=pixels,
             mask=mask,
             plane="axial",

@@ -1,7 +1,8 @@
 """NIfTI volumes with a label volume each, as BraTS, the Decathlon and nnU-Net lay them out."""
 
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import scale_to_uint8
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
+from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -21,6 +24,9 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 HEAD_SHARE = 0.05
 """Share of a slice that has to be brighter than a tenth of white, or there is no head in it."""
+
+NEGATIVE_SHARE = 0.05
+"""Share of negative voxels above which a volume is no longer what a scanner gave."""
 
 
 @dataclass(frozen=True)
@@ -32,100 +38,158 @@ class Volume:
     zooms: tuple[float, float, float]  #: mm
 
 
+@dataclass(frozen=True)
+class Pair:
+    """The two files of one examination."""
+
+    name: str
+    patient: str
+    image: Path
+    label: Path
+
+
 def read_nifti(
     root: Path,
+    on_problem: OnProblem = refuse,
     *,
     image: str = r"t1_?-?(c|gd)",
     label: str = r"seg|label|mask",
     channel: int | None = None,
-    planes: str = "axial",
+    planes: str | Sequence[str] = "axial",
     every: int = 1,
     tumor: str | None = None,
 ) -> list[Cut]:
-    """Find pairs of volumes: one folder per patient, or folders of images and of labels.
+    """Find pairs of volumes: one folder per examination, or folders of images and of labels.
 
     In `imagesTr/` and `labelsTr/` (or `images/` and `labels/`) a pair has the same name, but for
-    `_0000`; elsewhere a pair stands in a folder of its own, which is the patient.
+    `_0000`; elsewhere a pair stands in a folder of its own. The patient is a folder `sub-…` (BIDS),
+    else the name of the folder or file.
 
     Args:
         root: the data set's folder.
+        on_problem: is told of what has no counterpart (which is left out), and of volumes that
+            cannot be used.
         image: regular expression of the image's file name, where a folder has several.
         label: regular expression of the label's file name, or of its folder's.
         channel: of an image with four dimensions, from 0.
-        planes: `axial`, `coronal`, `sagittal`, or several with commas.
+        planes: `axial`, `coronal`, `sagittal`, or several (with commas, or a list).
         every: take each so many-th slice.
         tumor: class of slices with tumour, of `brainseg.data.case.CLASSES`.
 
     Raises:
-        InputError: there are no pairs, or an option is unknown.
+        InputError: there are no pairs, or an option cannot be used.
     """
-    unknown = set(planes.split(",")) - AXES.keys()
-    if unknown or every < 1:
+    chosen = planes.split(",") if isinstance(planes, str) else list(planes)
+    if set(chosen) - AXES.keys() or not isinstance(every, int) or every < 1:
         raise InputError(
-            f"Expected planes of {', '.join(AXES)} and every=1 or more; found planes={planes}, "
-            f"every={every}."
+            f"Expected planes of {', '.join(AXES)} and every=1 or more; found "
+            f"planes={','.join(chosen)}, every={every}."
         )
-    pairs = _pairs(root, re.compile(image, re.IGNORECASE), re.compile(label, re.IGNORECASE))
+    pairs = find_pairs(root, _compile("image", image), _compile("label", label), on_problem)
     if not pairs:
         raise InputError(
             f"No pair of an image and a label volume below {root}. Expected PATIENT/*t1c*.nii.gz "
             "with PATIENT/*seg*.nii.gz, or imagesTr/NAME.nii.gz with labelsTr/NAME.nii.gz. Other "
-            f"names: data.image=… data.label=… (regular expressions; now '{image}', '{label}')."
+            f"names: image=… label=… (regular expressions; now '{image}', '{label}')."
         )
-    cut = partial(_cut, root, channel=channel, planes=planes.split(","), every=every, tumor=tumor)
-    return [partial(cut, patient, *files) for patient, files in sorted(pairs.items())]
+    cut = partial(_cut, root, on_problem, channel=channel, planes=chosen, every=every, tumor=tumor)
+    return [partial(cut, pair) for pair in pairs]
+
+
+def find_pairs(
+    root: Path, image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem = refuse
+) -> list[Pair]:
+    """The pairs of image and label volumes below `root`, each with a name of its own."""
+    files = [path for path in find_files(root) if path.name.endswith((".nii", ".nii.gz"))]
+    in_folders = {path for path in files if label.search(path.parent.name) and path.parent != root}
+    found = (
+        _pair_by_name(files, in_folders, image, on_problem)
+        if in_folders
+        else _pair_by_folder(files, image, label, on_problem)
+    )
+    places = [place.relative_to(root).parts for place, *_ in found]
+    return [
+        Pair(name, next((part for part in place if part.startswith("sub-")), name), *pair)
+        for name, place, (_, *pair) in zip(_tell_apart(places), places, found, strict=True)
+    ]
 
 
 def read_volume(image: Path, label: Path, channel: int | None = None) -> Volume:
     """Read an image and its label volume; the image's 99.9th percentile becomes white.
 
     Raises:
-        InputError: a file is unreadable, has another number of dimensions, or they do not match.
+        InputError: a file is unreadable, normalised, or the two do not match.
     """
-    pixels, zooms = _load(image)
+    pixels, affine, zooms = _load(image)
     if pixels.ndim == 4:
         if channel is None or not 0 <= channel < pixels.shape[3]:
             raise InputError(
-                f"{image} holds {pixels.shape[3]} sequences. Say which one: data.channel=0 to "
-                f"{pixels.shape[3] - 1}; found {channel}."
+                f"{image} holds {pixels.shape[3]} sequences. Say which one, channel=0 to "
+                f"{pixels.shape[3] - 1}; found {channel}. (data.channel=… in training; elsewhere "
+                "`brainseg data convert ROOT --out DIR --option channel=…` first.)"
             )
         pixels = pixels[..., channel]
-    mask, _ = _load(label)
+    elif channel is not None:
+        raise InputError(f"{image} holds one sequence. Leave channel={channel} out.")
+    mask, placed, _ = _load(label)
     if pixels.ndim != 3 or mask.shape != pixels.shape:
         raise InputError(
             f"{image} has the shape {pixels.shape}, its label volume {label} {mask.shape}. "
             "Expected two volumes of the same three dimensions."
+        )
+    if not np.allclose(affine, placed, atol=0.1):
+        raise InputError(
+            f"{image} and its label volume {label} lie differently in space: {affine.tolist()} and "
+            f"{placed.tolist()}. Resample the labels onto the image."
+        )
+    if np.mean(pixels < 0) > NEGATIVE_SHARE:
+        raise InputError(
+            f"{image} is negative in {np.mean(pixels < 0):.0%} of its voxels. Expected intensities "
+            "as a scanner gives them, from 0; was it normalised? Take the original."
         )
     head = pixels[pixels > 0]
     top = float(np.percentile(head, 99.9)) if head.size else 0.0
     return Volume(scale_to_uint8(pixels, top), mask > 0.5, zooms)
 
 
-def _load(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
+def _compile(name: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise InputError(f"{name}={pattern!r} is no regular expression: {error}.") from error
+
+
+def _load(path: Path) -> tuple[NDArray[np.float32], NDArray, tuple[float, float, float]]:
+    """Values, affine and spacing of a volume whose axes point right, anterior and superior."""
     try:
         volume: Any = nib.as_closest_canonical(nib.load(path))
         values = np.nan_to_num(volume.get_fdata(dtype=np.float32), posinf=0, neginf=0)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        x, y, z = (float(zoom) for zoom in volume.header.get_zooms()[:3])
+    except (OSError, EOFError, ValueError, ImageFileError, zlib.error) as error:
         raise InputError(
-            f"{path} cannot be read as NIfTI ({error}). Replace the file or remove it."
+            f"{path} cannot be read as a NIfTI volume ({error}). Replace the file or remove it."
         ) from error
-    x, y, z = (float(zoom) for zoom in volume.header.get_zooms()[:3])
-    return values, (x, y, z)
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    return values, volume.affine, (x, y, z)
 
 
 def _cut(
     root: Path,
-    patient: str,
-    image: Path,
-    label: Path,
+    on_problem: OnProblem,
+    pair: Pair,
     *,
     channel: int | None,
     planes: list[str],
     every: int,
     tumor: str | None,
 ) -> Iterator[VolumeSlice]:
-    """The slices of one patient that show the head."""
-    volume = read_volume(image, label, channel)
+    """The slices of one examination that show the head."""
+    try:
+        volume = read_volume(pair.image, pair.label, channel)
+    except InputError as error:
+        on_problem(Problem("image", str(pair.image), str(error)))
+        return
     for plane in planes:
         axis = AXES[plane]
         column_mm, row_mm = (zoom for k, zoom in enumerate(volume.zooms) if k != axis)
@@ -136,37 +200,65 @@ def _cut(
             if np.mean(pixels > 25) < HEAD_SHARE and not mask.any():
                 continue
             yield VolumeSlice(
-                id=f"{patient}-{plane}-{index:03d}",
+                id=f"{pair.name}-{plane}-{index:03d}",
                 label=label_of(mask, tumor),
-                patient=patient,
+                patient=pair.patient,
                 pixels=pixels,
                 mask=mask,
                 plane=plane,
                 spacing=(row_mm, column_mm),
-                source=f"{image.relative_to(root)} {plane} {index}",
+                source=f"{pair.image.relative_to(root)} {plane} {index}",
             )
 
 
-def _pairs(
-    root: Path, image: re.Pattern[str], label: re.Pattern[str]
-) -> dict[str, tuple[Path, Path]]:
-    """Image and label volume of each patient."""
-    files = sorted(p for p in root.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")))
-    in_folders = {path for path in files if label.search(path.parent.name) and path.parent != root}
-    if in_folders:
-        labels = {_stem(path): path for path in in_folders}
-        images = [path for path in files if path not in in_folders]
-        several = len(images) > len({_stem(path) for path in images})
-        chosen = [path for path in images if image.search(path.name)] if several else images
-        return {_stem(p): (p, labels[_stem(p)]) for p in chosen if _stem(p) in labels}
-    pairs = {}
+def _pair_by_name(
+    files: Sequence[Path], labels: set[Path], image: re.Pattern[str], on_problem: OnProblem
+) -> list[tuple[Path, Path, Path]]:
+    """Place, image and label of pairs that have the same name in two folders."""
+    by_stem = {_stem(path): path for path in labels}
+    images = [path for path in files if path not in labels]
+    several = len(images) > len({_stem(path) for path in images})
+    chosen = [path for path in images if image.search(path.name)] if several else images
+    for path in chosen:
+        if _stem(path) not in by_stem:
+            _leave_out(path, "it has no label volume of the same name", on_problem)
+    paired = [path for path in chosen if _stem(path) in by_stem]
+    if len({_stem(path) for path in paired}) < len(paired):
+        raise InputError(
+            f"Several volumes belong to one label volume, such as {paired[0]}. Choose one sequence "
+            "with image=… (a regular expression of its file name)."
+        )
+    return [(path.with_name(_stem(path)), path, by_stem[_stem(path)]) for path in paired]
+
+
+def _pair_by_folder(
+    files: Sequence[Path], image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem
+) -> list[tuple[Path, Path, Path]]:
+    """Place, image and label of pairs that share a folder."""
+    pairs = []
     for folder in sorted({path.parent for path in files}):
         own = [path for path in files if path.parent == folder]
         masks = [path for path in own if label.search(path.name)]
         images = [path for path in own if path not in masks and image.search(path.name)]
         if len(masks) == len(images) == 1:
-            pairs[folder.name] = images[0], masks[0]
+            pairs.append((folder, images[0], masks[0]))
+        else:
+            found = f"it holds {len(images)} images and {len(masks)} label volumes, expected one"
+            _leave_out(folder, f"{found} of each", on_problem)
     return pairs
+
+
+def _leave_out(path: Path, why: str, on_problem: OnProblem) -> None:
+    on_problem(Problem("layout", str(path), f"{path} is left out: {why}.", fatal=False))
+
+
+def _tell_apart(places: Sequence[tuple[str, ...]]) -> list[str]:
+    """A name for each path: its last part that differs everywhere, else the whole path."""
+    for depth in range(1, max(map(len, places), default=0) + 1):
+        names = [place[-depth] if len(place) >= depth else "" for place in places]
+        if len(set(names)) == len(names) and all(names):
+            return names
+    return ["-".join(place) or "volume" for place in places]
 
 
 def _stem(path: Path) -> str:

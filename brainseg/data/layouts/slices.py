@@ -3,18 +3,22 @@
 import hashlib
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from brainseg.data.case import Case, OnProblem, Problem, refuse
+from brainseg.data.case import CLASSES, Case, OnProblem, refuse
 from brainseg.data.layouts.dicom import read_dicom
 from brainseg.data.layouts.lgg import read_lgg
 from brainseg.data.layouts.nifti import read_nifti
+from brainseg.data.layouts.patient import match_patient
 from brainseg.data.layouts.volume import Cut, VolumeSlice
+from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 from brainseg.files import building, read_csv, write_csv
 from brainseg.progress import bar
@@ -32,22 +36,44 @@ FORMAT = 1
 """Part of the folder's name: raise it when the slices change."""
 
 
-def parse_options(layout: str, typed: Sequence[str]) -> dict[str, Any]:
-    """Options of a layout's reader, as typed: `planes=axial`, `every=2`.
+def check_options(layout: str, options: Mapping[str, Any]) -> None:
+    """Check that a layout knows its options.
 
     Raises:
-        InputError: one is not of the form `name=value`, or the reader has no such option.
+        InputError: one is unknown, or `tumor` is no class of tumours.
     """
-    known = [name for name in inspect.signature(READERS[layout]).parameters if name != "root"]
+    known = option_names(layout)
+    unknown = options.keys() - set(known)
+    if unknown:
+        raise InputError(
+            f"{', '.join(sorted(unknown))} is no option of {layout}. Expected {', '.join(known)}."
+        )
+    tumors = [label for label in CLASSES if label != "notumor"]
+    if options.get("tumor") not in (None, *tumors):
+        raise InputError(f"tumor={options['tumor']}: expected one of {', '.join(tumors)}.")
+
+
+def option_names(layout: str) -> list[str]:
+    """The options of a layout, `patient_pattern` among them."""
+    taken = inspect.signature(READERS[layout]).parameters.values() if layout in READERS else ()
+    own = [each.name for each in taken if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [*own, "patient_pattern"]
+
+
+def parse_options(typed: Sequence[str]) -> dict[str, Any]:
+    """Options as typed: `planes=axial`, `every=2`.
+
+    Raises:
+        InputError: one is not of the form `name=value`.
+    """
     options: dict[str, Any] = {}
     for text in typed:
         name, equals, value = text.partition("=")
-        if not equals or name not in known:
+        if not equals:
             raise InputError(
-                f"'{text}' is no option of {layout}. Expected name=value with one of "
-                f"{', '.join(known)}."
+                f"Expected an option as name=value, such as planes=axial; found {text}."
             )
-        options[name] = int(value) if value.isdigit() else value
+        options[name] = int(value) if value.isdecimal() else value
     return options
 
 
@@ -66,29 +92,35 @@ def write_slices(
         layout: of `READERS`.
         root: the data set's folder.
         target: a new folder.
-        options: of the layout's reader.
-        on_problem: is told of each volume that cannot be used.
+        options: of the layout's reader, and `patient_pattern`: a regular expression whose first
+            group is the patient in the name that the reader gives (`BraTS-GLI-00001-000` is an
+            examination; `(BraTS-GLI-[0-9]+)` a patient).
+        on_problem: is told of each file that cannot be used.
 
     Returns:
         The number of slices.
 
     Raises:
-        InputError: there are no volumes, `target` exists, or (by default) a volume cannot be used.
+        InputError: there are no volumes, an option is unknown, `target` exists, or (by default) a
+            file cannot be used.
     """
+    given = dict(options or {})
+    check_options(layout, given)
     if target.exists():
         raise InputError(f"{target} exists already. Give a new folder.")
-    cuts = READERS[layout](root, **(options or {}))
+    pattern = given.pop("patient_pattern", None)
+    cuts = READERS[layout](root, on_problem, **given)
+    taken: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
     with building(target) as made:
         for part in ("images", "masks"):
             (made / part).mkdir()
-        rows: list[dict[str, Any]] = []
         for cut in bar(cuts, "Cutting volumes into slices"):
-            try:
-                slices = list(cut())
-            except InputError as error:
-                on_problem(Problem("image", str(root), str(error)))
-                continue
-            rows += [_write(made, piece) for piece in slices]
+            for piece in cut():
+                taken[piece.id] += 1
+                name = piece.id if taken[piece.id] == 1 else f"{piece.id}-{taken[piece.id]}"
+                patient = match_patient(piece.patient, pattern, on_problem) or piece.patient
+                rows.append(_write(made, replace(piece, id=name, patient=patient)))
         write_csv(made / "labels.csv", rows, COLUMNS)
     return len(rows)
 
@@ -105,8 +137,9 @@ def read_slices(
     Raises:
         InputError: as `write_slices`.
     """
-    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
-    stamps = [(str(p.relative_to(root)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    place = root.resolve()
+    found = [(path, path.stat()) for path in find_files(place)]
+    stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found]
     whole = on_problem is refuse  # else volumes may be missing
     recipe = json.dumps([FORMAT, layout, dict(options or {}), stamps, whole])
     folder = cache / f"{layout}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
