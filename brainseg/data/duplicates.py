@@ -9,6 +9,7 @@ misses no pair (the lower-bounding lemma of Faloutsos et al., SIGMOD 1994).
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
@@ -132,15 +133,19 @@ def _link(group: Sequence[int]) -> Iterator[tuple[int, int]]:
 def _near(units: NDArray[np.float32], progress: bool) -> tuple[NDArray, NDArray, NDArray]:
     """Pairs i < j of similar images (P×2), the number of what turns i into j, and correlation."""
     tree = KDTree(_low_frequencies(units))
-    steps = list(product(enumerate(TRANSFORMS.values()), range(0, len(units), CHUNK)))
-    ends, turns, correlations = [np.empty((0, 2), int)], [np.empty(0, int)], [np.empty(0)]
-    for (number, turn), start in bar(steps, "Looking for duplicates", progress):
+
+    def compare(step: tuple[tuple[int, Turn], int]) -> tuple[NDArray, NDArray, NDArray]:
+        (number, turn), start = step
         turned = np.ascontiguousarray(turn(units[start : start + CHUNK]))
-        for pairs, similar in _similar(turned, start, units, tree):
-            ends.append(pairs)
-            turns.append(np.full(len(pairs), number))
-            correlations.append(similar)
-    return np.concatenate(ends), np.concatenate(turns), np.concatenate(correlations)
+        ends, correlations = _similar(turned, start, units, tree)
+        return ends, np.full(len(ends), number), correlations
+
+    steps = list(product(enumerate(TRANSFORMS.values()), range(0, max(1, len(units)), CHUNK)))
+    with ThreadPoolExecutor() as pool:
+        compared = pool.map(compare, steps)
+        found = list(bar(compared, "Looking for duplicates", progress, total=len(steps)))
+    ends, turns, correlations = map(np.concatenate, zip(*found, strict=True))
+    return ends, turns, correlations
 
 
 def _thin_out(
@@ -162,7 +167,7 @@ def _thin_out(
 
 def _similar(
     turned: NDArray[np.float32], start: int, units: NDArray[np.float32], tree: KDTree
-) -> Iterator[tuple[NDArray, NDArray]]:
+) -> tuple[NDArray, NDArray]:
     """The pairs of a chunk of turned images with later ones, confirmed pixel by pixel."""
     # For vectors of length 1, |a - b|² = 2 (1 - correlation).
     reach = np.sqrt(2 * (1 - SIMILAR)) + 1e-6
@@ -171,11 +176,12 @@ def _similar(
     )
     later = proposed.row + start < proposed.col
     rows, columns = proposed.row[later], proposed.col[later]
+    correlations = np.empty(len(rows), np.float32)
     for at in range(0, len(rows), 50_000):  # pixels of so many pairs fit in memory
-        i, j = rows[at : at + 50_000], columns[at : at + 50_000]
-        correlations = np.einsum("nhw,nhw->n", turned[i], units[j])
-        sure = correlations >= SIMILAR
-        yield np.stack([i[sure] + start, j[sure]], axis=1), correlations[sure]
+        some = slice(at, at + 50_000)
+        correlations[some] = np.einsum("nhw,nhw->n", turned[rows[some]], units[columns[some]])
+    sure = correlations >= SIMILAR
+    return np.stack([rows[sure] + start, columns[sure]], axis=1), correlations[sure]
 
 
 def _normalize(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
