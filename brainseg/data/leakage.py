@@ -64,7 +64,8 @@ def warn_of_contradictions(table: pd.DataFrame, parts: pd.Series) -> None:
 
 def leaking_slices(table: pd.DataFrame, parts: pd.Series) -> int:
     """Number of test slices whose patient also has slices in training or validation."""
-    return int(_known_patients(table, parts).sum())
+    known = set(table.loc[parts.isin(["train", "val"]), "patient"].dropna())
+    return int((table["patient"].isin(known) & (parts == "test")).sum())
 
 
 def find_leaks(
@@ -181,11 +182,6 @@ def check_masked(table: pd.DataFrame, parts: pd.Series) -> None:
             f"{', '.join(bare.iloc[:3])}: nothing can be learned from them or scored on them. Add "
             "masks; or use such a data set for its slices without tumour (data.negatives=…)."
         )
-
-
-def _known_patients(table: pd.DataFrame, parts: pd.Series) -> pd.Series:
-    inner = set(table.loc[parts.isin(["train", "val"]), "patient"].dropna())
-    return table["patient"].isin(inner) & (parts == "test")
 
 
 def _name(leaks: Sequence[dict[str, Any]]) -> str:

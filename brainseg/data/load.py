@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,11 @@ from brainseg.data.leakage import (
     LEFT_OUT,
     check_masked,
     find_leaks,
-    leaking_slices,
     leave_out_copies,
     settle_leaks,
     warn_of_contradictions,
 )
 from brainseg.data.phantom.write import write_phantom
-from brainseg.data.shortcut import describe_trivially, shortcut_auc
 from brainseg.data.split import PARTS, split_cases
 from brainseg.errors import InputError
 
@@ -148,44 +145,6 @@ def divide(
             "split.leaks, data.duplicates)."
         )
     return parts
-
-
-def describe_data(
-    table: pd.DataFrame, slices: Slices, parts: pd.Series, leaks: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What a reader of a table should know of its data; plain JSON.
-
-    Args:
-        table: from `load_data`.
-        slices: likewise.
-        parts: from `divide`.
-        leaks: what `divide` found.
-    """
-    used = (parts != LEFT_OUT).to_numpy()
-    negative = (table["class"] == "notumor").to_numpy()
-    groups = table["patient"].fillna("cluster-" + table["cluster"].astype(str))
-    features = np.array(
-        [describe_trivially(slices.images[row], slices.masks[row]) for row in np.flatnonzero(used)]
-    )
-    tested = set(table.loc[parts == "test", "id"])
-    kinds = Counter(pair.kind for pair in slices.pairs)
-    repeated = table["cluster"].value_counts()
-    return {
-        "images": {
-            part: table.loc[rows.index, "class"].value_counts().sort_index().to_dict()
-            for part, rows in parts.groupby(parts)
-        },
-        "patients": table["patient"].groupby(parts).nunique().to_dict(),
-        "duplicates": {
-            "exact_pairs": kinds["exact"],
-            "near_pairs": kinds["near"],
-            "clusters": int((repeated > 1).sum()),
-            "images_in_clusters": int(repeated[repeated > 1].sum()),
-        },
-        "leaks": dict(Counter(leak["shared"] for leak in leaks if leak["id"] in tested)),
-        "leaking_patients": leaking_slices(table, parts),
-        "shortcut_auc": shortcut_auc(features, negative[used], groups[used].tolist()),
-    }
 
 
 def _path(given: str | None) -> Path | None:

@@ -12,8 +12,9 @@ import pandas as pd
 import yaml
 
 from brainseg.data.cache import Slices
+from brainseg.data.describe import describe_data
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
-from brainseg.data.load import describe_data, divide, load_data
+from brainseg.data.load import divide, load_data
 from brainseg.deploy import stages
 from brainseg.deploy.environment import describe
 from brainseg.errors import InputError

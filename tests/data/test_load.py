@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
+from brainseg.data.describe import describe_data
 from brainseg.data.image import read_image
 from brainseg.data.layouts.slices import READERS, option_names
 from brainseg.data.leakage import LEFT_OUT
-from brainseg.data.load import SHARED, describe_data, divide, load_data
+from brainseg.data.load import SHARED, divide, load_data
 from brainseg.data.phantom.write import write_phantom
 from brainseg.errors import InputError
 
