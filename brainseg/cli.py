@@ -14,7 +14,7 @@ from brainseg.errors import InputError
 from brainseg.run import Run, find_runs
 
 app = typer.Typer(
-    help="What comes after training: export, quantize, time, report, predict.",
+    help="Data sets before training; after it: export, quantize, time, report, predict.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

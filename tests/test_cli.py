@@ -61,6 +61,7 @@ def test_module_and_command_are_the_same():
         (["data", "phantom", "--out", "new", "--difficulty", "x"], "easy"),
         (["data", "audit", ".", "gone", "--out", "o"], "is none of the layouts"),
         (["data", "show", "gone", "--out", "o.png"], "gone does not exist"),
+        (["data", "show", ".", "--out", "o.txt"], "a file ending in .png"),
         (["data", "convert", "gone", "--out", "o"], "gone does not exist"),
         (["data", "benchmark", "."], "is none of the layouts"),
     ],
@@ -115,7 +116,7 @@ def test_data_verbs_on_a_small_data_set(monkeypatch, tmp_path: Path, capsys):
     assert brainseg(monkeypatch, "data", "benchmark", "set", *timed) == 0
     assert "read the cache and augment" in capsys.readouterr().out
     code = brainseg(monkeypatch, "data", "convert", "set", "--out", "slices")
-    assert "set is folder: expected volumes (nifti, lgg, dicom)" in str(code)
+    assert "set has the layout folder. Expected volumes: nifti, lgg, dicom" in str(code)
 
 
 def test_report_prints_and_writes_the_table(monkeypatch, tmp_path: Path, capsys):

@@ -77,14 +77,16 @@ def detect_layout(root: Path) -> str:
     both = (root / "masks").is_dir() and (root / "images").is_dir()
     if both and (not files or any(path.parent == root / "images" for path in pictures)):
         return "folder"
+    inside = sorted(path.parent for path in root.glob("*/images") if path.is_dir())
     if any(path.parent.name in CLASSES for path in pictures):
+        if inside:
+            raise InputError(f"{root} holds several data sets. Give each of them: {inside[0]}, …")
         return "kaggle_mri"
     if any(path.suffix == ".dcm" or is_dicom(path) for path in files[:100]):
         return "dicom"
-    deeper = sorted(path.parent for path in root.glob("*/images"))
     raise InputError(
         f"{root} is none of the layouts {', '.join(LAYOUTS)}."
-        + (f" Did you mean {deeper[0]}?" if deeper else "")
+        + (f" Did you mean {inside[0]}?" if inside else "")
         + " Expected images/ and masks/, class folders, figshare's N.mat, NIfTI pairs, kaggle_3m, "
         "or DICOM files."
     )

@@ -40,6 +40,8 @@ def audit(
     from brainseg.data.audit.page import print_audit, write_audit
     from brainseg.data.layouts.slices import parse_options
 
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file. Give a folder for audit.json and index.html.")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as cache:
         found = audit_sets(roots, Path(cache), layout, parse_options(option or []))
@@ -63,7 +65,7 @@ def convert(
 
     kind = layout or detect_layout(root)
     if kind not in READERS:
-        raise InputError(f"{root} is {kind}: expected volumes ({', '.join(READERS)}).")
+        raise InputError(f"{root} has the layout {kind}. Expected volumes: {', '.join(READERS)}.")
     count = write_slices(kind, root, out, parse_options(option or []))
     print(f"{count} slices: {out}")
 

@@ -120,15 +120,20 @@ def _direct_copies(
 
 
 def settle_leaks(
-    parts: pd.Series, ids: pd.Series, leaks: Sequence[dict[str, Any]], policy: str, *, random: bool
+    table: pd.DataFrame,
+    parts: pd.Series,
+    leaks: Sequence[dict[str, Any]],
+    policy: str,
+    *,
+    random: bool,
 ) -> pd.Series:
     """Refuse leaks, leave the leaking test cases out, or let them be, and say so.
 
     Shared patients are what `split=random` is about: they are only warned of there.
 
     Args:
+        table: one row per case with the columns `id` and `unmasked`.
         parts: the part of each case.
-        ids: the id of each case.
         leaks: from `find_leaks`.
         policy: of `POLICIES`.
         random: whether slices were split without regard to patients.
@@ -154,19 +159,26 @@ def settle_leaks(
             f"{len(patients)} of {total} test images show patients who are also in training or "
             "validation:" + _name(patients)
         )
+    known = table["id"].isin({leak["id"] for leak in (images if random else leaks)})
+    leaking = known & (parts == "test")
     if told and policy == "refuse":
+        bare = int(table.loc[leaking, "unmasked"].sum())
+        accept = (
+            f" ({bare} of them have no mask and could not be scored anyway)"
+            if bare
+            else ", or accept them with split.leaks=allow"
+        )
         raise InputError(
             "\n".join(told) + "\nThe test scores would flatter the network. Leave these images "
-            "out of the test split with split.leaks=drop, or accept them with split.leaks=allow. "
-            "The run's leaks.csv lists all of them."
+            f"out of the test split with split.leaks=drop{accept}. The run's leaks.csv lists all "
+            "of them."
         )
     for sentence in told:
         logger.warning("%s", sentence)
     if policy != "drop":
         return parts
-    leaking = {leak["id"] for leak in (images if random else leaks)}
-    logger.info("%d test images are left out (split.leaks=drop).", len(leaking))
-    return parts.mask(ids.isin(leaking) & (parts == "test"), LEFT_OUT)
+    logger.info("%d test images are left out (split.leaks=drop).", leaking.sum())
+    return parts.mask(leaking, LEFT_OUT)
 
 
 def check_masked(table: pd.DataFrame, parts: pd.Series) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from brainseg.errors import InputError
 
 PHANTOM_FORMAT = 2
 """Part of the folder's name: raise it when the phantoms change."""
+
+logger = logging.getLogger(__name__)
 
 SHARED = frozenset(
     {
@@ -101,6 +104,14 @@ def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame,
             f"{len(wrong)} cases are of the class notumor but their masks show a tumour, such as "
             f"{name_some(wrong)}. Correct labels.csv or the masks."
         )
+    tumor = table["class"].notna() & (table["class"] != "notumor") & ~table["unmasked"]
+    gone = table.loc[tumor & ~drawn, "id"]
+    if len(gone):
+        logger.warning(
+            "%d cases of a tumour's class show no tumour at %d×%d pixels, such as %s: it is too "
+            "small there, or the mask is empty. They count as slices without tumour.",
+            *(len(gone), size, size, name_some(gone)),
+        )
     table["class"] = table["class"].fillna(drawn.map({True: "tumor", False: "notumor"}))
     roles = json.dumps({name: len(joined) for name, joined in sets.items()})
     identity = hashlib.sha256((slices.fingerprint + roles).encode()).hexdigest()
@@ -135,7 +146,7 @@ def divide(
     leaks = find_leaks(table, parts, slices.pairs)
     on_leaks(leaks)
     by_slice = split["name"] == "random"
-    parts = settle_leaks(parts, table["id"], leaks, split["leaks"], random=by_slice)
+    parts = settle_leaks(table, parts, leaks, split["leaks"], random=by_slice)
     check_masked(table, parts)
     warn_of_contradictions(table, parts)
     empty = [part for part in PARTS if not (parts == part).any()]

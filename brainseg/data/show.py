@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from brainseg.data.case import Case
-from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.cases import detect_layout, is_negative, read_set
 from brainseg.data.image import decode_case, resize_image, resize_mask
 from brainseg.data.split import PARTS, split_cases
 from brainseg.errors import InputError
@@ -49,8 +49,8 @@ def show_cases(
 ) -> int:
     """Draw cases of each class and split into one PNG.
 
-    A data set is split by patient where its patients are known; a run shows the validation and
-    test slices that it carries with it.
+    A data set is split by patient where its patients are known, without a look for images that
+    stand twice; a run shows the validation and test slices that it carries with it.
 
     Args:
         root: a data set's folder, or a run.
@@ -64,10 +64,15 @@ def show_cases(
         The number of cases on the sheet.
 
     Raises:
-        InputError: the folder holds no cases, or one that was drawn cannot be read.
+        InputError: the folder holds no cases, one that was drawn cannot be read, or `out` is no
+            PNG file.
     """
+    if out.is_dir() or out.suffix.lower() != ".png":
+        raise InputError(f"{out} was expected to be a file ending in .png.")
     rng = np.random.default_rng(seed)
-    if (root / "split.csv").is_file():
+    if (root / "state.json").is_file() and not (root / "test.npz").is_file():
+        raise InputError(f"The run {root} has no slices yet: its data were not split.")
+    if (root / "test.npz").is_file():
         rows = _rows_of_run(root, columns, rng)
     else:
         with tempfile.TemporaryDirectory() as cache:
@@ -105,7 +110,7 @@ def _rows_of_set(
     table = pd.DataFrame(
         {
             "id": [case.id for case in cases],
-            "class": [case.label or "unknown" for case in cases],
+            "class": [case.label or _class_of_mask(case) for case in cases],
             "patient": [case.patient for case in cases],
             "cluster": range(len(cases)),
         }
@@ -153,6 +158,12 @@ def _in_order(titles: pd.Series) -> Iterator[str]:
             ),
         )
     )
+
+
+def _class_of_mask(case: Case) -> str:
+    if case.mask is None:
+        return "unknown"
+    return "notumor" if is_negative(case) else "tumor"
 
 
 def _read(case: Case) -> Cell:

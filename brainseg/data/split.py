@@ -96,9 +96,16 @@ def _deal_groups(
     for label in sorted(group_class.unique()):
         members = group_class.index[group_class == label].to_numpy()
         if len(members) < len(shares):
+            patients = table.loc[groups.isin(members), "patient"].nunique()
+            linked = (
+                f", linked to {len(members)} by images that stand twice"
+                if patients > len(members)
+                else ""
+            )
             raise InputError(
-                f"The class {label} has {len(members)} patients; a split into {len(shares)} parts "
-                "needs at least as many. Add data or use split=random."
+                f"The class {label} has {max(patients, len(members))} patients{linked}; a split "
+                f"into {len(shares)} parts needs at least as many. Add data"
+                + (" (`brainseg data audit` shows the copies)." if linked else ".")
             )
         assigned |= _deal(rng.permutation(members).tolist(), sizes, shares)
     return groups.map(assigned)

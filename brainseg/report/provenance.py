@@ -17,17 +17,33 @@ def describe_data(runs: Sequence[Run]) -> Iterator[str]:
         phantom = "synthetic data (phantoms): these numbers say nothing about patients"
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
         patients = len({row["patient"] for row in test} - {""}) or "unknown"
+        negative = sum(row["class"] == "notumor" for row in test)
+        name = phantom if data.get("name") == "phantom" else data.get("name")
         yield (
-            f"Data: {phantom if data.get('name') == 'phantom' else data.get('name')}. "
-            f"Split: {split.get('name')} (seed {split.get('seed')}{fold}); "
-            f"image size {data.get('image_size')}; test: {len(test)} images of {patients} patients."
+            f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
+            f"{split.get('seed')}{fold}); image size {data.get('image_size')}; test: {len(test)} "
+            f"images of {patients} patients, {negative} of the class notumor."
         )
         if run.data.exists():
             yield from _describe_weaknesses(read_json(run.data), len(test))
 
 
+def _describe_joined(data: dict[str, Any]) -> str:
+    """The data sets that joined, and what was done with them."""
+    told = {
+        f", slices without tumour from {data.get('negatives')}": data.get("negatives"),
+        " (in training with the tumour slices' histograms)": data.get("harmonize"),
+        f", tested on {data.get('test')}": data.get("test"),
+        ", one image of each cluster of copies": data.get("duplicates") == "one_per_cluster",
+    }
+    return "".join(text for text, shown in told.items() if shown)
+
+
 def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
-    """What about the data makes the numbers look better than they are."""
+    """What was left out, and what makes the numbers look better than they are."""
+    if "left_out" in facts["images"]:
+        left_out = sum(facts["images"]["left_out"].values())
+        yield f"Left out: {left_out} images that stand there twice, or that training knows."
     if facts["leaking_patients"]:
         yield (
             f"Leakage: {facts['leaking_patients']} of {test} test images show patients who are "

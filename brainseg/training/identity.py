@@ -28,6 +28,8 @@ NOT_IDENTITY = frozenset(
 
 LONGEST_SUFFIX = 60
 
+DATA_DIFFER = "the data: other files, or another data.root, data.negatives or data.test"
+
 
 def identify(config: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of a run: flat keys such as `optim.lr`, without paths and machine settings.
@@ -74,7 +76,9 @@ def check_same(stored: Mapping[str, Any], identity: Mapping[str, Any], folder: P
         InputError: an entry of the identity differs; all that differ are listed.
     """
     differing = [
-        f"{key}: {stored.get(key)!r} there, {identity.get(key)!r} now"
+        DATA_DIFFER
+        if key == "data.fingerprint"
+        else f"{key}: {stored.get(key)!r} there, {identity.get(key)!r} now"
         for key in sorted({*stored, *identity})
         if stored.get(key) != identity.get(key)
     ]

@@ -147,7 +147,7 @@ def _write_split(
         write_csv(run.leaks, leaks, LEAK_COLUMNS)
     facts = describe_data(table, slices, parts, leaks)
     write_json(run.data, facts)
-    _tell(table, parts, facts, random=config["split"]["name"] == "random")
+    _tell(table, facts, random=config["split"]["name"] == "random")
     table = table.assign(split=parts, patient=table["patient"].fillna(""))
     columns = ["id", "class", "patient", "split"]
     rows = [dict(zip(columns, row, strict=True)) for row in table[columns].to_numpy()]
@@ -166,19 +166,25 @@ def _write_split(
     return parts
 
 
-def _tell(table: pd.DataFrame, parts: pd.Series, facts: Mapping[str, Any], *, random: bool) -> None:
-    """Say what about the data makes the numbers look better than they are."""
-    leaking, of = facts["leaking_patients"], int((parts == "test").sum())
-    flatters = "The test scores will flatter the network"
+def _tell(table: pd.DataFrame, facts: Mapping[str, Any], *, random: bool) -> None:
+    """Say what the parts hold, and what makes the numbers look better than they are."""
+    counted = {part: sum(classes.values()) for part, classes in facts["images"].items()}
+    logger.info("Slices: %s.", ", ".join(f"{part} {n}" for part, n in sorted(counted.items())))
+    leaking, of = facts["leaking_patients"], counted["test"]
     if random and leaking:
         logger.warning(
-            "%d of %d test slices show patients who are also in training or validation. %s; "
-            "split=patient does not do this.",
-            *(leaking, of, flatters),
+            "%d of %d test slices show patients who are also in training or validation. The test "
+            "scores will flatter the network; split=patient does not do this.",
+            *(leaking, of),
         )
     elif table.loc[table["class"] != "notumor", "patient"].isna().any():
-        unseen = "Patients are unknown, so nobody can tell how many of %d test slices leak. %s."
-        logger.warning(unseen, of, flatters)
+        logger.warning(
+            "Patients are unknown, so nobody can tell how many of %d test slices show one who is "
+            "also in training or validation. The test scores may flatter the network.",
+            of,
+        )
+    if facts["images"]["test"].keys() == {"notumor"}:
+        logger.warning("The test split shows no tumour: only its false positives mean something.")
     if facts["shortcut_auc"] is not None and facts["shortcut_auc"] > TELLING_AUC:
         told = (
             "Border and histogram alone tell the slices without tumour from the others (area under "

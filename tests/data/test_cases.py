@@ -148,6 +148,12 @@ def test_a_layout_one_level_too_high_is_noticed(folder: Path):
         detect_layout(folder.parent)
 
 
+def test_several_data_sets_in_one_folder_are_told(folder: Path, negatives: Path):
+    assert folder.parent == negatives.parent
+    with pytest.raises(InputError, match=rf"several data sets\. Give each of them: {folder}"):
+        detect_layout(folder.parent)
+
+
 def test_layouts_are_told_from_what_lies_there(folder: Path, negatives: Path, tmp_path: Path):
     assert detect_layout(folder) == "folder"
     assert detect_layout(negatives) == "kaggle_mri"

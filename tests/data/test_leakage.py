@@ -50,7 +50,7 @@ def test_leaks_name_the_copy_and_how_it_is_turned():
 
 def test_leaks_are_refused_by_name():
     with pytest.raises(InputError) as caught:
-        settle_leaks(PARTS, TABLE["id"], LEAKS, "refuse", random=False)
+        settle_leaks(TABLE, PARTS, LEAKS, "refuse", random=False)
     message = str(caught.value)
     assert "3 of 5 test images also stand in training or validation" in message
     assert "turned = val0 in val (rotate270)" in message
@@ -59,28 +59,35 @@ def test_leaks_are_refused_by_name():
     assert "split.leaks=allow" in message
 
 
+def test_what_cannot_be_scored_is_not_offered_to_be_accepted():
+    bare = TABLE.assign(unmasked=TABLE["id"] == "copy")
+    with pytest.raises(InputError, match=r"1 of them have no mask") as caught:
+        settle_leaks(bare, PARTS, LEAKS, "refuse", random=False)
+    assert "split.leaks=allow" not in str(caught.value)
+
+
 def test_leaks_are_left_out_of_the_test_split_on_demand():
-    parts = settle_leaks(PARTS, TABLE["id"], LEAKS, "drop", random=False)
+    parts = settle_leaks(TABLE, PARTS, LEAKS, "drop", random=False)
     assert parts.tolist() == ["train", "val", "test", *[LEFT_OUT] * 4]
 
 
 def test_allowed_leaks_are_told(caplog):
     with caplog.at_level(logging.WARNING):
-        parts = settle_leaks(PARTS, TABLE["id"], LEAKS, "allow", random=False)
+        parts = settle_leaks(TABLE, PARTS, LEAKS, "allow", random=False)
     assert parts.equals(PARTS)
     assert "3 of 5 test images also stand" in caplog.text
 
 
 def test_split_random_shares_patients_but_no_images():
     shared_patients = [leak for leak in LEAKS if leak["shared"] == "patient"]
-    parts = settle_leaks(PARTS, TABLE["id"], shared_patients, "refuse", random=True)
+    parts = settle_leaks(TABLE, PARTS, shared_patients, "refuse", random=True)
     assert parts.equals(PARTS)
     with pytest.raises(InputError, match="3 of 5 test images also stand"):
-        settle_leaks(PARTS, TABLE["id"], LEAKS, "refuse", random=True)
+        settle_leaks(TABLE, PARTS, LEAKS, "refuse", random=True)
 
 
 def test_without_leaks_nothing_is_said(caplog):
-    assert settle_leaks(PARTS, TABLE["id"], [], "refuse", random=False).equals(PARTS)
+    assert settle_leaks(TABLE, PARTS, [], "refuse", random=False).equals(PARTS)
     assert not caplog.records
 
 
@@ -116,6 +123,6 @@ def test_tumours_without_outline_are_refused_unless_left_out():
 
 def test_unknown_values_are_refused():
     with pytest.raises(InputError, match="refuse, drop, allow"):
-        settle_leaks(PARTS, TABLE["id"], [], "ignore", random=False)
+        settle_leaks(TABLE, PARTS, [], "ignore", random=False)
     with pytest.raises(InputError, match="keep or one_per_cluster"):
         leave_out_copies(TABLE, "none")

@@ -114,7 +114,7 @@ def test_patients_who_share_an_image_stay_together(configure, phantoms: Path, du
         for part in ("images", "masks"):
             source, target = 2 * patient + 1, 2 * (patient + 4) + 2
             shutil.copy(root / part / f"{source}.png", root / part / f"{target}.png")
-    with pytest.raises(InputError, match="class glioma has 1 patients"):
+    with pytest.raises(InputError, match="class glioma has 3 patients, linked to 1 by images that"):
         divide_all(configure(root=str(root), duplicates=duplicates))
 
 
@@ -142,6 +142,16 @@ def test_a_tumour_of_the_class_notumor_is_refused(configure, folder: Path):
     (folder / "labels.csv").write_text("id,class,patient\n" + rows)
     with pytest.raises(InputError, match="6 cases are of the class notumor but their masks"):
         load_data(configure(root=str(folder)), 0)
+
+
+def test_tumours_too_small_for_the_size_are_told(configure, folder: Path, save, caplog):
+    rows = "\n".join(f"p{n // 2}_{n},glioma,p{n // 2}" for n in range(6))
+    (folder / "labels.csv").write_text("id,class,patient\n" + rows)
+    speck = np.zeros((40, 32), np.uint8)
+    speck[5, 5] = 255
+    save(folder / "masks" / "p0_1.png", speck)
+    load_data(configure(root=str(folder), image_size=16), 0)
+    assert "1 cases of a tumour's class show no tumour at 16×16 pixels, such as p0_1" in caplog.text
 
 
 def test_spacing_is_that_of_the_resized_slice(configure, folder: Path):

@@ -54,6 +54,15 @@ def test_a_run_shows_the_slices_that_it_carries(tmp_path: Path):
     assert show_cases(tmp_path, tmp_path / "sheet.png", columns=2) == 4
 
 
+def test_a_run_without_slices_and_a_target_of_another_kind_are_told(tmp_path: Path):
+    (tmp_path / "state.json").touch()
+    with pytest.raises(InputError, match="has no slices yet"):
+        show_cases(tmp_path, tmp_path / "sheet.png")
+    for out in (tmp_path, tmp_path / "sheet.txt"):
+        with pytest.raises(InputError, match=r"a file ending in \.png"):
+            show_cases(tmp_path, out)
+
+
 def test_nothing_to_show_is_said(tmp_path: Path, folder: Path):
     for path in [*(folder / "images").iterdir(), *(folder / "masks").iterdir()]:
         path.unlink()

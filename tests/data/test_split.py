@@ -83,7 +83,7 @@ def test_three_patients_go_to_three_parts():
 
 def test_too_few_patients_unknown_patients_and_unknown_split_are_refused():
     table = make_table(patients=5)
-    with pytest.raises(InputError, match="class pituitary has 2 patients"):
+    with pytest.raises(InputError, match="class pituitary has 2 patients; a split"):
         split_cases(table, {"name": "patient", "seed": 0})
     unknown = table.assign(patient=None)
     with pytest.raises(InputError, match=r"--from-mat DIR.*split=random"):

@@ -367,14 +367,35 @@ def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
     assert [row["mean_iou"] for row in read_rows(experiment)] == [0.75, 0.74, None]
 
 
+def test_captions_name_the_data_sets_that_joined(tmp_path: Path) -> None:
+    make_run(tmp_path / "real", "ag-seed0", [deploy_row("fp32")])
+    config = tmp_path / "real" / "ag-seed0" / "config.yaml"
+    changed = yaml.safe_load(config.read_text())
+    joined = {"negatives": "/k", "harmonize": True, "test": "/t", "duplicates": "one_per_cluster"}
+    changed["data"] |= joined
+    changed["split"] = {"name": "kfold", "seed": 0, "fold": 2, "folds": 5}
+    config.write_text(yaml.safe_dump(changed))
+    (caption,) = (text for text in write_report(tmp_path / "real").captions if "Data:" in text)
+    for part in (
+        "figshare, slices without tumour from /k (in training with the tumour slices' histograms)",
+        "tested on /t, one image of each cluster of copies. Split: kfold (seed 0, fold 2 of 5)",
+        "3 images of 2 patients, 0 of the class notumor",
+    ):
+        assert part in caption
+
+
 def test_captions_tell_what_flatters_the_numbers(tmp_path: Path) -> None:
-    facts = {"leaking_patients": 2, "leaks": {"image": 1, "patient": 2}, "shortcut_auc": 0.93456}
+    facts = {
+        **{"leaking_patients": 2, "leaks": {"image": 1, "patient": 2}, "shortcut_auc": 0.93456},
+        "images": {"test": {"glioma": 3}, "left_out": {"notumor": 4}},
+    }
     make_run(tmp_path / "real", "ag-seed0", [deploy_row("fp32")], facts=facts)
     captions = "\n".join(write_report(tmp_path / "real").captions)
     assert "2 of 3 test images show patients who are also in training or validation" in captions
     assert "1 test images were known; see leaks.csv" in captions
     assert "area under the curve of 0.935" in captions
-    honest = {"leaking_patients": 0, "leaks": {}, "shortcut_auc": None}
+    assert "Left out: 4 images" in captions
+    honest = {"leaking_patients": 0, "leaks": {}, "shortcut_auc": None, "images": {}}
     make_run(tmp_path / "clean", "ag-seed0", [deploy_row("fp32")], facts=honest)
     clean = "\n".join(write_report(tmp_path / "clean").captions)
     assert "Leakage" not in clean

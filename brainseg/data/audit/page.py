@@ -76,16 +76,24 @@ def print_audit(found: Audit, console: Console) -> None:
                 label, *map(str, counts), *(_format_spread(*spread) for spread in spreads)
             )
         console.print(table)
-    overlap = Table(title="Images that stand twice", title_justify="left", box=SIMPLE)
-    for name in ("in", "and in", "pairs", "images"):
-        overlap.add_column(name, justify="left" if "in" in name else "right")
-    for row in facts["overlaps"]:
-        same = row["a"] == row["b"]
-        images = str(row["in_a"]) if same else f"{row['in_a']} = {row['in_b']}"
-        overlap.add_row(row["a"], "the same" if same else row["b"], str(row["pairs"]), images)
-    console.print(overlap)
+    console.print("Ranges: median (5th–95th percentile). border: mean of the outermost pixels.")
+    if facts["overlaps"]:
+        console.print(_overlap_table(facts["overlaps"]))
     for sentence in _sentences(facts):
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+
+def _overlap_table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="Images that stand twice", title_justify="left", box=SIMPLE)
+    for name in ("in", "and in"):
+        table.add_column(name)
+    for name in ("pairs", "images", "images"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        same = row["a"] == row["b"]
+        counts = (row["pairs"], row["in_a"], "" if same else row["in_b"])
+        table.add_row(row["a"], "the same" if same else row["b"], *map(str, counts))
+    return table
 
 
 def _sentences(facts: dict[str, Any]) -> list[str]:
@@ -95,7 +103,9 @@ def _sentences(facts: dict[str, Any]) -> list[str]:
     listed = ", ".join(f"{name} {count}" for name, count in turned.items()) or "none"
     told = [
         f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: {listed}. "
-        f"{copies} images in {len(facts['clusters'])} clusters.",
+        f"{copies} images in {len(facts['clusters'])} clusters."
+        if facts["pairs"]
+        else "No image stands twice."
     ]
     broken = facts["problem_counts"]
     listed = ", ".join(f"{count} {kind}" for kind, count in broken.items())
