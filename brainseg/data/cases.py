@@ -75,7 +75,7 @@ def detect_layout(root: Path) -> str:
     if any(path.suffix == ".mat" and path.stem.isdecimal() for path in files):
         return "figshare"
     both = (root / "masks").is_dir() and (root / "images").is_dir()
-    if both and (not files or any(path.parent == root / "images" for path in pictures)):
+    if both and any(path.parent == root / "images" for path in pictures):
         return "folder"
     inside = sorted(path.parent for path in root.glob("*/images") if path.is_dir())
     if any(path.parent.name in CLASSES for path in pictures):
@@ -84,6 +84,8 @@ def detect_layout(root: Path) -> str:
         return "kaggle_mri"
     if any(path.suffix == ".dcm" or is_dicom(path) for path in files[:100]):
         return "dicom"
+    if both and not pictures:  # an empty one
+        return "folder"
     raise InputError(
         f"{root} is none of the layouts {', '.join(LAYOUTS)}."
         + (f" Did you mean {inside[0]}?" if inside else "")

@@ -1,6 +1,5 @@
 """NIfTI volumes with a label volume each, as BraTS, the Decathlon and nnU-Net lay them out."""
 
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import scale_to_uint8
+from brainseg.data.layouts.nifti_pairs import Pair, compile_pattern, pair_volumes
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
-from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -36,16 +35,6 @@ class Volume:
     pixels: NDArray[np.uint8]
     mask: NDArray[np.bool_]
     zooms: tuple[float, float, float]  #: mm
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The two files of one examination."""
-
-    name: str
-    patient: str
-    image: Path
-    label: Path
 
 
 def read_nifti(
@@ -85,7 +74,9 @@ def read_nifti(
             f"Expected planes of {', '.join(AXES)} and every=1 or more; found "
             f"planes={','.join(chosen)}, every={every}."
         )
-    pairs = find_pairs(root, _compile("image", image), _compile("label", label), on_problem)
+    pairs = pair_volumes(
+        root, compile_pattern("image", image), compile_pattern("label", label), on_problem
+    )
     if not pairs:
         raise InputError(
             f"No pair of an image and a label volume below {root}. Expected PATIENT/*t1c*.nii.gz "
@@ -94,24 +85,6 @@ def read_nifti(
         )
     cut = partial(_cut, root, on_problem, channel=channel, planes=chosen, every=every, tumor=tumor)
     return [partial(cut, pair) for pair in pairs]
-
-
-def find_pairs(
-    root: Path, image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem = refuse
-) -> list[Pair]:
-    """The pairs of image and label volumes below `root`, each with a name of its own."""
-    files = [path for path in find_files(root) if path.name.endswith((".nii", ".nii.gz"))]
-    in_folders = {path for path in files if label.search(path.parent.name) and path.parent != root}
-    found = (
-        _pair_by_name(files, in_folders, image, on_problem)
-        if in_folders
-        else _pair_by_folder(files, image, label, on_problem)
-    )
-    places = [place.relative_to(root).parts for place, *_ in found]
-    return [
-        Pair(name, next((part for part in place if part.startswith("sub-")), name), *pair)
-        for name, place, (_, *pair) in zip(_tell_apart(places), places, found, strict=True)
-    ]
 
 
 def read_volume(image: Path, label: Path, channel: int | None = None) -> Volume:
@@ -150,13 +123,6 @@ def read_volume(image: Path, label: Path, channel: int | None = None) -> Volume:
     head = pixels[pixels > 0]
     top = float(np.percentile(head, 99.9)) if head.size else 0.0
     return Volume(scale_to_uint8(pixels, top), mask > 0.5, zooms)
-
-
-def _compile(name: str, pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise InputError(f"{name}={pattern!r} is no regular expression: {error}.") from error
 
 
 def _load(path: Path) -> tuple[NDArray[np.float32], NDArray, tuple[float, float, float]]:
@@ -209,58 +175,3 @@ def _cut(
                 spacing=(row_mm, column_mm),
                 source=f"{pair.image.relative_to(root)} {plane} {index}",
             )
-
-
-def _pair_by_name(
-    files: Sequence[Path], labels: set[Path], image: re.Pattern[str], on_problem: OnProblem
-) -> list[tuple[Path, Path, Path]]:
-    """Place, image and label of pairs that have the same name in two folders."""
-    by_stem = {_stem(path): path for path in labels}
-    images = [path for path in files if path not in labels]
-    several = len(images) > len({_stem(path) for path in images})
-    chosen = [path for path in images if image.search(path.name)] if several else images
-    for path in chosen:
-        if _stem(path) not in by_stem:
-            _leave_out(path, "it has no label volume of the same name", on_problem)
-    paired = [path for path in chosen if _stem(path) in by_stem]
-    if len({_stem(path) for path in paired}) < len(paired):
-        raise InputError(
-            f"Several volumes belong to one label volume, such as {paired[0]}. Choose one sequence "
-            "with image=… (a regular expression of its file name)."
-        )
-    return [(path.with_name(_stem(path)), path, by_stem[_stem(path)]) for path in paired]
-
-
-def _pair_by_folder(
-    files: Sequence[Path], image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem
-) -> list[tuple[Path, Path, Path]]:
-    """Place, image and label of pairs that share a folder."""
-    pairs = []
-    for folder in sorted({path.parent for path in files}):
-        own = [path for path in files if path.parent == folder]
-        masks = [path for path in own if label.search(path.name)]
-        images = [path for path in own if path not in masks and image.search(path.name)]
-        if len(masks) == len(images) == 1:
-            pairs.append((folder, images[0], masks[0]))
-        else:
-            found = f"it holds {len(images)} images and {len(masks)} label volumes, expected one"
-            _leave_out(folder, f"{found} of each", on_problem)
-    return pairs
-
-
-def _leave_out(path: Path, why: str, on_problem: OnProblem) -> None:
-    on_problem(Problem("layout", str(path), f"{path} is left out: {why}.", fatal=False))
-
-
-def _tell_apart(places: Sequence[tuple[str, ...]]) -> list[str]:
-    """A name for each path: its last part that differs everywhere, else the whole path."""
-    for depth in range(1, max(map(len, places), default=0) + 1):
-        names = [place[-depth] if len(place) >= depth else "" for place in places]
-        if len(set(names)) == len(names) and all(names):
-            return names
-    return ["-".join(place) or "volume" for place in places]
-
-
-def _stem(path: Path) -> str:
-    """A file's name without its suffixes and nnU-Net's number of the sequence."""
-    return re.sub(r"(_\d{4})?\.nii(\.gz)?$", "", path.name)
