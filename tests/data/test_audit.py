@@ -224,6 +224,9 @@ def test_the_summary_says_what_matters(masked: Path, folders: Path, tmp_path: Pa
     assert "1 exact and 1 near-duplicate pairs; turned: flip_left_right 1" in out
     assert "Problems: none." in out
     assert re.search(r"glioma\s+9\s+3\s+9\s+0", out)
+    bracketed = masked.rename(masked.parent / "set [1]")  # rich takes brackets for markup
+    print_audit(audit([bracketed], tmp_path), Console(width=200))
+    assert f"{bracketed} (folder): 9 images" in capsys.readouterr().out
 
 
 def test_an_image_that_cannot_be_read_is_not_measured(masked: Path):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from brainseg.data.audit.collect import Audit, group_copies, to_json
@@ -64,7 +65,8 @@ def print_audit(found: Audit, console: Console) -> None:
     """Print what a user should know first."""
     facts = to_json(found)
     for described in facts["data_sets"]:
-        title = f"{described['root']} ({described['layout']}): {described['images']} images"
+        root = escape(described["root"])
+        title = f"{root} ({described['layout']}): {described['images']} images"
         table = Table(title=title, title_justify="left", box=SIMPLE)
         table.add_column("class", no_wrap=True)
         for name in ("images", "patients", "masks", "empty", "mask area, %", "mean", "border"):
@@ -92,7 +94,7 @@ def _overlap_table(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         same = row["a"] == row["b"]
         counts = (row["pairs"], row["in_a"], "" if same else row["in_b"])
-        table.add_row(row["a"], "the same" if same else row["b"], *map(str, counts))
+        table.add_row(escape(row["a"]), "the same" if same else escape(row["b"]), *map(str, counts))
     return table
 
 
