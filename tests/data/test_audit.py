@@ -226,7 +226,7 @@ def test_the_summary_says_what_matters(masked: Path, folders: Path, tmp_path: Pa
     assert re.search(r"glioma\s+9\s+3\s+9\s+0", out)
     bracketed = masked.rename(masked.parent / "set [1]")  # rich takes brackets for markup
     print_audit(audit([bracketed], tmp_path), Console(width=200))
-    assert f"{bracketed} (folder): 9 images" in capsys.readouterr().out
+    assert "set [1] (folder)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_image_that_cannot_be_read_is_not_measured(masked: Path):

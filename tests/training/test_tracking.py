@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def scan(path: Path) -> Iterator[bytes]:
             at += left_in_block
             continue
         _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        if at + 7 + length > len(content):
+            return  # it is still being written
         parts += content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):
@@ -64,9 +67,18 @@ def scan(path: Path) -> Iterator[bytes]:
 
 
 def read_back(run: Run) -> list[list[wandb_internal_pb2.Record]]:
-    """The records of each offline folder, oldest first."""
+    """The records of each offline folder, oldest first.
+
+    W&B's own process may write the last of them a moment after the run was finished.
+    """
     paths = sorted(run.wandb.glob("offline-run-*/run-*.wandb"))
-    return [[wandb_internal_pb2.Record.FromString(data) for data in scan(path)] for path in paths]
+    deadline = time.monotonic() + 20
+    while True:
+        read = [[wandb_internal_pb2.Record.FromString(data) for data in scan(p)] for p in paths]
+        finished = all(any(r.HasField("exit") for r in records) for records in read)
+        if finished or time.monotonic() > deadline:
+            return read
+        time.sleep(0.05)
 
 
 def test_offline_folder_holds_config_history_results_and_exit_code(run: Run):
