@@ -20,7 +20,7 @@ from rich.table import Table
 
 from brainseg.data.augment import harmonize
 from brainseg.data.cache import load_slices
-from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.cases import read_set
 from brainseg.data.shortcut import describe_trivially, shortcut_auc
 from brainseg.deploy.score import predict_part
 from brainseg.deploy.session import open_session
@@ -36,7 +36,7 @@ def read_source(path: Path, size: int) -> Part:
     if Run(path).test.exists():
         return read_test(Run(path))
     with tempfile.TemporaryDirectory() as folder:
-        everything = read_set(detect_layout(path), path, Path(folder))
+        everything = read_set(None, path, Path(folder))
         cases = [case for case in everything if not case.unmasked]  # the others cannot be scored
         slices = load_slices(cases, size, Path(folder))
         images, masks = np.array(slices.images), np.array(slices.masks)

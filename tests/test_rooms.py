@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "brainseg"
-EVERYWHERE = {"errors", "files", "progress"}
+EVERYWHERE = {"errors", "files", "terminal"}
 MAY_IMPORT = {
     "data": set(),
     "model": set(),
@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "run": set(),
     "files": set(),
     "errors": set(),
-    "progress": set(),
+    "terminal": set(),
 }
 ONLY_IN = {
     "timm": "model/encoder.py",

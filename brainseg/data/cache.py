@@ -18,7 +18,7 @@ from brainseg.data.duplicates import SIDE, Pair, find_pairs, make_thumbnail
 from brainseg.data.image import decode_case, hash_pixels, resize_image, resize_mask
 from brainseg.errors import InputError
 from brainseg.files import building, make_array, write_json
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 FORMAT = 2
 """Part of the cache's key: raise it when the arrays' content changes."""

@@ -20,14 +20,14 @@ from brainseg.data.layouts.folder import (
 from brainseg.data.layouts.slices import READERS, check_options, read_slices
 from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 LAYOUTS = ("figshare", "folder", "kaggle_mri", *READERS)
 """How a data set may lie on disk; phantoms lie as `folder`."""
 
 
 def read_set(
-    layout: str,
+    layout: str | None,
     root: Path,
     cache: Path,
     options: Mapping[str, Any] | None = None,
@@ -36,7 +36,7 @@ def read_set(
     """Read the cases of one data set.
 
     Args:
-        layout: of `LAYOUTS`.
+        layout: of `LAYOUTS`; `None` detects it.
         root: the data set's folder.
         cache: folder for the slices of volumes.
         options: of the layout: `patient_pattern`, and those of a reader of volumes.
@@ -45,6 +45,7 @@ def read_set(
     Raises:
         InputError: the layout or an option is unknown, or there are no volumes.
     """
+    layout = layout or detect_layout(root)
     if layout not in LAYOUTS:
         raise InputError(f"The layout {layout} is unknown. Expected one of {', '.join(LAYOUTS)}.")
     given = options or {}
@@ -154,7 +155,7 @@ def is_negative(case: Case) -> bool:
 def _join(name: str, root: Path, cache: Path) -> list[Case]:
     if not root.is_dir():
         raise InputError(f"The folder data.{name}={root} does not exist.")
-    cases = read_set(detect_layout(root), root, cache)
+    cases = read_set(None, root, cache)
     if not cases:
         raise InputError(f"The folder data.{name}={root} holds no images.")
     return cases

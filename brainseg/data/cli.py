@@ -16,8 +16,6 @@ Layout = Annotated[
     str | None,
     typer.Option(help="figshare, folder, kaggle_mri, nifti, lgg or dicom; detected otherwise."),
 ]
-
-
 Options = Annotated[
     list[str] | None,
     typer.Option(
@@ -39,16 +37,15 @@ def audit(
     from brainseg.data.audit.collect import audit as audit_sets
     from brainseg.data.audit.page import print_audit, write_audit
     from brainseg.data.layouts.slices import parse_options
+    from brainseg.terminal import widen
 
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file. Give a folder for audit.json and index.html.")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as cache:
         found = audit_sets(roots, Path(cache), layout, parse_options(option or []))
-        write_audit(found, out)
-    console = Console()
-    # Into a file or pipe rich takes 80 columns, which breaks the numbers.
-    print_audit(found, console if console.is_terminal else Console(width=max(console.width, 100)))
+        facts = write_audit(found, out)
+    print_audit(facts, widen(Console()))
     print(f"{len(found.images)} images in {time.monotonic() - start:.0f} s: {out}/index.html")
 
 

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from brainseg.data.image import resize_image
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 SIDE = 32
 """Height and width of a thumbnail."""

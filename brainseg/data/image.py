@@ -106,14 +106,24 @@ def decode_case(image: Path, mask: Path | None) -> tuple[Decoded, np.ndarray]:
         InputError: a file cannot be used, or the two differ in size.
     """
     decoded = decode_image(image)
-    shape = decoded.pixels.shape
-    tumor = np.zeros(shape, bool) if mask is None else read_mask(mask)
-    if tumor.shape != shape:
-        sizes = [f"{width}×{height} pixels" for height, width in (shape, tumor.shape)]
+    if mask is None:
+        return decoded, np.zeros(decoded.pixels.shape, bool)
+    return decoded, read_mask_of(decoded.pixels, image, mask)
+
+
+def read_mask_of(pixels: np.ndarray, image: Path, mask: Path) -> np.ndarray:
+    """Read the mask of an image (H×W both) that was read from `image`.
+
+    Raises:
+        InputError: it is unreadable, no mask, or of another size.
+    """
+    tumor = read_mask(mask)
+    if tumor.shape != pixels.shape:
+        sizes = [f"{width}×{height} pixels" for height, width in (pixels.shape, tumor.shape)]
         raise InputError(
             f"{image} is {sizes[0]}, its mask {mask} is {sizes[1]}. Expected the same size."
         )
-    return decoded, tumor
+    return tumor
 
 
 def hash_pixels(pixels: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """A contact sheet of cases: what a data set looks like, with the outlines of its masks."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from brainseg.data.case import Case
-from brainseg.data.cases import detect_layout, is_negative, read_set
+from brainseg.data.cases import is_negative, read_set
 from brainseg.data.image import decode_case, resize_image, resize_mask
 from brainseg.data.split import PARTS, split_cases
 from brainseg.errors import InputError
-from brainseg.files import read_csv, replacing
-from brainseg.progress import bar
+from brainseg.files import replacing
+from brainseg.terminal import bar
 
 CELL = 1.5
 """Width of a case on the sheet, in inches."""
@@ -76,7 +76,7 @@ def show_cases(
         rows = _rows_of_run(root, columns, rng)
     else:
         with tempfile.TemporaryDirectory() as cache:
-            cases = read_set(layout or detect_layout(root), root, Path(cache), options)
+            cases = read_set(layout, root, Path(cache), options)
             rows = _rows_of_set(cases, columns, seed, rng) if cases else {}
     if not rows:
         raise InputError(f"{root} holds no cases to show.")
@@ -120,44 +120,39 @@ def _rows_of_set(
         parts = split_cases(table, split) if table["patient"].notna().all() else None
     except InputError:  # too few patients to split
         parts = None
-    titles = table["class"] if parts is None else table["class"] + "\n" + parts
-    chosen = [
-        (title, cases[row])
-        for title in _in_order(titles)
-        for row in np.sort(rng.permutation(np.flatnonzero(titles == title))[:columns])
-    ]
-    rows: dict[str, list[Cell]] = {}
+    drawn = _draw(table["class"], parts, columns, rng)
+    chosen = [(title, cases[row]) for title, rows in drawn.items() for row in rows]
+    cells: dict[str, list[Cell]] = {}
     for title, case in bar(chosen, "Decoding cases"):
-        rows.setdefault(title, []).append(_read(case))
-    return rows
+        cells.setdefault(title, []).append(_read(case))
+    return cells
 
 
 def _rows_of_run(run: Path, columns: int, rng: np.random.Generator) -> dict[str, list[Cell]]:
-    classes = {row["id"]: row["class"] for row in read_csv(run / "split.csv")}
-    rows: dict[str, list[Cell]] = {}
+    cells: dict[str, list[Cell]] = {}
     for part in ("val", "test"):
         with np.load(run / f"{part}.npz") as arrays:
-            ids, images, masks = (arrays[name] for name in ("ids", "images", "masks"))
-        titles = pd.Series([f"{classes[str(name)]}\n{part}" for name in ids], dtype=str)
-        for title in _in_order(titles):
-            drawn = np.sort(rng.permutation(np.flatnonzero(titles == title))[:columns])
-            rows[title] = [Cell(str(ids[row]), images[row], masks[row] > 0) for row in drawn]
-    return rows
+            names = ("ids", "classes", "images", "masks")
+            ids, classes, images, masks = (arrays[name] for name in names)
+        drawn = _draw(pd.Series(classes, dtype=str), pd.Series([part] * len(ids)), columns, rng)
+        for title, rows in drawn.items():
+            cells[title] = [Cell(str(ids[row]), images[row], masks[row] > 0) for row in rows]
+    return cells
 
 
-def _in_order(titles: pd.Series) -> Iterator[str]:
-    """Titles by class, and those of a class in the order of the parts."""
-    order = list(PARTS)
-    return iter(
-        sorted(
-            titles.unique(),
-            key=lambda title: (
-                (title.split("\n")[0], order.index(title.split("\n")[1]))
-                if "\n" in title
-                else (title, 0)
-            ),
-        )
-    )
+def _draw(
+    classes: pd.Series, parts: pd.Series | None, columns: int, rng: np.random.Generator
+) -> dict[str, list[int]]:
+    """Draw rows for each class and part; titles by class, then in the order of the parts."""
+    given = pd.Series("", classes.index) if parts is None else parts
+    order = ["", *PARTS]
+    kinds = sorted({*zip(classes, given, strict=True)}, key=lambda k: (k[0], order.index(k[1])))
+    return {
+        "\n".join(filter(None, (label, part))): np.sort(
+            rng.permutation(np.flatnonzero((classes == label) & (given == part)))[:columns]
+        ).tolist()
+        for label, part in kinds
+    }
 
 
 def _class_of_mask(case: Case) -> str:

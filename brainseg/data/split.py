@@ -1,11 +1,11 @@
 """Splits into training, validation and test: by patient, in folds, or by slice as in the paper."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.cluster.hierarchy import DisjointSet
 
 from brainseg.errors import InputError
 
@@ -79,8 +79,9 @@ def _folds(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
     dealt = _deal_groups(table, "patient", split["seed"], dict.fromkeys(range(count), 1 / count))
     if "fold" not in table or set(table["fold"].dropna()) != set(range(count)):
         return dealt.astype(int)
-    published = table["fold"].groupby(_groups(table, "patient")).agg(_most_frequent)
-    return _groups(table, "patient").map(published).fillna(dealt).astype(int)
+    groups = _groups(table, "patient")
+    published = table["fold"].groupby(groups).agg(_most_frequent)
+    return groups.map(published).fillna(dealt).astype(int)
 
 
 def _deal_groups(
@@ -116,7 +117,12 @@ def _groups(table: pd.DataFrame, kind: str) -> pd.Series:
     known = table["patient"].notna() & (kind == "patient")
     clusters = table["cluster"].astype(str)
     groups = table["patient"].where(known, "cluster-" + clusters)
-    return pd.Series(_link(groups.tolist(), clusters.tolist()), index=table.index)
+    linked = DisjointSet(groups)
+    first_of: dict[str, str] = {}
+    for group, cluster in zip(groups, clusters, strict=True):
+        linked.merge(first_of.setdefault(cluster, group), group)
+    numbers, _ = pd.factorize(pd.Series([linked[group] for group in groups], dtype=str))
+    return pd.Series(numbers, index=table.index)
 
 
 def _most_frequent(values: pd.Series) -> Any:
@@ -140,20 +146,3 @@ def _deal(groups: Sequence[int], sizes: pd.Series, shares: Mapping[Any, float]) 
         assigned[group] = part
         have[part] += int(sizes[group])
     return assigned
-
-
-def _link(groups: Sequence[str], clusters: Sequence[str]) -> list[int]:
-    """Number the groups; groups that share a cluster become one (union-find)."""
-    parent: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    first_of: dict[str, str] = {}
-    for group, cluster in zip(groups, clusters, strict=True):
-        parent[root(group)] = root(first_of.setdefault(cluster, group))
-    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    return [numbers[root(group)] for group in groups]

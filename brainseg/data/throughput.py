@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader
 from brainseg.data.augment import augment, make_augmentation
 from brainseg.data.cache import load_slices
 from brainseg.data.case import Case
-from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.cases import read_set
 from brainseg.data.dataset import EpochSampler, SliceDataset, collate
 from brainseg.data.image import decode_case, resize_image, resize_mask
 from brainseg.errors import InputError
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 ROUNDS = 5
 """Times that the stages take turns; the median counts."""
@@ -62,7 +62,7 @@ def measure_throughput(
         InputError: the data cannot be used.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cases = read_set(layout or detect_layout(root), root, Path(folder), options)
+        cases = read_set(layout, root, Path(folder), options)
         if not cases:
             raise InputError(f"{root} holds no images to time.")
         chosen = list(islice(cycle(cases), images)) if len(cases) < images else cases[:images]

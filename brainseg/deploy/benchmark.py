@@ -34,8 +34,8 @@ from brainseg.deploy.variant import (
 )
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_json
-from brainseg.progress import bar
 from brainseg.run import Run
+from brainseg.terminal import bar
 
 NOISY = 0.05
 """The share of the CPU that other processes may take before a timing is called noisy."""

@@ -15,8 +15,8 @@ from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import to_input
 from brainseg.errors import InputError
 from brainseg.files import replacing, write_csv
-from brainseg.progress import bar
 from brainseg.run import Run
+from brainseg.terminal import bar
 
 MASK, OVERLAY = ".mask.png", ".overlay.png"
 COLUMNS = (

@@ -23,8 +23,8 @@ from brainseg.evaluation.cases import (
 from brainseg.evaluation.metrics import mean_iou
 from brainseg.evaluation.statistics import paired_interval
 from brainseg.files import is_fresh, write_csv, write_json, write_npz
-from brainseg.progress import bar
 from brainseg.run import CHECKPOINT, Run
+from brainseg.terminal import bar
 
 BATCH = 16
 """Images per pass of the checkpoint."""

@@ -25,7 +25,7 @@ from brainseg.deploy.rewrites import (
     store_weights,
     transposed_to_convolution,
 )
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,

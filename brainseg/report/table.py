@@ -23,6 +23,7 @@ from brainseg.report.render import to_markdown, to_rich
 from brainseg.report.rows import Row
 from brainseg.report.summary import Table, summarize
 from brainseg.run import Run, find_runs
+from brainseg.terminal import widen
 
 COLUMNS = (
     *("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"),
@@ -68,9 +69,7 @@ def write_report(experiment: Path) -> Table:
 
 def print_table(table: Table, console: Console) -> None:
     """Print the table and what stands under it; into a file or pipe at least 100 columns wide."""
-    if not console.is_terminal:  # rich takes 80 there, which breaks the numbers
-        console = Console(file=console.file, width=max(console.width, 100))
-    console.print(to_rich(table))
+    widen(console).print(to_rich(table))
 
 
 def show_report(experiment: Path) -> None:

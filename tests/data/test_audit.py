@@ -219,13 +219,13 @@ def test_the_page_shows_every_pair_and_needs_no_network(
 
 
 def test_the_summary_says_what_matters(masked: Path, folders: Path, tmp_path: Path, capsys):
-    print_audit(audit([masked, folders], tmp_path), Console(width=120))
+    print_audit(to_json(audit([masked, folders], tmp_path)), Console(width=120))
     out = capsys.readouterr().out
     assert "1 exact and 1 near-duplicate pairs; turned: flip_left_right 1" in out
     assert "Problems: none." in out
     assert re.search(r"glioma\s+9\s+3\s+9\s+0", out)
     bracketed = masked.rename(masked.parent / "set [1]")  # rich takes brackets for markup
-    print_audit(audit([bracketed], tmp_path), Console(width=200))
+    print_audit(to_json(audit([bracketed], tmp_path)), Console(width=200))
     assert "set [1] (folder)" in " ".join(capsys.readouterr().out.split())
 
 

@@ -15,7 +15,7 @@ from brainseg.data.cases import detect_layout, read_set
 from brainseg.data.duplicates import Pair, find_clusters, find_pairs
 from brainseg.data.shortcut import shortcut_auc
 from brainseg.errors import InputError
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 UNKNOWN = "unknown"
 
@@ -31,6 +31,7 @@ class Audit:
         of: for each image the number of its data set.
         problems: what is broken.
         pairs: the images that stand twice, by their numbers.
+        clusters: for each image the number of the group of copies that it belongs to.
         auc: how well trivial features tell images without tumour from the others, see
             `shortcut_auc`; `None` where it cannot be told.
     """
@@ -41,6 +42,7 @@ class Audit:
     of: list[int]
     problems: list[Problem]
     pairs: list[Pair]
+    clusters: list[int]
     auc: float | None
 
 
@@ -88,17 +90,13 @@ def audit(
     thumbnails = np.stack([image.thumbnail for image in images])
     patients = [image.case.patient for image in images]
     pairs = find_pairs(thumbnails, [image.content for image in images], patients, progress=True)
-    clusters = find_clusters(len(images), pairs)
+    clusters = find_clusters(len(images), pairs).tolist()
     groups = [patient or f"cluster-{c}" for patient, c in zip(patients, clusters, strict=True)]
-    negative = np.array([is_tumor_free(image) for image in images])
+    negative = np.array([class_of(image) == "notumor" for image in images])
     features = np.stack([image.trivial for image in images])
     auc = shortcut_auc(features, negative, groups)
-    return Audit([str(root) for root in roots], layouts, images, of, problems, pairs, auc)
-
-
-def is_tumor_free(image: Measured) -> bool:
-    """Whether an image is known to show no tumour."""
-    return image.case.label == "notumor" if image.case.label else image.area == 0
+    typed = [str(root) for root in roots]
+    return Audit(typed, layouts, images, of, problems, pairs, clusters, auc)
 
 
 def class_of(image: Measured) -> str:
@@ -157,19 +155,23 @@ def overlaps(found: Audit) -> list[dict[str, Any]]:
         f"{found.roots[of]} {class_of(image)}"
         for image, of in zip(found.images, found.of, strict=True)
     ]
-    rows: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    pairs: Counter[tuple[str, str]] = Counter()
+    concerned: dict[tuple[str, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for pair in found.pairs:
         a, b = sorted((pair.a, pair.b), key=lambda number: names[number])
-        rows[names[a], names[b]].append((a, b))
+        place = names[a], names[b]
+        pairs[place] += 1
+        concerned[place][names[a]].add(a)
+        concerned[place][names[b]].add(b)
     return [
         {
             "a": a,
             "b": b,
-            "pairs": len(ends),
-            "in_a": len({end[0] for end in ends} | ({end[1] for end in ends} if a == b else set())),
-            "in_b": len({end[1] for end in ends} | ({end[0] for end in ends} if a == b else set())),
+            "pairs": count,
+            "in_a": len(concerned[a, b][a]),
+            "in_b": len(concerned[a, b][b]),
         }
-        for (a, b), ends in sorted(rows.items())
+        for (a, b), count in sorted(pairs.items())
     ]
 
 
@@ -213,6 +215,6 @@ def _repeated_ids(root: Path, ids: Iterable[str]) -> list[Problem]:
 def group_copies(found: Audit) -> list[list[int]]:
     """Groups of two images or more that show the same, the largest first."""
     members: dict[int, list[int]] = defaultdict(list)
-    for number, cluster in enumerate(find_clusters(len(found.images), found.pairs).tolist()):
+    for number, cluster in enumerate(found.clusters):
         members[cluster].append(number)
     return sorted((group for group in members.values() if len(group) > 1), key=len, reverse=True)

@@ -19,7 +19,7 @@ from brainseg.data.audit.collect import Audit, group_copies, to_json
 from brainseg.data.duplicates import TRANSFORMS, Pair
 from brainseg.data.image import read_image
 from brainseg.files import write_json, write_text
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 SIDE = 112
 """Longer side of a picture on the page, in pixels."""
@@ -37,8 +37,11 @@ PROBLEMS = 200
 """Problems that are listed; `audit.json` has all."""
 
 
-def write_audit(found: Audit, out: Path) -> None:
-    """Write `audit.json` and `index.html` to the folder `out`, which may exist."""
+def write_audit(found: Audit, out: Path) -> dict[str, Any]:
+    """Write `audit.json` and `index.html` to the folder `out`, which may exist.
+
+    Returns the content of `audit.json`.
+    """
     facts = to_json(found)
     write_json(out / "audit.json", facts)
     rng = np.random.default_rng(0)
@@ -59,11 +62,11 @@ def write_audit(found: Audit, out: Path) -> None:
         cluster_total=len(groups),
     )
     write_text(out / "index.html", page)
+    return facts
 
 
-def print_audit(found: Audit, console: Console) -> None:
-    """Print what a user should know first."""
-    facts = to_json(found)
+def print_audit(facts: dict[str, Any], console: Console) -> None:
+    """Print what a user should know first of the content of `audit.json`."""
     for described in facts["data_sets"]:
         root = escape(described["root"])
         title = f"{root} ({described['layout']}): {described['images']} images"

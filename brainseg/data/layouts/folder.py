@@ -1,12 +1,12 @@
 """Pictures of slices: `images/` with `masks/`, and class folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from brainseg.data.case import CLASSES, Case, OnProblem, Problem, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
 from brainseg.data.layouts.figshare import find_mats, read_folds, read_mats
-from brainseg.data.layouts.patient import match_patient
+from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files
 from brainseg.files import read_csv
 
@@ -63,7 +63,7 @@ def read_folder(
                 images[stem],
                 masks.get(stem),
                 row.get("plane") or None,
-                _spacing(row),
+                read_spacing(row),
                 folds.get(int(stem)) if stem.isdecimal() else None,
             )
         )
@@ -159,7 +159,8 @@ def _read_labels(
     return labels
 
 
-def _spacing(row: dict[str, str]) -> tuple[float, float] | None:
+def read_spacing(row: Mapping[str, str]) -> tuple[float, float] | None:
+    """Distances between rows and between columns (mm) of a row of `labels.csv`, where it tells."""
     if not row.get("row_mm") or not row.get("column_mm"):
         return None
     return float(row["row_mm"]), float(row["column_mm"])

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from brainseg.data.case import OnProblem, Problem, refuse
-from brainseg.data.image import read_image, read_mask
+from brainseg.data.image import read_image, read_mask_of
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
@@ -56,9 +56,8 @@ def _cut(
     for path in sorted(masks, key=lambda path: (len(path.name), path.name)):
         image = path.with_name(path.name.replace("_mask", ""))
         try:
-            pixels, mask = _read_channel(image, channel), read_mask(path)
-            if mask.shape != pixels.shape:
-                raise InputError(f"{image} and its mask {path} differ in size. Expected the same.")
+            pixels = _read_channel(image, channel)
+            mask = read_mask_of(pixels, image, path)
         except InputError as error:
             on_problem(Problem("image", str(image), str(error)))
             continue

@@ -1,5 +1,6 @@
 """NIfTI volumes with a label volume each, as BraTS, the Decathlon and nnU-Net lay them out."""
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import scale_to_uint8
-from brainseg.data.layouts.nifti_pairs import Pair, compile_pattern, pair_volumes
+from brainseg.data.layouts.nifti_pairs import Pair, pair_volumes
+from brainseg.data.layouts.pattern import compile_pattern
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.errors import InputError
 
@@ -74,9 +76,9 @@ def read_nifti(
             f"Expected planes of {', '.join(AXES)} and every=1 or more; found "
             f"planes={','.join(chosen)}, every={every}."
         )
-    pairs = pair_volumes(
-        root, compile_pattern("image", image), compile_pattern("label", label), on_problem
-    )
+    image_name = compile_pattern("image", image, re.IGNORECASE)
+    label_name = compile_pattern("label", label, re.IGNORECASE)
+    pairs = pair_volumes(root, image_name, label_name, on_problem)
     if not pairs:
         raise InputError(
             f"No pair of an image and a label volume below {root}. Expected PATIENT/*t1c*.nii.gz "

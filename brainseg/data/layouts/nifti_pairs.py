@@ -38,18 +38,6 @@ def pair_volumes(
     ]
 
 
-def compile_pattern(name: str, pattern: str) -> re.Pattern[str]:
-    """Compile the regular expression of an option, whatever the case of letters.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        return re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise InputError(f"{name}={pattern!r} is no regular expression: {error}.") from error
-
-
 def _pair_by_name(
     files: Sequence[Path], labels: set[Path], image: re.Pattern[str], on_problem: OnProblem
 ) -> list[tuple[Path, Path, Path]]:

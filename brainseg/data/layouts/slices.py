@@ -14,14 +14,15 @@ from PIL import Image
 
 from brainseg.data.case import CLASSES, Case, OnProblem, refuse
 from brainseg.data.layouts.dicom import read_dicom
+from brainseg.data.layouts.folder import read_spacing
 from brainseg.data.layouts.lgg import read_lgg
 from brainseg.data.layouts.nifti import read_nifti
-from brainseg.data.layouts.patient import match_patient
+from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.volume import Cut, VolumeSlice
 from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 from brainseg.files import building, read_csv, write_csv
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 READERS: dict[str, Callable[..., list[Cut]]] = {
     "nifti": read_nifti,
@@ -174,6 +175,6 @@ def _read(folder: Path, root: Path, row: Mapping[str, str]) -> Case:
         folder / "images" / f"{row['id']}.png",
         mask if mask.exists() else None,
         row["plane"] or None,
-        (float(row["row_mm"]), float(row["column_mm"])) if row["row_mm"] else None,
+        read_spacing(row),
         source=str(root / row["source"]),
     )

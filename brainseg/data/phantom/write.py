@@ -16,7 +16,7 @@ from brainseg.data.phantom.patient import DIFFICULTIES, PLANES, WARP, Patient, m
 from brainseg.data.phantom.tumor import displace, draw, is_near
 from brainseg.errors import InputError
 from brainseg.files import building, read_json, write_csv, write_json
-from brainseg.progress import bar
+from brainseg.terminal import bar
 
 SMALLEST_SHARE = 20 / 96**2  #: of a slice that a tumour covers
 QUICK_PIXELS = 60 * 96**2  #: drawn in about two seconds

@@ -1,4 +1,4 @@
-"""A bar on standard error for what takes long."""
+"""What people see of long work: a bar on standard error, and tables that are wide enough."""
 
 from collections.abc import Iterable, Sized
 from typing import TypeVar
@@ -24,3 +24,13 @@ def bar(
     hidden = not (shown and console.is_terminal)
     total = len(items) if total is None and isinstance(items, Sized) else total
     return track(items, text, total=total, console=console, transient=True, disable=hidden)
+
+
+def widen(console: Console) -> Console:
+    """A console for tables: the given one, or into a file or pipe one of at least 100 columns.
+
+    Rich takes 80 columns there, which breaks numbers.
+    """
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=max(console.width, 100))

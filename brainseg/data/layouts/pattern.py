@@ -1,0 +1,39 @@
+"""Regular expressions that users give: of file names, and of whose slice it is."""
+
+import re
+
+from brainseg.data.case import OnProblem, Problem
+from brainseg.errors import InputError
+
+
+def compile_pattern(name: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    """Compile the regular expression of the option `name`.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return re.compile(pattern, flags)
+    except re.error as error:
+        raise InputError(f"{name}={pattern!r} is no regular expression: {error}.") from error
+
+
+def match_patient(name: str, pattern: str | None, on_problem: OnProblem) -> str | None:
+    """The first group of a regular expression in a name; `None` without a pattern.
+
+    `on_problem` is told where the pattern finds nothing.
+
+    Raises:
+        InputError: the pattern is no regular expression.
+    """
+    if pattern is None:
+        return None
+    match = compile_pattern("data.patient_pattern", pattern).match(name)
+    if match is None or not match.groups():
+        message = (
+            f"data.patient_pattern={pattern!r} finds no patient in the name {name!r}. Expected a "
+            "regular expression with one group, such as '(.+)_[0-9]+'."
+        )
+        on_problem(Problem("label", name, message))
+        return None
+    return match.group(1)
