@@ -19,7 +19,7 @@ setup: $(VENV)/installed ## make .venv with everything; TORCH='torch==… torchv
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard]'
 	touch $@
 
 demo: setup ## train, quantize and time the four variants on synthetic data

@@ -12,6 +12,9 @@ from brainseg.files import read_json, write_json
 CHECKPOINT = "checkpoint"
 """The mode name under which the checkpoint itself is scored, before any export."""
 
+TRUTH = "truth"
+"""The mode name of what is measured on the masks themselves."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -108,6 +111,31 @@ class Run:
         return self.path / "benchmarks.json"
 
     @property
+    def attention(self) -> Path:
+        """`ids` of some test cases, and the attention's coefficients in each part, uint8."""
+        return self.path / "attention.npz"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the run's own figures."""
+        return self.path / "figures"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.path / "card.md"
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of what was found on other data sets: a folder each, with files as a run's."""
+        return self.path / "evaluation"
+
+    @property
+    def evaluation(self) -> Path:
+        """In such a folder: what was evaluated, on what, and what was left out."""
+        return self.path / "evaluation.json"
+
+    @property
     def wandb(self) -> Path:
         """Folder of the W&B files."""
         return self.path / "wandb"
@@ -123,6 +151,13 @@ class Run:
     def cases(self, mode: str, part: str = "test") -> Path:
         """Per-case scores of `mode` on the `test` or `val` split."""
         return self.path / (f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv")
+
+    def appropriateness(self, mode: str) -> Path:
+        """Place, shape and contrast of each tumour in the test split, as predicted in `mode`.
+
+        Those of the masks themselves are under the mode `truth`.
+        """
+        return self.path / f"appropriateness.{mode}.csv"
 
     def predictions(self, mode: str) -> Path:
         """`ids` and `probabilities` (N×H×W, uint8) of `mode` on the test split."""
