@@ -20,7 +20,7 @@ from brainseg.evaluation.cases import (
     summarize,
     to_uint8,
 )
-from brainseg.evaluation.metrics import mean_iou
+from brainseg.evaluation.metrics import mean_iou, mean_ious
 from brainseg.evaluation.statistics import paired_interval
 from brainseg.files import is_fresh, write_csv, write_json, write_npz
 from brainseg.run import CHECKPOINT, Run
@@ -122,7 +122,7 @@ def _interval(run: Run, cases: list[dict[str, Any]]) -> list[float] | None:
         return None
     reference = read_cases(run.cases(REFERENCE))
     patients = [case["patient"] for case in cases]
-    interval = paired_interval(_counts(reference), _counts(cases), patients, mean_iou)
+    interval = paired_interval(_counts(reference), _counts(cases), patients, mean_ious)
     return None if interval is None else list(interval)
 
 

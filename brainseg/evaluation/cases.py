@@ -108,7 +108,8 @@ def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
 def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
 
-    `mean_iou` and `tumor_iou` pool the pixels of all images; the others are means over images.
+    `mean_iou` and `tumor_iou` pool the pixels of all images; `patient_dice` pools those of each
+    patient's images with tumour and is the mean over patients; the others are means over images.
     Overall, `negatives` tells the false positives in images of patients who have a tumour from
     those in images of others.
     Cases whose patient is empty (unknown) stay out of the interval and of `n_patients`. What is
@@ -132,12 +133,14 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
     dices = [case["dice"] for case in tumor]
     known = [case for case in tumor if case["patient"]]
-    interval = patient_bootstrap(
-        [case["dice"] for case in known], [case["patient"] for case in known]
-    )
+    per_patient = _dice_per_patient(known)
     return pooled | {
         "dice": _mean(dices),
-        "dice_interval": None if interval is None else list(interval),
+        "dice_interval": _interval(
+            [case["dice"] for case in known], [case["patient"] for case in known]
+        ),
+        "patient_dice": _mean(list(per_patient.values())),
+        "patient_dice_interval": _interval(list(per_patient.values()), list(per_patient)),
         "hd95_px": _mean([case["hd95_px"] for case in tumor]),
         "detection_rate": _mean([case["tp"] > 0 for case in tumor]),
         "false_positive_rate": _false_positive_rate(healthy),
@@ -150,6 +153,20 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "false_positive_rate": len(tumor),
         },
     }
+
+
+def _dice_per_patient(tumor: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Dice over all pixels of each patient's images with tumour."""
+    counts: dict[str, list[list[int]]] = {}
+    for case in tumor:
+        counts.setdefault(case["patient"], []).append([case[name] for name in COUNTS])
+    found = {patient: dice(rows) for patient, rows in counts.items()}
+    return {patient: value for patient, value in found.items() if value is not None}
+
+
+def _interval(values: Sequence[float], patients: Sequence[str]) -> list[float] | None:
+    interval = patient_bootstrap(values, patients)
+    return None if interval is None else list(interval)
 
 
 def _negatives(

@@ -53,9 +53,17 @@ def mean_iou(counts: ArrayLike) -> float | None:
     images without tumour and without a predicted pixel this is the IoU of background. `None` where
     there are no pixels. Keras works in float32 with an epsilon of 1e-7, and rounds accordingly.
     """
-    tp, fp, fn, tn = _pooled(counts)
-    defined = [value for value in (iou(tp, fp, fn), iou(tn, fn, fp)) if value is not None]
-    return sum(defined) / len(defined) if defined else None
+    value = float(mean_ious(_pooled(counts)))
+    return None if np.isnan(value) else value
+
+
+def mean_ious(counts: ArrayLike) -> NDArray[np.float64]:
+    """`mean_iou` of each set of counts on its own: (…, 4) to (…); NaN where it is undefined."""
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, dtype=float), -1, 0)
+    with np.errstate(invalid="ignore"):
+        each = np.stack([right / (right + fp + fn) for right in (tp, tn)])
+        defined = ~np.isnan(each)
+        return each.sum(axis=0, where=defined) / defined.sum(axis=0)
 
 
 def dice(counts: ArrayLike) -> float | None:

@@ -140,12 +140,22 @@ def test_summary_follows_its_definitions(cases):
     others = {"n": 6, "false_positive_rate": found["false_positive_rate"]}
     nothing = {"n": 0, "false_positive_rate": None}
     assert found.pop("negatives") == {"of_tumor_patients": nothing, "others": others}
-    low, high = patient_bootstrap(dices, np.array(patients)[tumor].tolist())
+    shown = np.array(patients)[tumor]
+    low, high = patient_bootstrap(dices, shown.tolist())
+    doubled, pixels = (2 * overlap)[tumor], sizes.sum(axis=(1, 2))[tumor]
+    of_patients = {
+        name: doubled[shown == name].sum() / pixels[shown == name].sum()
+        for name in sorted(set(shown.tolist()))
+    }
     assert found == {
         "mean_iou": mean_iou(confusion(predictions, truths)),
         "tumor_iou": tumor_iou(confusion(predictions, truths)),
         "dice": pytest.approx(np.mean(dices)),
         "dice_interval": [pytest.approx(low), pytest.approx(high)],
+        "patient_dice": pytest.approx(np.mean(list(of_patients.values()))),
+        "patient_dice_interval": pytest.approx(
+            patient_bootstrap(list(of_patients.values()), list(of_patients))
+        ),
         "hd95_px": fmean(row["hd95_px"] for row in cases if row["class"] != "notumor"),
         "detection_rate": pytest.approx(hit[tumor].mean()),
         "false_positive_rate": pytest.approx(predictions[~tumor].any(axis=(1, 2)).mean()),

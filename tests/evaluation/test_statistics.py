@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, permutation_test
 
-from brainseg.evaluation.metrics import mean_iou
-from brainseg.evaluation.statistics import paired_interval, patient_bootstrap
+from brainseg.evaluation.metrics import mean_iou, mean_ious
+from brainseg.evaluation.statistics import (
+    holm,
+    paired_interval,
+    paired_test,
+    patient_bootstrap,
+)
 
 
 def clustered(patients=30, seed=0):
@@ -109,28 +114,105 @@ def test_a_paired_interval_agrees_with_an_explicit_loop():
     for _ in range(2000):
         drawn = [i for name in rng.choice(list(clusters), len(clusters)) for i in clusters[name]]
         changes.append(mean_iou(second[drawn]) - mean_iou(first[drawn]))
-    found = paired_interval(first, second, names, mean_iou)
+    found = paired_interval(first, second, names, mean_ious)
     np.testing.assert_allclose(found, np.quantile(changes, [0.025, 0.975]), rtol=0.05)
     assert found[0] < mean_iou(second) - mean_iou(first) < found[1] < 0
 
 
 def test_a_pair_of_equals_has_an_interval_of_nothing():
     first, _, names = paired_counts()
-    assert paired_interval(first, first, names, mean_iou) == (0, 0)
+    assert paired_interval(first, first, names, mean_ious) == (0, 0)
 
 
 def test_pairing_is_narrower_than_two_intervals():
     first, second, names = paired_counts()
-    low, high = paired_interval(first, second, names, mean_iou)
+    low, high = paired_interval(first, second, names, mean_ious)
     nothing = np.full_like(first, 0)
     nothing[:, 3] = 1  # scores 1 in every draw
-    alone = paired_interval(nothing, first, names, mean_iou)
+    alone = paired_interval(nothing, first, names, mean_ious)
     assert high - low < 0.5 * (alone[1] - alone[0])
 
 
 def test_unknown_patients_are_patients_of_their_own():
     first, second, _ = paired_counts()
     images = [f"image{i}" for i in range(len(first))]
-    found = paired_interval(first, second, [""] * len(first), mean_iou)
-    np.testing.assert_allclose(found, paired_interval(first, second, images, mean_iou), rtol=0.1)
-    assert paired_interval(first, second, ["one"] * len(first), mean_iou) is None
+    found = paired_interval(first, second, [""] * len(first), mean_ious)
+    np.testing.assert_allclose(found, paired_interval(first, second, images, mean_ious), rtol=0.1)
+    assert paired_interval(first, second, ["one"] * len(first), mean_ious) is None
+
+
+def test_seeds_are_averaged_within_each_draw():
+    first, second, names = paired_counts()
+    other, worse = second, second + np.array([-9, 0, 9, 0])  # of a second seed, worse than before
+    low, high = paired_interval([first, other], [second, worse], names, mean_ious)
+    changes = [mean_iou(second) - mean_iou(first), mean_iou(worse) - mean_iou(other)]
+    assert low < np.mean(changes) < high
+    twice = paired_interval([first, first], [second, second], names, mean_ious)
+    assert twice == pytest.approx(paired_interval(first, second, names, mean_ious), rel=1e-12)
+
+
+def nearly_alike(seed=0):
+    """Two networks that differ by chance: what one loses on a patient, it gains on another."""
+    first, _, names = paired_counts(seed=seed)
+    moved = np.random.default_rng(seed).integers(-40, 41, len(first))
+    return first, first + np.stack([-moved, 0 * moved, moved, 0 * moved], 1), names
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_paired_test_agrees_with_scipy(seed):
+    first, second, names = nearly_alike(seed)
+    order = sorted(set(names))
+    sums = [
+        [counts[[name == other for other in names]].sum(axis=0) for name in order]
+        for counts in (first, second)
+    ]
+    both = np.concatenate(sums)
+
+    def statistic(x, y):
+        """Of patients, named by where their counts stand."""
+        return mean_iou(both[x.astype(int)]) - mean_iou(both[y.astype(int)])
+
+    count = len(order)
+    reference = permutation_test(
+        (np.arange(count, 2 * count), np.arange(count)),
+        statistic,
+        permutation_type="samples",
+        n_resamples=4000,
+        vectorized=False,
+        rng=np.random.default_rng(7),
+    )
+    # SciPy doubles the smaller tail; the two agree where the distribution is symmetric.
+    assert paired_test(first, second, names, mean_ious) == pytest.approx(reference.pvalue, abs=0.04)
+
+
+def test_the_paired_test_is_right_about_certain_things():
+    first, second, names = paired_counts()
+    assert paired_test(first, second, names, mean_ious) == pytest.approx(1e-4)
+    assert paired_test(first, first, names, mean_ious) == 1
+    assert paired_test(second, first, names, mean_ious) == pytest.approx(1e-4)
+    assert paired_test(first, second, ["one"] * len(first), mean_ious) is None
+    nothing = np.zeros_like(first)
+    assert paired_test(nothing, nothing, names, mean_ious) is None
+    once = paired_test(*nearly_alike(), mean_ious)
+    assert once == paired_test(*nearly_alike(), mean_ious)
+
+
+def test_chance_is_called_a_difference_as_rarely_as_promised():
+    found = [paired_test(*nearly_alike(seed), mean_ious, resamples=499) for seed in range(60)]
+    assert np.mean(np.array(found) < 0.05) < 0.15
+    assert 0.3 < np.mean(found) < 0.7
+
+
+def test_slices_of_one_patient_are_no_evidence_of_their_own():
+    first, second, names = nearly_alike(2)
+    repeated = [np.concatenate([counts] * 10) for counts in (first, second)]
+    once = paired_test(first, second, names, mean_ious)
+    assert paired_test(*repeated, names * 10, mean_ious) == pytest.approx(once, abs=1e-9)
+
+
+def test_holm_corrects_as_r_does():
+    # p.adjust(c(0.01, 0.02, 0.03, 0.005), "holm") of R 4.
+    assert holm([0.01, 0.02, 0.03, 0.005]) == pytest.approx([0.03, 0.04, 0.04, 0.02])
+    assert holm([0.5, 0.9]) == [1, 1]
+    assert holm([0.04]) == [0.04]
+    assert holm([]) == []
