@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
 
@@ -141,5 +141,5 @@ def _by_bin(pooled: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.stack(sums)
 
 
-def _mean(values: ArrayLike) -> float | None:
+def _mean(values: NDArray[Any]) -> float | None:
     return float(np.mean(values)) if np.size(values) else None

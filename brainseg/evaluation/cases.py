@@ -9,8 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError
-from brainseg.evaluation.metrics import confusion, dice, hd95_px, mean_iou, tumor_iou
-from brainseg.evaluation.statistics import patient_bootstrap
+from brainseg.evaluation.metrics import (
+    confusion,
+    dice,
+    hd95_px,
+    mean_iou,
+    mean_ious,
+    tumor_iou,
+    tumor_ious,
+)
+from brainseg.evaluation.statistics import patient_bootstrap, pooled_bootstrap
 from brainseg.files import read_csv
 
 COUNTS = ["tp", "fp", "fn", "tn"]
@@ -112,7 +120,8 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     patient's images with tumour and is the mean over patients; the others are means over images.
     Overall, `negatives` tells the false positives in images of patients who have a tumour from
     those in images of others.
-    Cases whose patient is empty (unknown) stay out of the interval and of `n_patients`. What is
+    Intervals are of 95 %, over patients. Cases whose patient is empty (unknown) stay out of those
+    of Dice and of `n_patients`; in those of IoU each is a patient of its own. What is
     undefined is `None`, and `undefined` counts the images that a metric says nothing about
     (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
     """
@@ -129,18 +138,23 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tumor = [case for case in cases if case["tp"] + case["fn"] > 0]
     healthy = [case for case in cases if case["tp"] + case["fn"] == 0]
-    counts = np.array([[case[name] for name in COUNTS] for case in cases], dtype=np.int64)
+    counts = np.array([[case[name] for name in COUNTS] for case in cases], np.int64).reshape(-1, 4)
     pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
     dices = [case["dice"] for case in tumor]
     known = [case for case in tumor if case["patient"]]
     per_patient = _dice_per_patient(known)
+    patients = [case["patient"] for case in cases]
     return pooled | {
+        "mean_iou_interval": _ends(pooled_bootstrap(counts, patients, mean_ious)),
+        "tumor_iou_interval": _ends(pooled_bootstrap(counts, patients, tumor_ious)),
         "dice": _mean(dices),
-        "dice_interval": _interval(
-            [case["dice"] for case in known], [case["patient"] for case in known]
+        "dice_interval": _ends(
+            patient_bootstrap([case["dice"] for case in known], [case["patient"] for case in known])
         ),
         "patient_dice": _mean(list(per_patient.values())),
-        "patient_dice_interval": _interval(list(per_patient.values()), list(per_patient)),
+        "patient_dice_interval": _ends(
+            patient_bootstrap(list(per_patient.values()), list(per_patient))
+        ),
         "hd95_px": _mean([case["hd95_px"] for case in tumor]),
         "detection_rate": _mean([case["tp"] > 0 for case in tumor]),
         "false_positive_rate": _false_positive_rate(healthy),
@@ -164,8 +178,7 @@ def _dice_per_patient(tumor: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {patient: value for patient, value in found.items() if value is not None}
 
 
-def _interval(values: Sequence[float], patients: Sequence[str]) -> list[float] | None:
-    interval = patient_bootstrap(values, patients)
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 

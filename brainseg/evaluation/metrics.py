@@ -66,6 +66,13 @@ def mean_ious(counts: ArrayLike) -> NDArray[np.float64]:
         return each.sum(axis=0, where=defined) / defined.sum(axis=0)
 
 
+def tumor_ious(counts: ArrayLike) -> NDArray[np.float64]:
+    """`tumor_iou` of each set of counts on its own: (…, 4) to (…); NaN where it is undefined."""
+    tp, fp, fn, _ = np.moveaxis(np.asarray(counts, dtype=float), -1, 0)
+    with np.errstate(invalid="ignore"):
+        return tp / (tp + fp + fn)
+
+
 def dice(counts: ArrayLike) -> float | None:
     """Dice coefficient of tumour, `2 tp / (2 tp + fp + fn)`.
 

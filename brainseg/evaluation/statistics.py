@@ -44,6 +44,36 @@ def patient_bootstrap(
     return _percentiles(drawn @ sums / (drawn @ counts), level)
 
 
+def pooled_bootstrap(
+    counts: ArrayLike,
+    patients: Sequence[str],
+    metric: Metric,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float] | None:
+    """Percentile interval of a pooled metric, from a cluster bootstrap over patients.
+
+    As `patient_bootstrap`, for metrics that are not means over images.
+
+    Args:
+        counts: pixel counts `tp, fp, fn, tn` of each image, N×4.
+        patients: the patient of each image; an empty one (unknown) is a patient of its own.
+        metric: of pixel counts, such as `mean_ious`.
+        resamples: number of bootstrap samples.
+        seed: seed of the draw; the same arguments give the same interval.
+        level: share of the samples' scores that lie in the interval.
+
+    Returns:
+        Lower and upper end, or `None` with fewer than two patients or where nothing is defined.
+    """
+    (sums,) = _sum_by_patient(counts, patients)
+    scores = metric(_draw(len(sums), resamples, seed) @ sums) if len(sums) > 1 else np.array([])
+    defined = scores[~np.isnan(scores)]
+    return _percentiles(defined, level) if len(defined) else None
+
+
 def paired_interval(
     reference: ArrayLike,
     variant: ArrayLike,
@@ -118,7 +148,7 @@ def paired_test(
     second = kept @ after + (1 - kept) @ before
     changes = _change(first, second, metric)
     # The tolerance counts exchanges that give the same change but for rounding.
-    extreme = np.count_nonzero(np.abs(changes) >= abs(found) - 1e-12)
+    extreme = int(np.count_nonzero(np.abs(changes) >= abs(found) - 1e-12))
     return (1 + extreme) / (resamples + 1)
 
 
@@ -145,7 +175,7 @@ def _sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.fl
     clusters, index = np.unique(names, return_inverse=True)
     belongs = np.arange(len(clusters))[:, None] == index
     given = np.asarray(counts, dtype=float)
-    return belongs.astype(float) @ given.reshape(-1, *given.shape[-2:])
+    return belongs.astype(float) @ (given if given.ndim == 3 else given[None])
 
 
 def _change(

@@ -6,8 +6,15 @@ import pytest
 
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import COLUMNS, read_cases, score_cases, summarize, to_uint8
-from brainseg.evaluation.metrics import confusion, hd95_px, mean_iou, tumor_iou
-from brainseg.evaluation.statistics import patient_bootstrap
+from brainseg.evaluation.metrics import (
+    confusion,
+    hd95_px,
+    mean_iou,
+    mean_ious,
+    tumor_iou,
+    tumor_ious,
+)
+from brainseg.evaluation.statistics import patient_bootstrap, pooled_bootstrap
 from brainseg.files import write_csv
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -142,6 +149,7 @@ def test_summary_follows_its_definitions(cases):
     assert found.pop("negatives") == {"of_tumor_patients": nothing, "others": others}
     shown = np.array(patients)[tumor]
     low, high = patient_bootstrap(dices, shown.tolist())
+    counts = confusion(predictions, truths)
     doubled, pixels = (2 * overlap)[tumor], sizes.sum(axis=(1, 2))[tumor]
     of_patients = {
         name: doubled[shown == name].sum() / pixels[shown == name].sum()
@@ -150,6 +158,8 @@ def test_summary_follows_its_definitions(cases):
     assert found == {
         "mean_iou": mean_iou(confusion(predictions, truths)),
         "tumor_iou": tumor_iou(confusion(predictions, truths)),
+        "mean_iou_interval": list(pooled_bootstrap(counts, patients, mean_ious)),
+        "tumor_iou_interval": list(pooled_bootstrap(counts, patients, tumor_ious)),
         "dice": pytest.approx(np.mean(dices)),
         "dice_interval": [pytest.approx(low), pytest.approx(high)],
         "patient_dice": pytest.approx(np.mean(list(of_patients.values()))),

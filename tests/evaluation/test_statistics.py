@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, permutation_test
 
-from brainseg.evaluation.metrics import mean_iou, mean_ious
+from brainseg.evaluation.metrics import mean_iou, mean_ious, tumor_iou, tumor_ious
 from brainseg.evaluation.statistics import (
     holm,
     paired_interval,
     paired_test,
     patient_bootstrap,
+    pooled_bootstrap,
 )
 
 
@@ -149,6 +150,22 @@ def test_seeds_are_averaged_within_each_draw():
     assert low < np.mean(changes) < high
     twice = paired_interval([first, first], [second, second], names, mean_ious)
     assert twice == pytest.approx(paired_interval(first, second, names, mean_ious), rel=1e-12)
+
+
+@pytest.mark.parametrize(("one", "many"), [(mean_iou, mean_ious), (tumor_iou, tumor_ious)])
+def test_a_pooled_interval_agrees_with_an_explicit_loop(one, many):
+    counts, _, names = paired_counts()
+    rng, scores = np.random.default_rng(5), []
+    clusters = {name: [i for i, other in enumerate(names) if other == name] for name in names}
+    for _ in range(2000):
+        drawn = [i for name in rng.choice(list(clusters), len(clusters)) for i in clusters[name]]
+        scores.append(one(counts[drawn]))
+    low, high = pooled_bootstrap(counts, names, many)
+    assert (low, high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), rel=0.01)
+    assert low < one(counts) < high
+    assert pooled_bootstrap(counts[:1], names[:1], many) is None
+    assert pooled_bootstrap(counts[:0], [], many) is None
+    assert pooled_bootstrap(np.zeros((3, 4)), ["a", "b", "c"], many) is None
 
 
 def nearly_alike(seed=0):
