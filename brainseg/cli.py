@@ -114,8 +114,39 @@ def benchmark(
 
 
 @app.command()
+def evaluate(
+    models: Annotated[
+        list[Path], typer.Argument(help="Runs, folders of runs, or files such as model.fp32.onnx.")
+    ],
+    data: Annotated[Path, typer.Option(help="A data set, also one that was never seen.")],
+    layout: Annotated[
+        str | None, typer.Option(help="figshare, kaggle_mri, folder, …; detected by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write [RUN/evaluation/<name of the data set>].")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="Of a run: checkpoint, fp32, …, several with commas, or `all` made.")
+    ] = "all",
+) -> None:
+    """Predict and score a data set; images that training knows are left out and counted."""
+    from brainseg.deploy.evaluate import evaluate as score
+    from brainseg.deploy.evaluate import find_model
+    from brainseg.report.scores import show_evaluation
+
+    modes = None if mode == "all" else mode.split(",")
+    files = [path for path in models if path.suffix == ".onnx"]
+    runs = _found([path for path in models if path not in files]) if files != models else []
+    found = [find_model(path, modes) for path in [*files, *(run.path for run in runs)]]
+    if out and len(found) > 1:
+        raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
+    for model in found:
+        show_evaluation(score(model, data, layout=layout, out=out))
+
+
+@app.command()
 def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<experiment>")]) -> None:
-    """Write and print the table of an experiment's runs."""
+    """Write the page, tables, figures and cards of an experiment's runs; print the table."""
     from brainseg.report.table import show_report
 
     for experiment in experiments:

@@ -148,6 +148,10 @@ class Run:
         """How the network in `mode` was made: options, calibration images, layers kept in float."""
         return self.path / f"model.{mode}.json"
 
+    def metrics_of(self, mode: str) -> Path:
+        """Metrics of `mode` on the test split; those of the checkpoint are `metrics`."""
+        return self.metrics if mode == CHECKPOINT else self.path / f"metrics.{mode}.json"
+
     def cases(self, mode: str, part: str = "test") -> Path:
         """Per-case scores of `mode` on the `test` or `val` split."""
         return self.path / (f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv")

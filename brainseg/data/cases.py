@@ -102,6 +102,7 @@ def read_cases(
     cache: Path,
     negatives: Path | None = None,
     test: Path | None = None,
+    test_layout: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, list[Case]]:
     """Read the data set that is trained on, and those that join it.
@@ -111,7 +112,8 @@ def read_cases(
         root: the data set's folder.
         cache: folder for the slices of volumes.
         negatives: a data set of any layout whose slices without tumour join.
-        test: a data set of any layout that is the test split.
+        test: a data set that is the test split.
+        test_layout: of `test`; `None` detects it, as that of `negatives`.
         options: of the layout of `root`, see `read_set`.
 
     Returns:
@@ -141,7 +143,7 @@ def read_cases(
             )
         sets["negatives"] = without
     if test is not None:
-        sets["test"] = _join("test", test, cache)
+        sets["test"] = _join("test", test, cache, test_layout)
     return _tell_apart(sets)
 
 
@@ -152,10 +154,10 @@ def is_negative(case: Case) -> bool:
     return not read_mask(case.mask).any()
 
 
-def _join(name: str, root: Path, cache: Path) -> list[Case]:
+def _join(name: str, root: Path, cache: Path, layout: str | None = None) -> list[Case]:
     if not root.is_dir():
         raise InputError(f"The folder data.{name}={root} does not exist.")
-    cases = read_set(None, root, cache)
+    cases = read_set(layout, root, cache)
     if not cases:
         raise InputError(f"The folder data.{name}={root} holds no images.")
     return cases

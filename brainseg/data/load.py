@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from brainseg.data.cache import Slices, cache_folder, load_slices
+from brainseg.data.case import Case
 from brainseg.data.cases import read_cases
 from brainseg.data.duplicates import find_clusters
 from brainseg.data.layouts.folder import name_some
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 SHARED = frozenset(
     {
-        *("name", "root", "negatives", "test", "duplicates", "harmonize"),
+        *("name", "root", "negatives", "test", "test_layout", "duplicates", "harmonize"),
         *("image_size", "batch_size", "workers", "cache_dir"),
         *("patients", "slices", "healthy_slices", "difficulty"),
     }
@@ -52,11 +53,7 @@ def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame,
         phantom_seed: makes the phantoms.
 
     Returns:
-        A row per case with `id`, `class`, `patient` (missing where unknown), `content` and
-        `cluster` (equal where images are equal, or near-duplicates), `set` (`root`, `negatives`
-        or `test`), `fold` (of the data set's authors), `unmasked` (a tumour without outline),
-        `row_mm` and `column_mm` (size of a pixel, NaN where unknown); and the slices in the same
-        order.
+        Table and slices as `tabulate` makes them.
 
     Raises:
         InputError: the data cannot be used.
@@ -77,8 +74,32 @@ def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame,
         cache=folder,
         negatives=_path(data.get("negatives")),
         test=_path(data.get("test")),
+        test_layout=data.get("test_layout"),
         options=_reader_options(data),
     )
+    return tabulate(sets, size, folder)
+
+
+def tabulate(
+    sets: Mapping[str, Sequence[Case]], size: int, folder: Path
+) -> tuple[pd.DataFrame, Slices]:
+    """Decode and resize the cases of some data sets.
+
+    Args:
+        sets: cases by the role of their data set: `root`, `negatives`, `test`.
+        size: height and width of the slices, pixels.
+        folder: of the caches.
+
+    Returns:
+        A row per case with `id`, `class`, `patient` (missing where unknown), `content` and
+        `cluster` (equal where images are equal, or near-duplicates), `set` (`root`, `negatives`
+        or `test`), `fold` (of the data set's authors), `unmasked` (a tumour without outline),
+        `row_mm` and `column_mm` (size of a pixel, NaN where unknown); and the slices in the same
+        order.
+
+    Raises:
+        InputError: files cannot be used, or a mask contradicts its class.
+    """
     cases = [case for joined in sets.values() for case in joined]
     slices = load_slices(cases, size, folder)
     spacing = np.array([case.spacing or (np.nan, np.nan) for case in cases])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from brainseg.deploy.export import load_network
 from brainseg.deploy.placement import find_placement
+from brainseg.deploy.record import record, record_attention, record_truth
 from brainseg.deploy.rows import REFERENCE, RUNTIME
 from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import read_test, read_val, to_input
@@ -22,7 +23,7 @@ from brainseg.evaluation.cases import (
 )
 from brainseg.evaluation.metrics import mean_iou, mean_ious
 from brainseg.evaluation.statistics import paired_interval
-from brainseg.files import is_fresh, write_csv, write_json, write_npz
+from brainseg.files import is_fresh, write_csv
 from brainseg.run import CHECKPOINT, Run
 from brainseg.terminal import bar
 
@@ -36,7 +37,7 @@ Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def score_checkpoint(run: Run, *, progress: bool = True) -> dict[str, Any]:
     """Score the best checkpoint in torch, on CUDA where it is present.
 
-    Writes its predictions, `metrics.json` and `cases.checkpoint.csv`.
+    Writes what `record` does, the attention's coefficients, and what the true masks look like.
 
     Returns:
         The metrics (SPEC section 8).
@@ -44,6 +45,16 @@ def score_checkpoint(run: Run, *, progress: bool = True) -> dict[str, Any]:
     Raises:
         InputError: the run has no configuration, checkpoint or test images.
     """
+    test = read_test(run)
+    record_truth(run, test)
+    record_attention(run, test)
+    return record(run, CHECKPOINT, test, predict_checkpoint(run, test, progress=progress))
+
+
+def predict_checkpoint(
+    run: Run, part: Mapping[str, NDArray], *, progress: bool = True
+) -> NDArray[np.uint8]:
+    """Probability maps N×H×W of the images of `part`, from the best checkpoint of `run`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_network(run).to(device)
 
@@ -51,17 +62,13 @@ def score_checkpoint(run: Run, *, progress: bool = True) -> dict[str, Any]:
         with torch.inference_mode():
             return network(torch.from_numpy(images).to(device)).cpu().numpy()
 
-    test = read_test(run)
-    probabilities = _predict_all(predict, test, BATCH, CHECKPOINT, progress)
-    metrics = summarize(_write(run, CHECKPOINT, test, probabilities))
-    write_json(run.metrics, metrics)
-    return metrics
+    return _predict_all(predict, part, BATCH, CHECKPOINT, progress)
 
 
 def score(run: Run, mode: str, *, progress: bool = True) -> None:
     """Score `model.<mode>.onnx` in onnxruntime on the CPU, on the validation and the test split.
 
-    Writes `cases.val.<mode>.csv`, `predictions.<mode>.npz` and `cases.<mode>.csv`.
+    Writes `cases.val.<mode>.csv`, and what `record` does.
 
     Raises:
         InputError: the file is missing or damaged, or the run has no validation or test images.
@@ -70,7 +77,7 @@ def score(run: Run, mode: str, *, progress: bool = True) -> None:
     session = open_session(run.onnx(mode))
     on_val = _cases(val, predict_part(session, val, f"{mode} on validation", progress=progress))
     write_csv(run.cases(mode, "val"), on_val, COLUMNS)
-    _write(run, mode, test, predict_part(session, test, mode, progress=progress))
+    record(run, mode, test, predict_part(session, test, mode, progress=progress))
 
 
 def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> dict[str, Any]:
@@ -141,15 +148,6 @@ def _predict_all(
     )
 
 
-def _cases(test: Mapping[str, NDArray], probabilities: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    ids, classes, patients = (test[name].tolist() for name in ("ids", "classes", "patients"))
-    return score_cases(ids, classes, patients, probabilities, test["masks"])
-
-
-def _write(
-    run: Run, mode: str, test: Mapping[str, NDArray], probabilities: NDArray[np.uint8]
-) -> list[dict[str, Any]]:
-    cases = _cases(test, probabilities)
-    write_npz(run.predictions(mode), ids=test["ids"], probabilities=probabilities)
-    write_csv(run.cases(mode), cases, COLUMNS)  # last: it says that the mode has been scored
-    return cases
+def _cases(part: Mapping[str, NDArray], probabilities: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    ids, classes, patients = (part[name].tolist() for name in ("ids", "classes", "patients"))
+    return score_cases(ids, classes, patients, probabilities, part["masks"])

@@ -203,7 +203,8 @@ def _tell(row: Row) -> str:
 
 
 def _score_checkpoint(run: Run, progress: bool) -> list[str]:
-    if is_fresh(run.metrics, run.best) and is_fresh(run.cases(CHECKPOINT), run.best):
+    made = (run.metrics, run.cases(CHECKPOINT), run.attention, run.appropriateness(CHECKPOINT))
+    if all(is_fresh(file, run.best) for file in made):
         return []
     from brainseg.deploy.score import score_checkpoint
 
@@ -217,7 +218,8 @@ def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: boo
         drop_rows(run, mode)  # first: a row that exists then always belongs to the file
         _make(run, mode, options)
         done.append(f"made {run.onnx(mode).name}")
-    if not all(is_fresh(run.cases(mode, part), run.onnx(mode)) for part in ("val", "test")):
+    scores = (run.cases(mode, "val"), run.cases(mode), run.metrics_of(mode))
+    if not all(is_fresh(file, run.onnx(mode)) for file in scores):
         from brainseg.deploy.score import score
 
         score(run, mode, progress=progress)

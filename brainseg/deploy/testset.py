@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from brainseg.data.cache import Slices
 from brainseg.errors import InputError
+from brainseg.files import write_csv, write_npz
 from brainseg.run import Run
 
 
@@ -25,6 +28,34 @@ def read_val(run: Run) -> dict[str, NDArray]:
         InputError: the run has none.
     """
     return _read(run, run.val)
+
+
+def write_part(file: Path, table: pd.DataFrame, slices: Slices, rows: NDArray[np.intp]) -> None:
+    """Write some slices into a run, with `spacing` (mm) and `unmasked` beside what is read back.
+
+    Args:
+        file: `val.npz` or `test.npz` of the run.
+        table: one row per case, from `brainseg.data.load.tabulate`; no patient is missing.
+        slices: in the same order.
+        rows: of the cases.
+    """
+    write_npz(
+        file,
+        ids=table["id"].to_numpy(str)[rows],
+        classes=table["class"].to_numpy(str)[rows],
+        patients=table["patient"].to_numpy(str)[rows],
+        images=slices.images[rows],
+        masks=slices.masks[rows],
+        spacing=table[["row_mm", "column_mm"]].to_numpy(np.float32)[rows],
+        unmasked=table["unmasked"].to_numpy(bool)[rows],
+    )
+
+
+def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
+    """Write `split.csv`: `id,class,patient,split` of every case."""
+    columns = ["id", "class", "patient", "split"]
+    rows = table.assign(split=parts)[columns].to_numpy()
+    write_csv(file, [dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def to_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -6,6 +6,20 @@ from typing import Any
 from brainseg.files import read_csv, read_json
 from brainseg.run import Run
 
+LIMITS = (
+    "Research use; not for diagnosis.",
+    "Slices are judged one by one: what continues into the next slice is not seen.",
+    "A network knows the few scanners and clinics of its data; elsewhere its numbers do not hold "
+    "until they are measured there (`brainseg evaluate`).",
+    "Lesions, sequences and planes that are not in the training data were never seen.",
+    "Images without tumour often come from other sources than those with one: few false alarms on "
+    "them promise nothing in the clinic.",
+    "Intervals tell what other patients of the same kind would change, not what another training "
+    "or another hospital would.",
+    "Timings hold for the machine that is named, with its threads and versions.",
+)
+"""What no number in a report can do away with."""
+
 
 def describe_data(runs: Sequence[Run]) -> Iterator[str]:
     """Data, split and test set of each run, and what about them flatters the numbers."""

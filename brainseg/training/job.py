@@ -17,8 +17,9 @@ from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.load import divide, load_data
 from brainseg.deploy import stages
 from brainseg.deploy.environment import describe
+from brainseg.deploy.testset import write_part, write_split
 from brainseg.errors import InputError
-from brainseg.files import write_csv, write_json, write_npz, write_text
+from brainseg.files import write_csv, write_json, write_text
 from brainseg.run import Run
 from brainseg.training.fit import fit
 from brainseg.training.identity import check_same, identify
@@ -148,21 +149,10 @@ def _write_split(
     facts = describe_data(table, slices, parts, leaks)
     write_json(run.data, facts)
     _tell(table, facts, random=config["split"]["name"] == "random")
-    table = table.assign(split=parts, patient=table["patient"].fillna(""))
-    columns = ["id", "class", "patient", "split"]
-    rows = [dict(zip(columns, row, strict=True)) for row in table[columns].to_numpy()]
-    write_csv(run.split, rows, columns)
+    table = table.assign(patient=table["patient"].fillna(""))
+    write_split(run.split, table, parts)
     for part, file in (("val", run.val), ("test", run.test)):
-        at = np.flatnonzero(parts == part)
-        write_npz(
-            file,
-            ids=table["id"].to_numpy(str)[at],
-            classes=table["class"].to_numpy(str)[at],
-            patients=table["patient"].to_numpy(str)[at],
-            images=slices.images[at],
-            masks=slices.masks[at],
-            spacing=table[["row_mm", "column_mm"]].to_numpy(np.float32)[at],
-        )
+        write_part(file, table, slices, np.flatnonzero(parts == part))
     return parts
 
 

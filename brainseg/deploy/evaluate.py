@@ -1,0 +1,208 @@
+"""A network of any mode on any data set: what `brainseg evaluate` does."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from brainseg.data.describe import describe_data
+from brainseg.data.external import External, load_external
+from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
+from brainseg.deploy.environment import describe
+from brainseg.deploy.quantize import MODES
+from brainseg.deploy.record import record, record_truth
+from brainseg.deploy.score import predict_checkpoint, predict_part
+from brainseg.deploy.session import open_session
+from brainseg.deploy.testset import read_test, write_part, write_split
+from brainseg.errors import InputError
+from brainseg.files import read_csv, write_csv, write_json, write_text
+from brainseg.run import CHECKPOINT, Run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is evaluated.
+
+    Attributes:
+        run: that it belongs to, `None` for a file from elsewhere.
+        files: the ONNX file of each mode.
+        checkpoint: whether the run's checkpoint is evaluated too.
+        size: height and width that it takes, pixels.
+        name: as it was typed.
+    """
+
+    run: Run | None
+    files: Mapping[str, Path]
+    checkpoint: bool
+    size: int
+    name: str
+
+
+def find_model(path: Path, modes: Sequence[str] | None = None) -> Model:
+    """What a path stands for.
+
+    Args:
+        path: a run, or an ONNX file that brainseg exported.
+        modes: of a run, `checkpoint` among them; `None`: the checkpoint, and all that were made.
+
+    Raises:
+        InputError: it is neither, or the run lacks one of the modes.
+    """
+    if path.suffix == ".onnx":
+        session = open_session(path)
+        owner = Run(path.parent)
+        mode = session.metadata.get("mode", path.stem.removeprefix("model."))
+        run = owner if owner.state.exists() else None
+        return Model(run, {mode: path}, False, session.image_size, str(path))
+    run = Run(path)
+    size = run.read_config()["data"]["image_size"]
+    made = [mode for mode in ("fp32", *MODES) if run.onnx(mode).exists()]
+    wanted = [CHECKPOINT, *made] if modes is None else list(modes)
+    for mode in wanted:
+        if mode not in (CHECKPOINT, *made):
+            raise InputError(
+                f"{path} has no {run.onnx(mode).name} (exported: {', '.join(made) or 'none yet'}). "
+                f"Make it first: brainseg quantize {path} --mode all"
+            )
+    if CHECKPOINT in wanted and not run.best.exists():
+        raise InputError(f"{path} has no {run.best.name}: train it first, or to its end.")
+    files = {mode: run.onnx(mode) for mode in wanted if mode != CHECKPOINT}
+    return Model(run, files, CHECKPOINT in wanted, size, str(path))
+
+
+def evaluate(
+    model: Model,
+    root: Path,
+    *,
+    layout: str | None = None,
+    out: Path | None = None,
+    progress: bool = True,
+) -> Run:
+    """Predict a data set and score what has masks; write the same files as a run.
+
+    Images that training or validation knows, and those of their patients, are left out and
+    counted; where the training's data cannot be looked at, that is said.
+
+    Args:
+        model: from `find_model`.
+        root: the data set's folder.
+        layout: how it lies there; `None` detects it.
+        out: where to write; by default the folder `evaluation/<name of root>` of the run, or
+            beside the file.
+        progress: whether to draw bars, where standard error is a terminal.
+
+    Returns:
+        The folder that was written: it has the files of a run, but for those of a training, and
+        `evaluation.json`.
+
+    Raises:
+        InputError: the data set cannot be used, or training knows all of it.
+    """
+    config = model.run.read_config() if model.run else {}
+    data = _typed_data(model.run, config) if model.run else None
+    external = load_external(
+        root,
+        layout,
+        model.size,
+        cache=data["cache_dir"] if data else None,
+        trained=data,
+        phantom_seed=config.get("split", {}).get("seed", 0),
+        known=_known(model.run),
+    )
+    beside = model.run or Run(next(iter(model.files.values())).parent)
+    target = Run(out or beside.evaluations / root.resolve().name)
+    facts = _describe(model, root, external)
+    _write_data(target, external, config, root, facts)
+    _tell(facts, target)
+    test = read_test(target)
+    record_truth(target, test)
+    if model.checkpoint and model.run:
+        record(target, CHECKPOINT, test, predict_checkpoint(model.run, test, progress=progress))
+    for mode, file in model.files.items():
+        record(target, mode, test, predict_part(open_session(file), test, mode, progress=progress))
+    write_json(target.evaluation, facts)
+    return target
+
+
+def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's `data`, with its paths as seen from here."""
+    folder = Path(run.read_environment().get("folder") or ".")
+    data = dict(config["data"])
+    for key in ("root", "negatives", "cache_dir"):
+        if data.get(key):
+            data[key] = str(folder / data[key])
+    return {"cache_dir": None} | data
+
+
+def _known(run: Run | None) -> dict[str, str]:
+    """The part of each case that the run's training knows."""
+    rows = read_csv(run.split) if run and run.split.exists() else []
+    return {row["id"]: row["split"] for row in rows if row["split"] in ("train", "val")}
+
+
+def _write_data(
+    target: Run, external: External, config: Mapping[str, Any], root: Path, facts: dict[str, Any]
+) -> None:
+    table = external.table.assign(patient=external.table["patient"].fillna(""))
+    leaks, parts = external.leaks, external.parts
+    data = {**config.get("data", {}), "name": facts["data"]["name"], "root": str(root)}
+    for key in ("negatives", "test", "harmonize", "duplicates"):
+        data.pop(key, None)
+    described = {**config, "data": data, "split": {"name": "external"}}
+    write_text(target.config, yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+    write_json(target.environment, describe())
+    write_csv(target.leaks, leaks, LEAK_COLUMNS)
+    write_json(target.data, describe_data(external.table, external.slices, parts, leaks))
+    write_split(target.split, table, parts)
+    write_part(target.test, table, external.slices, np.flatnonzero(parts == "test"))
+
+
+def _describe(model: Model, root: Path, external: External) -> dict[str, Any]:
+    """The content of `evaluation.json`."""
+    tested = external.table[external.parts == "test"]
+    return {
+        "model": model.name,
+        "modes": [*([CHECKPOINT] if model.checkpoint else []), *model.files],
+        "data": {
+            "name": root.resolve().name,
+            "root": str(root),
+            "n": len(tested),
+            "classes": tested["class"].value_counts().sort_index().to_dict(),
+            "patients": int(tested["patient"].nunique()),
+            "unmasked": int(tested["unmasked"].sum()),
+        },
+        "left_out": dict(Counter(leak["shared"] for leak in external.leaks)),
+        "unchecked": external.unchecked,
+        "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _tell(facts: Mapping[str, Any], target: Run) -> None:
+    """Say what is left out, and what cannot be scored."""
+    data, left_out = facts["data"], facts["left_out"]
+    if facts["unchecked"]:
+        logger.warning(
+            "Nobody can tell whether training knows some of these images: %s. The scores may "
+            "flatter the network.",
+            facts["unchecked"],
+        )
+    if left_out:
+        logger.info(
+            "%d images are left out: %s; see %s.",
+            sum(left_out.values()),
+            ", ".join(f"{count} for a known {what}" for what, count in left_out.items()),
+            target.leaks,
+        )
+    if data["unmasked"]:
+        logger.info(
+            "%d of %d images show a tumour that nobody outlined: they are predicted, not scored.",
+            *(data["unmasked"], data["n"]),
+        )

@@ -1,0 +1,108 @@
+"""What is written down of a network's predictions, so that nothing later needs the network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from brainseg.deploy.export import load_network
+from brainseg.deploy.testset import to_input
+from brainseg.evaluation.appropriateness import COLUMNS as APPROPRIATENESS
+from brainseg.evaluation.appropriateness import measure_appropriateness
+from brainseg.evaluation.calibration import describe_probabilities
+from brainseg.evaluation.cases import COLUMNS, THRESHOLD, score_cases, summarize, to_uint8
+from brainseg.files import write_csv, write_json, write_npz
+from brainseg.model.coefficients import attention_coefficients
+from brainseg.run import TRUTH, Run
+
+ATTENDED = 4
+"""Images of each class of which the attention's coefficients are kept."""
+
+NAMES = ("ids", "classes", "patients")
+
+Part = Mapping[str, NDArray]
+"""`ids`, `classes`, `patients`, `images`, `masks` of a split, and `unmasked` where the outlines of
+some tumours were never drawn."""
+
+
+def record(run: Run, mode: str, part: Part, probabilities: NDArray[np.uint8]) -> dict[str, Any]:
+    """Write predictions, what they look like, their metrics, and last the score of each case.
+
+    Images whose tumour nobody outlined are predicted and measured, but cannot be scored.
+
+    Args:
+        run: where to write; what it is called under `mode`.
+        mode: of the network.
+        part: the images, N, with their truth.
+        probabilities: maps N×H×W.
+
+    Returns:
+        The metrics (SPEC section 8), with `calibration`, `thresholds`, and under `unmasked` how
+        many images of each class could not be scored, and in what share a tumour is predicted.
+    """
+    write_npz(run.predictions(mode), ids=part["ids"], probabilities=probabilities)
+    shapes = _shapes(part, probabilities >= THRESHOLD)
+    write_csv(run.appropriateness(mode), shapes, APPROPRIATENESS)
+    masked = ~_unmasked(part)
+    truths, maps = part["masks"][masked], probabilities[masked]
+    ids, classes, patients = _names({name: part[name][masked] for name in NAMES})
+    cases = score_cases(ids, classes, patients, maps, truths)
+    metrics = summarize(cases) | describe_probabilities(maps, truths)
+    metrics["unmasked"] = _describe_unmasked(part, probabilities)
+    write_json(run.metrics_of(mode), metrics)
+    write_csv(run.cases(mode), cases, COLUMNS)  # last: it says that the mode has been scored
+    return metrics
+
+
+def record_truth(run: Run, part: Part) -> None:
+    """Write what the true tumours look like, as `record` does of predicted ones."""
+    masked = ~_unmasked(part)
+    known = {name: values[masked] for name, values in part.items()}
+    write_csv(run.appropriateness(TRUTH), _shapes(known, known["masks"] > 0), APPROPRIATENESS)
+
+
+def record_attention(run: Run, part: Part) -> None:
+    """Write the coefficients of some images of each class, spread evenly over the split."""
+    rows = _spread(part["classes"])
+    network = load_network(run)
+    assert isinstance(network, nn.Sequential)
+    images = torch.from_numpy(to_input(part["images"][rows]))
+    found = attention_coefficients(network[0], images)
+    arrays = {name: to_uint8(values.numpy()) for name, values in found.items()}
+    write_npz(run.attention, ids=part["ids"][rows], **arrays)
+
+
+def _shapes(part: Part, masks: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    return measure_appropriateness(*_names(part), part["images"], masks)
+
+
+def _names(part: Part) -> tuple[list[str], list[str], list[str]]:
+    """Ids, classes and patients."""
+    ids, classes, patients = (part[name].tolist() for name in NAMES)
+    return ids, classes, patients
+
+
+def _unmasked(part: Part) -> NDArray[np.bool_]:
+    return part["unmasked"] if "unmasked" in part else np.zeros(len(part["ids"]), bool)
+
+
+def _describe_unmasked(part: Part, probabilities: NDArray[np.uint8]) -> dict[str, Any]:
+    found = probabilities.max(axis=(1, 2)) >= THRESHOLD
+    bare, classes = _unmasked(part), part["classes"]
+    shares = {name: found[bare & (classes == name)] for name in sorted(set(classes[bare].tolist()))}
+    return {
+        name: {"n": len(hits), "predicted_share": float(hits.mean())}
+        for name, hits in shares.items()
+    }
+
+
+def _spread(classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Indices of up to `ATTENDED` images of each class."""
+    chosen = []
+    for name in sorted(set(classes.tolist())):
+        rows = np.flatnonzero(classes == name)
+        chosen.append(rows[np.unique(np.linspace(0, len(rows) - 1, ATTENDED).astype(int))])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,136 @@
+"""A model card of a run: what it is, how well it does on what, and what it is not for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, StrictUndefined
+
+from brainseg import __version__
+from brainseg.files import read_json, write_text
+from brainseg.report.provenance import LIMITS, describe_data
+from brainseg.report.rows import Row, signed
+from brainseg.report.scores import (
+    COLUMNS,
+    NOTHING,
+    external_rows,
+    score_rows,
+    to_markdown,
+)
+from brainseg.run import Run
+
+TEMPLATE = Path(__file__).with_name("card_template.md")
+
+METRICS = {
+    "mean_iou": "Mean IoU of background and tumour",
+    "tumor_iou": "Tumour IoU",
+    "dice": "Dice of images with tumour",
+    "detection_rate": "Share of tumours found",
+    "false_positive_rate": "Share of images without tumour with a false alarm",
+}
+"""Those of `metrics.json` that stand in the front matter, and what people call them."""
+
+MODE_COLUMNS = ("Mode", "Size, MiB", "Mean IoU", "Δ mean IoU", "Dice", "Latency, ms")
+
+
+def write_card(run: Run) -> None:
+    """Write `card.md` of a run, where it was scored; none is written for others.
+
+    The front matter is what the Hugging Face hub reads
+    (https://huggingface.co/docs/hub/model-cards).
+    """
+    if not (run.metrics.exists() and run.config.exists()):
+        return
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    write_text(run.card, template.render(**_content(run)))
+
+
+def _content(run: Run) -> dict[str, Any]:
+    config, metrics = run.read_config(), read_json(run.metrics)
+    model = read_json(run.model) if run.model.exists() else {}
+    calibration = metrics.get("calibration") or {}
+    rows = read_json(run.deploy) if run.deploy.exists() else []
+    others = external_rows(run)
+    return {
+        "front_matter": _front_matter(run, config, metrics),
+        "name": run.name,
+        "version": __version__,
+        "synthetic": config["data"].get("name") == "phantom",
+        "encoder": config["model"]["encoder"],
+        "attention": config["model"]["attention"],
+        "size": config["data"]["image_size"],
+        "parameters": _scaled(model.get("parameters"), 1e6),
+        "multiply_adds": _scaled(model.get("multiply_adds"), 1e9),
+        "data": list(describe_data([run])),
+        "results": to_markdown(COLUMNS, score_rows(metrics)),
+        "ece": _decimals(calibration.get("ece")),
+        "ece_uncertain": _decimals(calibration.get("ece_uncertain")) or NOTHING,
+        "others": to_markdown(("Data", "Mode", *COLUMNS), others) if others else None,
+        "modes": to_markdown(MODE_COLUMNS, _mode_rows(rows)) if rows else None,
+        "training": _describe_training(config),
+        "limits": LIMITS,
+    }
+
+
+def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    data = config["data"].get("name")
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            dataset_type=data,
+            dataset_name=data,
+            dataset_split="test",
+            metric_type=key,
+            metric_name=name,
+            metric_value=metrics[key],
+        )
+        for key, name in METRICS.items()
+        if metrics[key] is not None
+    ]
+    card = ModelCardData(
+        library_name="brainseg",
+        pipeline_tag="image-segmentation",
+        tags=["medical", "mri", "brain-tumor", "onnx", f"attention-{config['model']['attention']}"],
+        model_name=run.name,
+        eval_results=results,
+    )
+    return card.to_yaml()
+
+
+def _mode_rows(rows: Sequence[Row]) -> list[list[str]]:
+    """A row per mode, runtime and device that was measured."""
+    return [
+        [
+            f"{row['mode']} ({row['runtime']}, {row['device']})",
+            _decimals(row["size_bytes"] and row["size_bytes"] / 2**20, 1) or NOTHING,
+            _decimals(row["mean_iou"]) or NOTHING,
+            NOTHING if row["delta_mean_iou"] is None else signed(row["delta_mean_iou"]),
+            _decimals(row["dice"]) or NOTHING,
+            _decimals((row["latency_ms"] or {}).get("p50"), 1) or NOTHING,
+        ]
+        for row in rows
+        if row["status"] == "ok"
+    ]
+
+
+def _describe_training(config: Mapping[str, Any]) -> str:
+    trainer, split, data = config["trainer"], config["split"], config["data"]
+    return (
+        f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "
+        f"learning rate of {config['optim']['lr']:g}, loss {config['loss']['name']}, schedule "
+        f"{config['schedule']['name']}; encoder weights: {config['model']['weights']}; seed "
+        f"{config['seed']}; split {split['name']}, seed {split['seed']}. The epoch with the "
+        "best mean IoU on validation is kept."
+    )
+
+
+def _scaled(count: int | None, unit: float) -> str | None:
+    return None if count is None else f"{count / unit:.2f}"
+
+
+def _decimals(value: float | None, digits: int = 4) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,180 @@
+"""Which differences between variants, and between modes, are beyond the chance of the patients."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from brainseg.evaluation.cases import COUNTS, read_cases
+from brainseg.evaluation.metrics import mean_ious
+from brainseg.evaluation.statistics import holm, paired_interval, paired_test
+from brainseg.report.rows import REFERENCE, signed
+from brainseg.run import CHECKPOINT, Run
+
+COLUMNS = (
+    *("family", "first", "second", "mode", "difference", "interval", "p", "p_corrected"),
+    *("beyond_chance", "patients", "images", "seeds"),
+)
+
+VARIANTS, MODES = "variants", "modes"
+"""The two families of comparisons; p-values are corrected within each."""
+
+LEVEL = 0.05
+"""Corrected p-value below which a difference is called beyond chance."""
+
+Comparison = dict[str, Any]
+"""A row of `COLUMNS`: mean IoU of `second` minus that of `first`."""
+
+Seeds = Mapping[Any, list[dict[str, Any]]]
+"""The cases of one network in one mode, by seed."""
+
+
+def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) -> list[Comparison]:
+    """Compare every pair of variants, and every mode of a variant with its fp32.
+
+    All on the same test images, with a paired interval and a permutation test over patients
+    (`brainseg.evaluation.statistics`), corrected for the number of comparisons of each family by
+    Holm's method. Of several seeds that both have, the mean difference is taken. Networks that
+    were tested on other images are not compared.
+
+    Args:
+        runs: by variant, one per seed.
+        modes: beside fp32, that are compared with it.
+    """
+    found = {name: _cases_of(members, _reference_mode(members)) for name, members in runs.items()}
+    pairs = combinations(found, 2)
+    variants = [_compare(VARIANTS, a, b, REFERENCE, found[a], found[b]) for a, b in pairs]
+    quantized = [
+        _compare(MODES, name, name, mode, found[name], _cases_of(members, mode))
+        for name, members in runs.items()
+        for mode in modes
+    ]
+    return [*_correct(variants), *_correct(quantized)]
+
+
+def conclude(comparisons: Sequence[Comparison]) -> list[str]:
+    """What the comparisons support, in plain sentences."""
+    sentences = []
+    variants = [row for row in comparisons if row["family"] == VARIANTS]
+    if variants:
+        sentences.append(_conclude_variants(variants))
+    quantized = [row for row in comparisons if row["family"] == MODES]
+    if quantized:
+        sentences.append(_conclude_modes(quantized))
+    return sentences
+
+
+def _reference_mode(runs: Sequence[Run]) -> str:
+    exported = all(run.cases(REFERENCE).exists() for run in runs)
+    return REFERENCE if exported else CHECKPOINT
+
+
+def _cases_of(runs: Sequence[Run], mode: str) -> Seeds:
+    return {
+        run.read_config().get("seed", run.name): read_cases(run.cases(mode))
+        for run in runs
+        if run.cases(mode).exists() and run.config.exists()
+    }
+
+
+def _compare(
+    family: str, first: str, second: str, mode: str, before: Seeds, after: Seeds
+) -> Comparison | None:
+    """A row without its correction; `None` where the two were not tested on the same images."""
+    seeds = [seed for seed in before if seed in after and _same(before[seed], after[seed])]
+    seeds = [seed for seed in seeds if _same(before[seed], before[seeds[0]])]
+    if not seeds:
+        return None
+    counts = [np.array([_counts(cases[seed]) for seed in seeds]) for cases in (before, after)]
+    patients = [case["patient"] for case in before[seeds[0]]]
+    change = [mean_ious(given.sum(axis=1)) for given in counts]
+    p = paired_test(*counts, patients, mean_ious)
+    interval = paired_interval(*counts, patients, mean_ious)
+    if p is None or interval is None:
+        return None
+    return {
+        "family": family,
+        "first": first,
+        "second": second,
+        "mode": mode,
+        "difference": float((change[1] - change[0]).mean()),
+        "interval": list(interval),
+        "p": p,
+        "patients": len(set(patients) - {""}),
+        "images": len(patients),
+        "seeds": len(seeds),
+    }
+
+
+def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two lists of cases are about the same images with the same truth."""
+    keys = [[(c["id"], c["patient"], c["tp"] + c["fn"]) for c in each] for each in (cases, others)]
+    return keys[0] == keys[1]
+
+
+def _counts(cases: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    return [[case[name] for name in COUNTS] for case in cases]
+
+
+def _correct(found: Sequence[Comparison | None]) -> Iterator[Comparison]:
+    rows = [row for row in found if row is not None]
+    for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        yield row | {"p_corrected": corrected, "beyond_chance": corrected < LEVEL}
+
+
+def _conclude_variants(rows: Sequence[Comparison]) -> str:
+    told = [row for row in rows if row["beyond_chance"]]
+    seeds, patients = min(row["seeds"] for row in rows), rows[0]["patients"]
+    trained = f"{seeds} trainings each" if seeds > 1 else "one training each"
+    basis = f"on {rows[0]['images']} test images of {patients} known patients, {trained}"
+    if told:
+        clauses = "; ".join(_clause(row) for row in told)
+        answer = (
+            f"{len(told)} of {len(rows)} differences between variants are beyond the chance of "
+            f"the patients ({basis}): {clauses}."
+        )
+    else:
+        widest = max(abs(end) for row in rows for end in row["interval"])
+        answer = (
+            f"None of the {len(rows)} differences between variants is beyond the chance of the "
+            f"patients ({basis}): the data support no ranking of them. Differences of up to "
+            f"{widest:.3f} mean IoU could have gone unnoticed."
+        )
+    if seeds == 1:
+        answer += (
+            " With one training each, nobody can tell a variant from the luck of its training: "
+            "train several seeds (+sweeps=attention_seeds) before you call one better."
+        )
+    return answer
+
+
+def _conclude_modes(rows: Sequence[Comparison]) -> str:
+    told = [row for row in rows if row["beyond_chance"]]
+    if not told:
+        largest = max(rows, key=lambda row: abs(row["difference"]))
+        return (
+            f"None of the {len(rows)} changes by quantization is beyond chance; the largest is "
+            f"{_change(largest)} of {largest['first']} in {largest['mode']}."
+        )
+    clauses = "; ".join(f"{row['first']} in {row['mode']} {_change(row)}" for row in told)
+    return f"{len(told)} of {len(rows)} changes by quantization are beyond chance: {clauses}."
+
+
+def _clause(row: Comparison) -> str:
+    """The better one first."""
+    if row["difference"] < 0:
+        low, high = (-end for end in reversed(row["interval"]))
+        row = row | {"first": row["second"], "second": row["first"], "interval": [low, high]}
+    return (
+        f"{row['second']} is better than {row['first']} by {abs(row['difference']):.4f} "
+        f"({_span(row)})"
+    )
+
+
+def _change(row: Comparison) -> str:
+    return f"{signed(row['difference'])} ({_span(row)})"
+
+
+def _span(row: Comparison) -> str:
+    return " to ".join(map(signed, row["interval"]))

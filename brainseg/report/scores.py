@@ -1,0 +1,113 @@
+"""Metrics of runs as the cells of tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from brainseg.files import read_json
+from brainseg.report.rows import ORDERS
+from brainseg.run import CHECKPOINT, Run
+from brainseg.terminal import widen
+
+NOTHING = "–"
+
+COLUMNS = (
+    *("Class", "Images", "Patients", "Mean IoU", "Tumour IoU", "Dice", "Dice per patient"),
+    *("HD95, px", "Detected", "False positives"),
+)
+
+
+def score_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Cells under `COLUMNS`: of all images first, then of each class.
+
+    Args:
+        metrics: the content of a `metrics.json`.
+    """
+    everything = {"all": metrics, **metrics["classes"]}
+    return [[name, *_cells(values)] for name, values in everything.items()]
+
+
+def external_rows(run: Run) -> list[list[str]]:
+    """Cells under `Data`, `Mode` and `COLUMNS` of what was found on other data sets.
+
+    Classes are told apart for the first mode of each data set only.
+    """
+    rows = []
+    for found in evaluations(run):
+        facts = read_json(found.evaluation)
+        for mode in facts["modes"]:
+            scores = score_rows(read_json(found.metrics_of(mode)))
+            shown = scores if mode == facts["modes"][0] else scores[:1]
+            rows += [[facts["data"]["name"], mode, *cells] for cells in shown]
+    return rows
+
+
+def show_evaluation(found: Run) -> None:
+    """Print what an evaluation found, and where it is."""
+    facts, console = read_json(found.evaluation), widen(Console())
+    for mode in facts["modes"]:
+        metrics = read_json(found.metrics_of(mode))
+        drawn = Table(box=box.SIMPLE_HEAD, padding=0, title=f"{mode} on {facts['data']['name']}")
+        for name in COLUMNS:
+            drawn.add_column(
+                name.replace(" ", "\n"), justify="right" if name != "Class" else "left"
+            )
+        for row in score_rows(metrics):
+            drawn.add_row(*map(Text, (cell.replace(" (", "\n(") for cell in row)))
+        console.print(drawn)
+        for name, bare in metrics["unmasked"].items():
+            share, n = bare["predicted_share"], bare["n"]
+            console.print(
+                f"{name}, without outlines: tumour predicted in {share:.1%} of {n} images"
+            )
+    console.print(f"Evaluation: {found.path}", soft_wrap=True, markup=False)
+
+
+def evaluations(run: Run) -> list[Run]:
+    """The finished evaluations of a run on other data sets, in the order of their names."""
+    return [Run(file.parent) for file in sorted(run.evaluations.glob("*/evaluation.json"))]
+
+
+def modes_of(run: Run) -> list[str]:
+    """The modes in which the test split was predicted; fp32 stands for the checkpoint."""
+    predicted = [mode for mode in ORDERS["mode"] if run.predictions(mode).exists()]
+    if "fp32" in predicted or not run.predictions(CHECKPOINT).exists():
+        return predicted
+    return [CHECKPOINT, *predicted]
+
+
+def with_interval(metrics: Mapping[str, Any], name: str) -> str:
+    """A metric with its interval over patients."""
+    value, interval = metrics.get(name), metrics.get(f"{name}_interval")
+    if value is None:
+        return NOTHING
+    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+
+
+def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    rule = ["---", *("---:" for _ in columns[1:])]
+    lines = [columns, rule, *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _cells(metrics: Mapping[str, Any]) -> list[str]:
+    return [
+        str(metrics["n"]),
+        str(metrics["n_patients"] or NOTHING),
+        *(with_interval(metrics, name) for name in ("mean_iou", "tumor_iou", "dice")),
+        with_interval(metrics, "patient_dice"),
+        NOTHING if metrics["hd95_px"] is None else f"{metrics['hd95_px']:.1f}",
+        _percent(metrics["detection_rate"]),
+        _percent(metrics["false_positive_rate"]),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{share:.1%}"

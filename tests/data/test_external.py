@@ -1,0 +1,146 @@
+"""A data set beside the one that was trained on: what training knows of it is left out."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from brainseg.data.external import load_external
+from brainseg.data.leakage import LEFT_OUT
+from brainseg.errors import InputError
+
+SIZE = 32
+
+
+def picture(seed):
+    """Smooth noise, so that thumbnails of two pictures differ and those of copies do not."""
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 6), dtype=np.uint8)
+    return Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC)
+
+
+def mask():
+    pixels = np.zeros((48, 48), np.uint8)
+    pixels[10:20, 12:30] = 255
+    return Image.fromarray(pixels)
+
+
+def write(root, pictures, labels=None):
+    """A folder of images and masks; `labels` are lines of labels.csv."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name, image in pictures.items():
+        image.save(root / "images" / f"{name}.png")
+        mask().save(root / "masks" / f"{name}.png")
+    if labels:
+        (root / "labels.csv").write_text("id,class,patient\n" + "\n".join(labels) + "\n")
+    return root
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Data that a network was trained on, and the part of each case that it knows."""
+    pictures = {f"t{number}": picture(number) for number in range(4)}
+    labels = [f"t{number},glioma,q{number}" for number in range(4)]
+    root = write(tmp_path / "trained", pictures, labels)
+    return {"name": "folder", "root": str(root)}, {"t0": "train", "t1": "val", "t2": "train"}
+
+
+def load(root, cache, trained, layout=None):
+    data, known = trained
+    return load_external(root, layout, SIZE, cache=str(cache), trained=data, known=known)
+
+
+def test_known_images_are_left_out_however_they_are_turned(trained, tmp_path):
+    pictures = {
+        "new0": picture(10),
+        "new1": picture(11),
+        "same": picture(0),
+        "mirrored": ImageOps.mirror(picture(1)),
+        "held_out": picture(3),  # the network's own test image: training does not know it
+    }
+    found = load(write(tmp_path / "other", pictures), tmp_path / "cache", trained)
+    parts = dict(zip(found.table["id"], found.parts, strict=True))
+    tested = {name for name, part in parts.items() if part == "test"}
+    assert tested == {"new0", "new1", "held_out"}
+    assert parts["same"] == parts["mirrored"] == LEFT_OUT
+    assert found.unchecked is None
+    assert {leak["id"]: (leak["other"], leak["split"]) for leak in found.leaks} == {
+        "same": ("t0", "train"),
+        "mirrored": ("t1", "val"),
+    }
+    assert len(found.table) == len(found.slices.images) == len(found.slices.masks) == 5
+    assert found.slices.images.shape == (5, SIZE, SIZE)
+    index = found.table["id"].tolist().index("new1")
+    expected = np.asarray(picture(11).resize((SIZE, SIZE), Image.Resampling.BOX), float)
+    assert np.abs(found.slices.images[index] - expected).mean() < 12
+
+
+def test_known_patients_are_left_out(trained, tmp_path):
+    root = write(
+        tmp_path / "other",
+        {"a": picture(10), "b": picture(11)},
+        ["a,glioma,q0", "b,glioma,q3"],  # q3 was not trained on
+    )
+    found = load(root, tmp_path / "cache", trained)
+    assert found.parts.tolist() == [LEFT_OUT, "test"]
+    assert [leak["shared"] for leak in found.leaks] == ["patient"]
+
+
+def test_the_data_of_the_training_leave_its_test_images(trained, tmp_path):
+    data, _ = trained
+    found = load(tmp_path / "trained", tmp_path / "cache", trained)
+    tested = found.table.loc[found.parts == "test", "id"].tolist()
+    assert tested == ["test-t3"]  # the id was taken
+    assert data["root"] == str(tmp_path / "trained")
+
+
+def test_copies_within_the_other_set_keep_their_numbers(trained, tmp_path):
+    pictures = {"a": picture(10), "b": picture(11), "copy": picture(11)}
+    found = load(write(tmp_path / "other", pictures), tmp_path / "cache", trained)
+    (pair,) = found.slices.pairs
+    assert [found.table["id"][pair.a], found.table["id"][pair.b]] == ["b", "copy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data, known: (None, known), "belongs to no run"),
+        (lambda data, known: (data, {}), "belongs to no run"),
+        (lambda data, known: (data | {"root": "gone"}, known), "not there any more (gone)"),
+        (lambda data, known: (data | {"negatives": "away"}, known), "not there any more (away)"),
+        (lambda data, known: (data, known | {"t9": "train"}), "1 of its cases are gone"),
+    ],
+)
+def test_what_cannot_be_checked_is_said(trained, tmp_path, change, reason):
+    root = write(tmp_path / "other", {"new": picture(10), "same": picture(0)})
+    found = load(root, tmp_path / "cache", change(*trained))
+    assert found.parts.tolist() == ["test", "test"]
+    assert found.leaks == []
+    assert reason in found.unchecked
+
+
+def test_class_folders_have_no_masks(trained, tmp_path):
+    root = tmp_path / "classes"
+    for name, image in {"glioma/g.jpg": picture(20), "notumor/n.jpg": picture(21)}.items():
+        (root / "Testing" / name).parent.mkdir(parents=True)
+        image.save(root / "Testing" / name)
+    found = load(root, tmp_path / "cache", trained)
+    by_class = found.table.set_index("class")
+    assert by_class["unmasked"].to_dict() == {"glioma": True, "notumor": False}
+    assert not found.slices.masks.any()
+
+
+def test_nothing_new_is_refused(trained, tmp_path):
+    root = write(tmp_path / "other", {"same": picture(0)})
+    with pytest.raises(InputError, match=r"All 1 images of .*other are known"):
+        load(root, tmp_path / "cache", trained)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_no_data_set_is_refused(trained, tmp_path, known):
+    (tmp_path / "empty").mkdir()
+    for folder, message in {"gone": "does not exist", "empty": "none of the layouts"}.items():
+        with pytest.raises(InputError, match=message):
+            load(tmp_path / folder, tmp_path / "cache", trained if known else (None, {}))
+    root = write(tmp_path / "other", {"new": picture(10)})
+    with pytest.raises(InputError, match="layout tiff is unknown"):
+        load(root, tmp_path / "cache", trained if known else (None, {}), layout="tiff")

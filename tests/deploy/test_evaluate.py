@@ -1,0 +1,164 @@
+"""A run or a file on another data set: the same files, and nothing that training knows."""
+
+import logging
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, ImageOps
+
+from brainseg.deploy.evaluate import evaluate, find_model
+from brainseg.deploy.session import open_session
+from brainseg.deploy.testset import read_test, to_input
+from brainseg.errors import InputError
+from brainseg.evaluation.cases import read_cases, summarize
+from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.run import find_runs
+
+
+def picture(seed):
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 6), dtype=np.uint8)
+    return Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC)
+
+
+def write_set(root, pictures):
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    mask = np.zeros((48, 48), np.uint8)
+    mask[10:22, 12:30] = 255
+    for name, image in pictures.items():
+        image.save(root / "images" / f"{name}.png")
+        Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+    return root
+
+
+@pytest.fixture
+def trained(run, tmp_path):
+    """A run that knows where its training's data are, seen from where it was typed."""
+    write_set(tmp_path / "typed" / "here", {f"t{number}": picture(number) for number in range(3)})
+    config = run.read_config()
+    cache = str(tmp_path / "cache")
+    config["data"] |= {"name": "folder", "root": "here", "cache_dir": cache, "negatives": None}
+    write_text(run.config, yaml.safe_dump(config | {"split": {"name": "random", "seed": 0}}))
+    write_json(run.environment, {"folder": str(tmp_path / "typed")})
+    rows = [
+        {"id": f"t{number}", "class": "tumor", "patient": "", "split": part}
+        for number, part in enumerate(("train", "val", "test"))
+    ]
+    write_csv(run.split, rows, list(rows[0]))
+    return run
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Two new images, and one that the run was trained on, mirrored."""
+    pictures = {"a": picture(10), "b": picture(11), "known": ImageOps.mirror(picture(0))}
+    return write_set(tmp_path / "other", pictures)
+
+
+def test_the_files_are_those_of_a_run(trained, other, caplog):
+    with caplog.at_level(logging.INFO, logger="brainseg"):
+        found = evaluate(find_model(trained.path), other, progress=False)
+    assert found.path == trained.path / "evaluation" / "other"
+    test = read_test(found)
+    assert test["ids"].tolist() == ["a", "b"]
+    for mode in ("checkpoint", "fp32", "int8_dynamic"):
+        cases = read_cases(found.cases(mode))
+        assert [case["id"] for case in cases] == ["a", "b"]
+        metrics = read_json(found.metrics_of(mode))
+        assert metrics.items() >= summarize(cases).items()
+        assert found.predictions(mode).exists()
+        assert found.appropriateness(mode).exists()
+    session = open_session(trained.onnx("fp32"))
+    alone = np.concatenate([session.run(image[None])[:, 0] for image in to_input(test["images"])])
+    with np.load(found.predictions("fp32")) as stored:
+        np.testing.assert_allclose(stored["probabilities"] / 255, alone, atol=0.51 / 255)
+    parts = {row["id"]: row["split"] for row in read_csv(found.split)}
+    assert parts == {"a": "test", "b": "test", "known": "left_out"}
+    (leak,) = read_csv(found.leaks)
+    assert (leak["id"], leak["other"], leak["transform"]) == ("known", "t0", "flip_left_right")
+    facts = read_json(found.evaluation)
+    assert facts["left_out"] == {"image": 1}
+    assert facts["unchecked"] is None
+    assert facts["modes"] == ["checkpoint", "fp32", "int8_dynamic"]
+    assert facts["data"] | {"root": ""} == {
+        "name": "other", "root": "", "n": 2, "classes": {"tumor": 2}, "patients": 0, "unmasked": 0,
+    }  # fmt: skip
+    assert read_json(found.data)["images"] == {"test": {"tumor": 2}, "left_out": {"tumor": 1}}
+    assert found.read_config()["data"]["root"] == str(other)
+    assert "1 images are left out: 1 for a known image" in caplog.text
+
+
+def test_an_evaluation_is_no_run(trained, other):
+    evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    assert find_runs(trained.path.parent) == [trained]
+
+
+def test_modes_can_be_chosen_and_the_place_too(trained, other, tmp_path):
+    model = find_model(trained.path, ["int8_dynamic"])
+    found = evaluate(model, other, out=tmp_path / "there", progress=False)
+    assert found.path == tmp_path / "there"
+    assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
+    assert not found.metrics.exists()
+
+
+def test_a_file_in_a_run_knows_its_training(trained, other):
+    found = evaluate(find_model(trained.onnx("int8_dynamic")), other, progress=False)
+    assert found.path == trained.path / "evaluation" / "other"
+    assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
+    assert read_json(found.evaluation)["left_out"] == {"image": 1}
+
+
+def test_a_file_from_elsewhere_is_evaluated_with_a_warning(trained, other, tmp_path, caplog):
+    file = tmp_path / "away" / "mine.onnx"
+    file.parent.mkdir()
+    file.write_bytes(trained.onnx("fp32").read_bytes())
+    found = evaluate(find_model(file), other, out=tmp_path / "out", progress=False)
+    assert read_json(found.evaluation)["modes"] == ["fp32"]  # the file says it itself
+    assert len(read_cases(found.cases("fp32"))) == 3
+    assert "Nobody can tell whether training knows" in caplog.text
+    assert "belongs to no run" in read_json(found.evaluation)["unchecked"]
+
+
+def test_class_folders_are_predicted_and_counted(trained, tmp_path, caplog):
+    root = tmp_path / "classes" / "Testing"
+    for seed, name in enumerate(["glioma", "glioma", "meningioma", "notumor"]):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        picture(30 + seed).save(root / name / f"{seed}.jpg")
+    with caplog.at_level(logging.INFO, logger="brainseg"):
+        found = evaluate(find_model(trained.path, ["fp32"]), root.parent, progress=False)
+    metrics = read_json(found.metrics_of("fp32"))
+    assert (metrics["n"], metrics["n_tumor"], metrics["dice"]) == (1, 0, None)
+    assert {name: row["n"] for name, row in metrics["unmasked"].items()} == {
+        "glioma": 2,
+        "meningioma": 1,
+    }
+    assert "3 of 4 images show a tumour that nobody outlined" in caplog.text
+    assert read_csv(found.appropriateness("truth")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "modes", "message"),
+    [
+        ("gone", None, "it is not a finished brainseg run"),
+        ("gone.onnx", None, "gone.onnx does not exist"),
+        ("none-seed0", ["int8_static"], "quantize .* --mode all"),
+        ("none-seed0", ["int4"], "exported: fp32, int8_dynamic"),
+    ],
+)
+def test_what_is_missing_is_named(run, path, modes, message):
+    with pytest.raises(InputError, match=message):
+        find_model(run.path.parent / path, modes)
+
+
+def test_a_run_without_checkpoint_says_so(run):
+    run.best.unlink()
+    with pytest.raises(InputError, match=r"best\.ckpt: train it first"):
+        find_model(run.path)
+    assert find_model(run.path, ["fp32"]).size == 32
+
+
+def test_a_broken_data_set_leaves_nothing(trained, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate(find_model(trained.path), tmp_path / "gone", progress=False)
+    assert not trained.evaluations.exists()

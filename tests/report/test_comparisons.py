@@ -1,0 +1,165 @@
+"""What is called a difference, and what is said about it."""
+
+import numpy as np
+import pytest
+import yaml
+
+from brainseg.evaluation.cases import COLUMNS as CASE_COLUMNS
+from brainseg.evaluation.cases import COUNTS
+from brainseg.evaluation.metrics import mean_iou, mean_ious
+from brainseg.evaluation.statistics import holm, paired_interval, paired_test
+from brainseg.files import write_csv, write_text
+from brainseg.report.comparisons import COLUMNS, LEVEL, compare_all, conclude
+from brainseg.run import Run
+
+PATIENTS = [f"p{number // 3}" for number in range(36)]
+
+
+def cases(lost=0, noise=0, seed=0, ids=None):
+    """Twelve patients with three images each; a network that misses `lost` pixels, give or take."""
+    rng = np.random.default_rng(seed)
+    size = np.random.default_rng(0).integers(300, 500, len(PATIENTS))  # the truth is the same
+    missed = np.clip(100 + lost + rng.integers(-noise, noise + 1, len(PATIENTS)), 0, 300)
+    rows = []
+    for index, (patient, true, fn) in enumerate(zip(PATIENTS, size, missed, strict=True)):
+        counts = {"tp": true - fn, "fp": 20, "fn": fn, "tn": 4096 - true - 20}
+        name = (ids or {}).get(index, f"case{index}")
+        rows.append(
+            {"id": name, "class": "glioma", "patient": patient, "dice": 0.5, "hd95_px": 3.0}
+            | {key: int(value) for key, value in counts.items()}
+        )
+    return rows
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make a run whose modes have given cases."""
+
+    def build(name, seed=0, **modes):
+        run = Run(tmp_path / f"{name}-seed{seed}")
+        write_text(run.config, yaml.safe_dump({"seed": seed}))
+        for mode, rows in modes.items():
+            write_csv(run.cases(mode), rows, CASE_COLUMNS)
+        return run
+
+    return build
+
+
+def counts(rows):
+    return np.array([[row[key] for key in COUNTS] for row in rows])
+
+
+def test_a_row_holds_what_the_statistics_say(make):
+    first, second = cases(), cases(lost=30, noise=20)
+    runs = {"none": [make("none", fp32=first)], "ag": [make("ag", fp32=second)]}
+    (row,) = compare_all(runs)
+    before, after = counts(first), counts(second)
+    p = paired_test(before, after, PATIENTS, mean_ious)
+    assert row == {
+        "family": "variants",
+        "first": "none",
+        "second": "ag",
+        "mode": "fp32",
+        "difference": pytest.approx(mean_iou(after) - mean_iou(before)),
+        "interval": list(paired_interval(before, after, PATIENTS, mean_ious)),
+        "p": p,
+        "p_corrected": p,
+        "beyond_chance": True,
+        "patients": 12,
+        "images": 36,
+        "seeds": 1,
+    }
+    assert row.keys() == set(COLUMNS)
+
+
+def test_p_values_are_corrected_within_their_family(make):
+    modes = {"int8_static": cases(noise=2, seed=5), "int8_dynamic": cases(lost=9, noise=3)}
+    runs = {
+        name: [make(name, fp32=cases(lost=lost, noise=30, seed=lost), **modes)]
+        for name, lost in {"none": 0, "ag": 4, "se": 8, "cbam": 40}.items()
+    }
+    rows = compare_all(runs, ["int8_static", "int8_dynamic"])
+    for family, count in {"variants": 6, "modes": 8}.items():
+        members = [row for row in rows if row["family"] == family]
+        assert len(members) == count
+        corrected = holm([row["p"] for row in members])
+        assert [row["p_corrected"] for row in members] == pytest.approx(corrected)
+        assert all(row["beyond_chance"] == (row["p_corrected"] < LEVEL) for row in members)
+    pairs = [(row["first"], row["second"]) for row in rows if row["family"] == "variants"]
+    assert pairs[:3] == [("none", "ag"), ("none", "se"), ("none", "cbam")]
+
+
+def test_seeds_are_paired_and_their_differences_averaged(make):
+    worse = [cases(lost=lost, noise=5, seed=lost) for lost in (10, 30)]
+    runs = {
+        "none": [make("none", seed, fp32=cases(seed=seed)) for seed in (0, 1, 2)],
+        "ag": [make("ag", seed, fp32=rows) for seed, rows in zip((1, 2), worse, strict=True)],
+    }
+    (row,) = compare_all(runs)
+    assert row["seeds"] == 2  # seed 0 has no partner
+    alone = mean_iou(counts(cases()))
+    changes = [mean_iou(counts(rows)) - alone for rows in worse]
+    assert row["difference"] == pytest.approx(np.mean(changes))
+
+
+def test_a_checkpoint_stands_in_where_nothing_was_exported(make):
+    runs = {
+        name: [make(name, checkpoint=cases(lost=lost))]
+        for name, lost in {"none": 0, "se": 9}.items()
+    }
+    (row,) = compare_all(runs)
+    assert row["difference"] < 0
+
+
+@pytest.mark.parametrize("other", [{0: "another"}, None])
+def test_other_test_images_are_not_compared(make, other):
+    rows = cases(ids=other) if other else cases()[1:]
+    runs = {"none": [make("none", fp32=cases())], "ag": [make("ag", fp32=rows)]}
+    assert compare_all(runs) == []
+    assert conclude([]) == []
+
+
+def test_runs_without_scores_are_left_out(make, tmp_path):
+    runs = {"none": [make("none", fp32=cases())], "ag": [Run(tmp_path / "failed")], "se": []}
+    assert compare_all(runs, ["fp16"]) == []
+
+
+def test_no_difference_supports_no_ranking(make):
+    runs = {
+        name: [make(name, fp32=cases(noise=40, seed=seed))]
+        for seed, name in enumerate(["none", "ag", "se"])
+    }
+    rows = compare_all(runs)
+    (sentence,) = conclude(rows)
+    assert "None of the 3 differences between variants is beyond the chance" in sentence
+    assert "36 test images of 12 known patients, one training each" in sentence
+    assert "support no ranking" in sentence
+    assert "luck of its training" in sentence
+    widest = max(abs(end) for row in rows for end in row["interval"])
+    assert f"up to {widest:.3f} mean IoU" in sentence
+
+
+def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
+    runs = {
+        name: [make(name, seed, fp32=cases(lost=lost, noise=4, seed=seed)) for seed in (0, 1)]
+        for name, lost in {"none": 0, "cbam": 60}.items()
+    }
+    (row,) = compare_all(runs)
+    (sentence,) = conclude([row])
+    low, high = row["interval"]
+    assert sentence == (
+        "1 of 1 differences between variants are beyond the chance of the patients (on 36 test "
+        f"images of 12 known patients, 2 trainings each): none is better than cbam by "
+        f"{-row['difference']:.4f} (+{-high:.4f} to +{-low:.4f})."
+    )
+
+
+def test_what_quantization_changes_is_told_apart(make):
+    run = make("none", fp32=cases(), int8_static=cases(lost=50), fp16=cases())
+    rows = compare_all({"none": [run]}, ["fp16", "int8_static"])
+    told = conclude(rows)
+    assert told[0].startswith("1 of 2 changes by quantization are beyond chance: none in int8_stat")
+    assert rows[0]["difference"] == 0
+    assert rows[0]["p"] == 1
+    (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]))
+    assert calm.startswith("None of the 1 changes by quantization is beyond chance")
