@@ -154,6 +154,14 @@ def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<expe
 
 
 @app.command()
+def dashboard(experiment: Annotated[Path, typer.Argument(help="outputs/<experiment>")]) -> None:
+    """Save a W&B workspace and report of an experiment, or tell what waits to be sent."""
+    from brainseg.training.dashboard import dashboard as show
+
+    show(experiment)
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A run, or a file such as model.fp32.onnx.")],
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],

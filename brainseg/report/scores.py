@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brainseg.files import read_json
-from brainseg.report.rows import ORDERS
-from brainseg.run import CHECKPOINT, Run
+from brainseg.run import Run
 from brainseg.terminal import widen
 
 NOTHING = "–"
@@ -51,7 +50,9 @@ def show_evaluation(found: Run) -> None:
     facts, console = read_json(found.evaluation), widen(Console())
     for mode in facts["modes"]:
         metrics = read_json(found.metrics_of(mode))
-        drawn = Table(box=box.SIMPLE_HEAD, padding=0, title=f"{mode} on {facts['data']['name']}")
+        drawn = Table(
+            box=box.SIMPLE_HEAD, padding=0, title=Text(f"{mode} on {facts['data']['name']}")
+        )
         for name in COLUMNS:
             drawn.add_column(
                 name.replace(" ", "\n"), justify="right" if name != "Class" else "left"
@@ -70,14 +71,6 @@ def show_evaluation(found: Run) -> None:
 def evaluations(run: Run) -> list[Run]:
     """The finished evaluations of a run on other data sets, in the order of their names."""
     return [Run(file.parent) for file in sorted(run.evaluations.glob("*/evaluation.json"))]
-
-
-def modes_of(run: Run) -> list[str]:
-    """The modes in which the test split was predicted; fp32 stands for the checkpoint."""
-    predicted = [mode for mode in ORDERS["mode"] if run.predictions(mode).exists()]
-    if "fp32" in predicted or not run.predictions(CHECKPOINT).exists():
-        return predicted
-    return [CHECKPOINT, *predicted]
 
 
 def with_interval(metrics: Mapping[str, Any], name: str) -> str:

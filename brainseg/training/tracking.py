@@ -3,22 +3,23 @@
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import wandb
 
-from brainseg.deploy.overlay import overlay
 from brainseg.errors import InputError
-from brainseg.evaluation.cases import THRESHOLD
-from brainseg.files import read_csv, read_json, write_text
-from brainseg.run import CHECKPOINT, Run
+from brainseg.files import read_csv, write_text
+from brainseg.run import Run
+from brainseg.training.mirror import direction, media_of, summary_of
 
 DISABLED = "disabled"
-OVERLAYS = 8
-"""Sample overlays logged with a run."""
+STEP = "epoch"
+"""What curves are drawn over, in every run."""
+
+CURVES = ("train_loss", "val_loss", "val_mean_iou", "val_tumor_iou")
+"""Columns of the history that should grow, or shrink."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
             name=run.name,
             group=config["experiment_name"],
             job_type=job,
-            tags=[config["model"]["attention"]],
+            tags=[config["model"]["attention"], config["data"]["name"], config["split"]["name"]],
             config=dict(config),
             mode=mode,
             reinit="finish_previous",
@@ -74,7 +75,8 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
             f"W&B could not start with tracking.mode={mode}: {error} Use tracking.mode=offline and "
             "sync later, or tracking=none."
         ) from error
-    _define_metrics(opened)
+    opened.define_metric("*", step_metric=STEP)
+    _define(opened, CURVES)
     if mode == "offline" and run.history.exists():
         for row in read_csv(run.history):
             log_epoch(opened, {key: float(value) for key, value in row.items() if value})
@@ -103,25 +105,12 @@ def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
 
 
 def log_results(opened: Any, run: Run) -> None:
-    """Mirror what the run's files hold: test metrics, deploy rows and sample overlays."""
-    if run.metrics.exists():
-        metrics = read_json(run.metrics)
-        opened.summary.update({f"test/{key}": value for key, value in _flat(metrics)})
-    if run.deploy.exists():
-        opened.log({"deploy": deploy_table(read_json(run.deploy))})
-    if run.predictions(CHECKPOINT).exists():
-        opened.log({"overlays": _overlays(run)})
-
-
-def deploy_table(rows: Sequence[Mapping[str, Any]]) -> wandb.Table:
-    """The rows of `deploy.json` as a table; nested values are flattened with dots."""
-    flat = [dict(_flat(row)) for row in rows]
-    columns: list[str | int] = list(dict.fromkeys(key for row in flat for key in row))
-    return wandb.Table(
-        columns=columns,
-        data=[[row.get(str(key)) for key in columns] for row in flat],
-        allow_mixed_types=True,
-    )
+    """Mirror what the run's files hold: test metrics, deploy rows, tables and images."""
+    summary = summary_of(run)
+    _define(opened, summary)
+    opened.summary.update(summary)
+    if media := {name: make() for name, make in media_of(run).items()}:
+        opened.log(media)
 
 
 def _kept_id(run: Run) -> str:
@@ -131,30 +120,8 @@ def _kept_id(run: Run) -> str:
     return path.read_text().strip()
 
 
-def _define_metrics(opened: Any) -> None:
-    for name in ("val_mean_iou", "val_tumor_iou"):
-        opened.define_metric(name, summary="max")
-    for name in ("train_loss", "val_loss"):
-        opened.define_metric(name, summary="min")
-
-
-def _overlays(run: Run) -> list[wandb.Image]:
-    """Cases spread evenly over the test split: prediction and truth as contours."""
-    with np.load(run.test) as test, np.load(run.predictions(CHECKPOINT)) as predictions:
-        ids, images, masks = test["ids"], test["images"], test["masks"]
-        probabilities = predictions["probabilities"]
-    chosen = np.unique(np.linspace(0, len(ids) - 1, OVERLAYS).astype(int))
-    return [
-        wandb.Image(
-            overlay(images[i], probabilities[i] >= THRESHOLD, masks[i] > 0), caption=str(ids[i])
-        )
-        for i in chosen
-    ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
+def _define(opened: Any, names: Iterable[str]) -> None:
+    """Say which way is better; the summary of a curve is then its best value."""
+    for name in names:
+        if better := direction(name):
+            opened.define_metric(name, summary=better, step_metric=STEP)

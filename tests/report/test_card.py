@@ -1,0 +1,127 @@
+"""The card is what the hub reads, and says what the run's files say."""
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from brainseg.evaluation.cases import summarize
+from brainseg.files import write_json, write_text
+from brainseg.report.card import METRICS, write_card
+from brainseg.report.provenance import LIMITS
+from brainseg.run import Run
+
+CONFIG = {
+    "seed": 3,
+    "experiment_name": "study",
+    "data": {"name": "figshare", "image_size": 96, "batch_size": 16},
+    "split": {"name": "patient", "seed": 0},
+    "model": {"attention": "ag", "encoder": "resnetv2_50", "weights": "none"},
+    "optim": {"lr": 1e-3},
+    "schedule": {"name": "one_cycle"},
+    "loss": {"name": "bce_dice"},
+    "trainer": {"max_epochs": 12},
+}
+MODEL = {"parameters": 33_120_000, "multiply_adds": 1_234_000_000}
+
+
+def case(name, patient, tp, class_="glioma"):
+    counts = {"tp": tp, "fp": 10, "fn": 100 - tp if tp else 0, "tn": 9000}
+    dice = 2 * tp / (110 + tp) if tp else None
+    return {"id": name, "class": class_, "patient": patient, **counts, "dice": dice, "hd95_px": 4.0}
+
+
+METRICS_FILE = summarize([case("a", "p", 80), case("b", "q", 60), case("c", "r", 0, "notumor")]) | {
+    "calibration": {"ece": 0.0123, "ece_uncertain": 0.1234},
+    "unmasked": {},
+}
+
+ROW = {
+    **{"mode": "int8_static", "runtime": "onnxruntime", "device": "cpu", "status": "ok"},
+    **{"size_bytes": 2**20 * 33, "mean_iou": 0.8123, "delta_mean_iou": -0.0004, "dice": 0.7},
+    "latency_ms": {"p50": 21.0},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "study" / "ag-seed3")
+    write_text(run.config, yaml.safe_dump(CONFIG))
+    write_json(run.metrics, METRICS_FILE)
+    write_json(run.model, MODEL)
+    write_text(run.split, "id,class,patient,split\na,glioma,p,test\nb,glioma,q,test\n")
+    write_json(run.deploy, [ROW, ROW | {"device": "cuda", "status": "unavailable"}])
+    return run
+
+
+def test_the_hub_reads_the_front_matter(run):
+    write_card(run)
+    data = ModelCard.load(str(run.card)).data
+    assert data.library_name == "brainseg"
+    assert data.pipeline_tag == "image-segmentation"
+    assert "attention-ag" in data.tags
+    assert data.model_name == "ag-seed3"
+    found = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert found == {name: METRICS_FILE[name] for name in METRICS}
+    assert {result.dataset_name for result in data.eval_results} == {"figshare"}
+
+
+def test_what_is_undefined_stays_out_of_the_front_matter(run):
+    write_json(run.metrics, summarize([case("c", "r", 0, "notumor")]) | {"unmasked": {}})
+    write_card(run)
+    found = {result.metric_type for result in ModelCard.load(str(run.card)).data.eval_results}
+    assert found == {"mean_iou", "tumor_iou", "false_positive_rate"}
+
+
+def test_people_read_metrics_with_intervals_modes_and_limits(run):
+    write_card(run)
+    text = run.card.read_text()
+    low, high = METRICS_FILE["dice_interval"]
+    assert f"{METRICS_FILE['dice']:.3f} ({low:.3f}–{high:.3f})" in text
+    assert "| int8_static (onnxruntime, cpu) | 33.0 | 0.8123 | −0.0004 | 0.7000 | 21.0 |" in text
+    assert "cuda" not in text  # nothing was measured there
+    assert "33.12 million parameters, 1.23 billion multiply-adds" in text
+    assert "0.0123 over all pixels, 0.1234 over those" in text
+    assert "batches of 16, Adam with a learning rate of 0.001" in text
+    assert "Synthetic" not in text
+    assert all(f"- {limit}" in text for limit in LIMITS)
+    assert "not for diagnosis" in text
+    assert "\n\n\n" not in text
+
+
+def test_phantoms_are_called_synthetic_first_of_all(run):
+    data = CONFIG["data"] | {"name": "phantom"}
+    write_text(run.config, yaml.safe_dump(CONFIG | {"data": data}))
+    write_card(run)
+    text = run.card.read_text()
+    assert text.index("Synthetic data") < text.index("Res-UNet")
+
+
+def test_other_data_have_their_table(run):
+    found = Run(run.evaluations / "clinic")
+    write_json(found.evaluation, {"data": {"name": "clinic"}, "modes": ["checkpoint", "fp32"]})
+    for mode in ("checkpoint", "fp32"):
+        write_json(found.metrics_of(mode), METRICS_FILE)
+    write_card(run)
+    lines = [line for line in run.card.read_text().splitlines() if line.startswith("| clinic")]
+    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines]
+    # Classes are told apart for the first mode only.
+    assert cells == [
+        ["clinic", "checkpoint", "all"],
+        ["clinic", "checkpoint", "glioma"],
+        ["clinic", "checkpoint", "notumor"],
+        ["clinic", "fp32", "all"],
+    ]
+
+
+def test_the_same_run_has_the_same_card(run):
+    write_card(run)
+    first = run.card.read_bytes()
+    write_card(run)
+    assert run.card.read_bytes() == first
+
+
+@pytest.mark.parametrize("missing", ["metrics", "config"])
+def test_what_was_not_scored_has_no_card(run, missing):
+    getattr(run, missing).unlink()
+    write_card(run)
+    assert not run.card.exists()

@@ -1,0 +1,98 @@
+"""Metrics as people read them."""
+
+import pytest
+
+from brainseg.evaluation.cases import summarize
+from brainseg.files import write_json
+from brainseg.report.scores import (
+    COLUMNS,
+    evaluations,
+    external_rows,
+    score_rows,
+    show_evaluation,
+    to_markdown,
+    with_interval,
+)
+from brainseg.run import Run
+
+
+def case(name, patient, class_, tp, fp):
+    counts = {"tp": tp, "fp": fp, "fn": 100 - tp if class_ != "notumor" else 0, "tn": 1000}
+    dice = None if class_ == "notumor" else 2 * tp / (tp + fp + 100)
+    distance = None if class_ == "notumor" else 3.25
+    return {
+        "id": name,
+        "class": class_,
+        "patient": patient,
+        "dice": dice,
+        "hd95_px": distance,
+    } | counts
+
+
+CASES = [
+    case("a", "p", "glioma", 80, 0),
+    case("b", "q", "glioma", 0, 0),
+    case("c", "", "notumor", 0, 5),
+    case("d", "", "notumor", 0, 0),
+]
+METRICS = summarize(CASES) | {"unmasked": {}}
+
+
+def cells():
+    return [dict(zip(COLUMNS, row, strict=True)) for row in score_rows(METRICS)]
+
+
+def test_all_images_come_first_then_each_class():
+    assert [row["Class"] for row in cells()] == ["all", "glioma", "notumor"]
+    everything, glioma, notumor = cells()
+    assert (everything["Images"], everything["Patients"]) == ("4", "2")
+    assert everything["Detected"] == glioma["Detected"] == "50.0%"
+    assert everything["False positives"] == notumor["False positives"] == "50.0%"
+    assert everything["HD95, px"] == "3.2"
+
+
+def test_what_is_undefined_is_a_dash():
+    notumor = cells()[2]
+    assert [notumor[name] for name in ("Dice", "Dice per patient", "HD95, px", "Detected")] == [
+        "–"
+    ] * 4
+    assert notumor["Patients"] == "–"
+    assert cells()[1]["False positives"] == "–"
+
+
+def test_an_interval_stands_in_brackets_where_there_is_one():
+    low, high = METRICS["dice_interval"]
+    assert cells()[0]["Dice"] == f"{METRICS['dice']:.3f} ({low:.3f}–{high:.3f})"
+    assert with_interval({"dice": 0.5, "dice_interval": None}, "dice") == "0.500"
+    assert with_interval({"dice": None}, "dice") == "–"
+    assert with_interval({}, "patient_dice") == "–"  # written by an earlier version
+
+
+def test_a_table_as_markdown():
+    assert to_markdown(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    run = Run(tmp_path / "ag-seed0")
+    found = Run(run.evaluations / "clinic [1]")
+    unmasked = {"pituitary": {"n": 60, "predicted_share": 0.75}}
+    write_json(found.evaluation, {"data": {"name": "clinic [1]"}, "modes": ["checkpoint"]})
+    write_json(found.metrics, METRICS | {"unmasked": unmasked})
+    (run.evaluations / "unfinished").mkdir()
+    return run
+
+
+def test_only_finished_evaluations_are_found(evaluated):
+    assert [found.path.name for found in evaluations(evaluated)] == ["clinic [1]"]
+    assert external_rows(evaluated)[0][:3] == ["clinic [1]", "checkpoint", "all"]
+    assert external_rows(Run(evaluated.path / "none")) == []
+
+
+def test_an_evaluation_is_printed_with_what_could_not_be_scored(evaluated, capsys):
+    show_evaluation(evaluations(evaluated)[0])
+    printed = capsys.readouterr().out
+    assert "checkpoint on clinic [1]" in printed
+    assert f"{METRICS['mean_iou']:.3f}" in printed
+    assert "pituitary, without outlines: tumour predicted in 75.0% of 60 images" in printed
+    assert str(evaluated.evaluations / "clinic [1]") in printed.replace("\n", "")
