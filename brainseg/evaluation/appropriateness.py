@@ -1,0 +1,221 @@
+"""Whether segmented tumours look as their class should (the paper's section III-C, as numbers).
+
+Section I-B says where each class lies and how it looks in T1-weighted slices with contrast agent;
+section III-C finds that the predictions do, in prose. Here each sentence that a slice can show
+becomes a measure of `tumor.measure_tumor` with a direction (`EXPECTED`), of the truth as of a
+prediction; `LIMITS` is what a slice cannot show.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from brainseg.errors import InputError
+from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
+from brainseg.files import read_csv
+
+NO_TUMOR = "notumor"
+
+COLUMNS = ["id", "class", "patient", "detected", "components", "area_px", *MEASURES]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """That a class has a `high` or `low` value of a measure, compared with the other classes.
+
+    `says` puts into words for people what the paper says, as far as the measure shows it.
+    """
+
+    measure: str
+    direction: str
+    says: str
+
+
+EXPECTED = {
+    "glioma": (
+        Expectation("ring_contrast", "high", "A bright ring around a necrotic core."),
+        Expectation("sharpness", "low", "Margins are poorly defined."),
+        Expectation("roundness", "low", "The shape is irregular."),
+        Expectation("solidity", "low", "The outline is irregular, with bays."),
+    ),
+    "meningioma": (
+        Expectation("surface_distance", "low", "It grows from the meninges, near the surface."),
+        Expectation("roundness", "high", "The shape is rounded or oval."),
+        Expectation("solidity", "high", "The outline has no bays."),
+        Expectation("sharpness", "high", "Margins are well defined."),
+        Expectation("heterogeneity", "low", "It takes up contrast agent evenly."),
+    ),
+    "pituitary": (
+        Expectation("centre_distance", "low", "It lies in the sella, mid in the head's base."),
+        Expectation("surface_distance", "high", "The sella is far from the head's surface."),
+        Expectation("roundness", "high", "The shape is symmetrical and keeps that of the gland."),
+        Expectation("heterogeneity", "low", "It is uniformly bright."),
+    ),
+}
+"""What sections I-B, II-A and III-C say of each class, where one slice can show it."""
+
+LIMITS = (
+    "A slice of unknown plane and orientation does not tell what lies above or in front: the sella "
+    "is known by its place in the middle of the head, which a deep tumour of another class shares.",
+    "The surface is that of the head, scalp and skull included. Meningiomas of the falx, the "
+    "tentorium and the skull base touch meninges that lie deep in the head, and many gliomas reach "
+    "the brain's surface: nearness to the surface does not tell extra-axial from intra-axial.",
+    "Where the image's edge cuts the head, that edge stands for its surface.",
+    "The dural tail is thinner than these images resolve, and oedema shows in T2-weighted images "
+    "and FLAIR: neither is measured here.",
+    "Sharpness depends on where the outline was drawn: a coarse outline of a sharp tumour reads as "
+    "a blurred one. It also grows with contrast: bone and air beside a pituitary tumour raise it.",
+    "Only what was detected is measured: a tumour that a prediction misses is in no median, so "
+    "compare a prediction with the truth of the images that it found.",
+    "A mask can be right where its class is exceptional, and wrong where it looks typical. That a "
+    "class agrees is no evidence for a single image.",
+)
+"""What the measures do not tell, for people."""
+
+
+def measure_appropriateness(
+    ids: Sequence[str],
+    classes: Sequence[str],
+    patients: Sequence[str],
+    images: NDArray[np.uint8],
+    masks: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Measure the tumour of every image that has one, or whose mask shows one.
+
+    Args:
+        ids: name of each image, N.
+        classes: `glioma`, `meningioma`, `pituitary`, `notumor` or another tumour, N.
+        patients: the patient of each image, N.
+        images: grey T1-weighted slices with contrast agent, dark background, N×H×W.
+        masks: a prediction or the truth, N×H×W, nonzero is tumour.
+
+    Returns:
+        One row with the keys of `COLUMNS` per image that is not `notumor` or has a mask pixel.
+        `detected` tells whether it has; `components` counts regions, `area_px` all mask pixels. The
+        others measure the largest region, see `tumor.measure_tumor`; undefined is `None`.
+
+    Raises:
+        ValueError: the lengths or shapes differ.
+    """
+    if np.shape(images) != np.shape(masks):
+        raise ValueError(f"Images and masks differ: {np.shape(images)} and {np.shape(masks)}.")
+    rows = []
+    for name, class_, patient, image, mask in zip(
+        ids, classes, patients, images, masks, strict=True
+    ):
+        tumor = mask > 0
+        if class_ == NO_TUMOR and not tumor.any():
+            continue
+        rows.append(
+            {
+                "id": str(name),
+                "class": str(class_),
+                "patient": str(patient),
+                "detected": bool(tumor.any()),
+                "components": count_components(tumor),
+                "area_px": int(tumor.sum()),
+                **measure_tumor(image, tumor),
+            }
+        )
+    return rows
+
+
+def read_appropriateness(path: Path) -> list[dict[str, Any]]:
+    """Read an `appropriateness.<mode>.csv`: rows as `measure_appropriateness` makes them.
+
+    Raises:
+        InputError: a column is missing, or holds something else.
+    """
+    try:
+        return [row | _values_of(row) for row in read_csv(path)]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a file of appropriateness: expected the columns {','.join(COLUMNS)}, "
+            f"found {type(error).__name__} {error}. Evaluate the run again to write it anew."
+        ) from error
+
+
+def _values_of(row: Mapping[str, str]) -> dict[str, Any]:
+    return (
+        {"detected": {"True": True, "False": False}[row["detected"]]}
+        | {name: int(row[name]) for name in ("components", "area_px")}
+        | {name: float(row[name]) if row[name] else None for name in MEASURES}
+    )
+
+
+def summarize_appropriateness(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarize rows of `measure_appropriateness` by class of tumour, without `notumor`.
+
+    Returns:
+        Plain JSON. `classes` holds for each class `n` images, the share `detected`, and for every
+        measure `n` where it is defined, `median` and `quartiles`. `expected` lists for each class
+        of `EXPECTED` its entries with the `median` of the class and of all `others` in `EXPECTED`,
+        whether the first `agrees` (lies on the expected side of the second), and the `auc`: the
+        chance that an image of the class lies on the expected side of one of another class, 0.5
+        where the measure says nothing; `auc_by_class` is the same against each of them. `None`
+        where undefined. `limits` is `LIMITS`.
+    """
+    tumors = [row for row in rows if row["class"] != NO_TUMOR]
+    names = sorted({row["class"] for row in tumors})
+    members = {name: [row for row in tumors if row["class"] == name] for name in names}
+    return {
+        "classes": {name: _describe(own) for name, own in members.items()},
+        "expected": {
+            name: [_compare(entry, name, members) for entry in entries]
+            for name, entries in EXPECTED.items()
+        },
+        "limits": list(LIMITS),
+    }
+
+
+def _describe(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "n": len(rows),
+        "detected": sum(row["detected"] for row in rows) / len(rows),
+        "measures": {name: _distribution(_values(rows, name)) for name in MEASURES},
+    }
+
+
+def _distribution(values: NDArray[np.floating]) -> dict[str, Any]:
+    if not values.size:
+        return {"n": 0, "median": None, "quartiles": None}
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return {"n": values.size, "median": median, "quartiles": [low, high]}
+
+
+def _compare(
+    entry: Expectation, name: str, members: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
+    own = _values(members.get(name, []), entry.measure)
+    others = {
+        other: _values(members.get(other, []), entry.measure) for other in EXPECTED if other != name
+    }
+    pooled = np.concatenate(list(others.values()))
+    medians = [_distribution(values)["median"] for values in (own, pooled)]
+    sign = 1 if entry.direction == "high" else -1
+    return {
+        **asdict(entry),
+        "median": medians[0],
+        "others": medians[1],
+        "agrees": None if None in medians else sign * (medians[0] - medians[1]) > 0,
+        "auc": _auc(sign * own, sign * pooled),
+        "auc_by_class": {
+            other: _auc(sign * own, sign * values) for other, values in others.items()
+        },
+    }
+
+
+def _auc(own: NDArray[np.floating], others: NDArray[np.floating]) -> float | None:
+    if not own.size or not others.size:
+        return None
+    labels = np.repeat([1, 0], [own.size, others.size])
+    return float(roc_auc_score(labels, np.concatenate([own, others])))
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.floating]:
+    return np.array([row[name] for row in rows if row[name] is not None], dtype=float)

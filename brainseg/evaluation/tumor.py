@@ -1,0 +1,147 @@
+"""Where a segmented tumour lies in the head, its shape, and how it looks inside and at its edge.
+
+Distances are shares of the head's diameter, or of the tumour's own depth, and intensities shares of
+the head's contrast, so that images of any size and brightness compare.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import (
+    binary_fill_holes,
+    center_of_mass,
+    distance_transform_edt,
+    find_objects,
+    gaussian_filter,
+)
+from scipy.spatial import ConvexHull
+from skimage.measure import find_contours, label
+
+from brainseg.evaluation.head import Head, find_head, largest_component
+
+BAND = 0.03
+"""Width of the bands on both sides of the outline, in diameters of the head: about 5 mm."""
+
+DEEPEST = 3.0
+"""Pixels that the deepest pixel of a tumour must lie inside for it to have a rim and a core."""
+
+MEASURES = {
+    "area_share": "area, share of the head's area",
+    "surface_distance": "nearest edge to the head's surface, in head diameters",
+    "centre_distance": "centroid to the head's centre, in head diameters",
+    "roundness": "roundness of the outline, 1 is a disc",
+    "solidity": "solidity of the outline, 1 is convex",
+    "sharpness": "step of intensity across the outline, share of the head's contrast",
+    "ring_contrast": "rim brighter than core, share of the head's contrast",
+    "heterogeneity": "standard deviation over mean of the intensities inside",
+}
+"""What each measure of `measure_tumor` is, with its unit, as a person reads it on an axis."""
+
+
+def measure_tumor(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Measure the largest component of a tumour mask, its holes filled.
+
+    - `area_share`: its pixels per pixel of the head.
+    - `surface_distance`: from its edge to the nearest point of the head's surface, in diameters of
+      the head; 0 where it touches. Scalp and skull count, see `head.find_head`.
+    - `centre_distance`: from its centroid to the head's, in diameters of the head. A slice through
+      the sella has it near the middle of the head in all three planes and any orientation.
+    - `roundness` 4πA/P² and `solidity` A/(area of the convex hull), both of one polygon: the
+      half-level contour of the mask smoothed with a Gaussian of 1 pixel. Of a square the first is
+      π/4 at any angle, neither exceeds 1, and no clipping is needed. Counting pixels
+      (`skimage.measure.perimeter`) gives a disc 0.9 to 2 and depends on the angle.
+    - `sharpness`: difference of the mean intensities within `BAND` inside and outside the outline
+      (within the head), without its sign, by the head's contrast. Not only a blurred image lowers
+      it: a faint tumour and a misplaced outline do too.
+    - `ring_contrast`: mean of the outer third minus mean of the inner half, by the head's contrast;
+      both in depth below the outline, of which the deepest pixel has all. Above 0: a bright ring.
+    - `heterogeneity`: the coefficient of variation of the intensities inside.
+
+    Args:
+        image: grey slice with a dark background, H×W.
+        mask: tumour, H×W.
+
+    Returns:
+        The keys of `MEASURES`. Undefined is `None`: all where the mask is empty, all that refer to
+        the head where `find_head` finds none, the shape of a mask that smoothing wipes out, the
+        ring of a tumour less than `DEEPEST` pixels deep, and what would be divided by 0.
+    """
+    measures: dict[str, float | None] = dict.fromkeys(MEASURES)
+    if not mask.any():
+        return measures
+    tumor = binary_fill_holes(largest_component(mask))
+    head = find_head(image)
+    measures |= _shape(tumor) | _texture(image[tumor])
+    if head is not None:
+        measures |= _position(tumor, head) | _edge(image, tumor, head)
+    return measures
+
+
+def count_components(mask: NDArray[np.bool_]) -> int:
+    """Count the regions of a mask, H×W; pixels join by edge or corner."""
+    return int(label(mask, return_num=True)[1])
+
+
+def _position(tumor: NDArray[np.bool_], head: Head) -> dict[str, float | None]:
+    gap = max(0.0, float(head.depth[tumor].min()) - 1)  # the outermost pixels are 1 deep
+    return {
+        "area_share": float(tumor.sum() / head.mask.sum()),
+        "surface_distance": gap / head.diameter,
+        "centre_distance": float(np.hypot(*np.subtract(center_of_mass(tumor), head.centre)))
+        / head.diameter,
+    }
+
+
+def _shape(tumor: NDArray[np.bool_]) -> dict[str, float | None]:
+    smooth = gaussian_filter(np.pad(tumor[_box(tumor)], 4).astype(float), 1)
+    outlines = find_contours(smooth, 0.5)
+    if not outlines:
+        return {}
+    outline = max(outlines, key=len)
+    rows, columns = outline[:-1].T  # closed: the last point is the first
+    area = abs(float(rows @ np.roll(columns, 1) - columns @ np.roll(rows, 1))) / 2
+    length = float(np.hypot(*np.diff(outline, axis=0).T).sum())
+    # In two dimensions the "volume" is the area.
+    return {
+        "roundness": 4 * np.pi * area / length**2,
+        "solidity": area / float(ConvexHull(outline).volume),
+    }
+
+
+def _texture(inside: NDArray[np.uint8]) -> dict[str, float | None]:
+    mean = float(inside.mean())
+    return {"heterogeneity": float(inside.std()) / mean if mean else None}
+
+
+def _edge(
+    image: NDArray[np.uint8], tumor: NDArray[np.bool_], head: Head
+) -> dict[str, float | None]:
+    """Measure in a window around the tumour; beyond the image is neither tumour nor head."""
+    if not head.contrast:
+        return {}
+    width = max(1.0, BAND * head.diameter)
+    margin = int(np.ceil(width)) + 1
+    window = _box(np.pad(tumor, margin), margin)
+    grey = np.pad(image, margin)[window]
+    inside, around = (np.pad(mask, margin)[window] for mask in (tumor, head.mask))
+    depth, distance = distance_transform_edt(inside), distance_transform_edt(~inside)
+    deepest = float(depth.max())
+    step = _difference(
+        grey[inside & (depth <= width)], grey[~inside & around & (distance <= width)]
+    )
+    ring = None
+    if deepest >= DEEPEST:
+        ring = _difference(grey[inside & (depth <= deepest / 3)], grey[depth > deepest / 2])
+    return {
+        "sharpness": None if step is None else abs(step) / head.contrast,
+        "ring_contrast": None if ring is None else ring / head.contrast,
+    }
+
+
+def _difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float | None:
+    return float(first.mean() - second.mean()) if first.size and second.size else None
+
+
+def _box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
+    """Bound the pixels of a mask, with a margin that must lie in the image."""
+    sides = find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(side.start - margin, side.stop + margin) for side in sides)
