@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 os.environ["BRAINSEG_ROOT"] = str(Path(__file__).resolve().parent)
 
 from brainseg.errors import InputError
-from brainseg.report.table import show_report
+from brainseg.report.write import show_report
 from brainseg.training.config import check_complete, find_run, register_schema, to_plain
 from brainseg.training.job import run_job
 from brainseg.training.sweep import Job, time_sweep

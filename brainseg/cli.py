@@ -147,7 +147,7 @@ def evaluate(
 @app.command()
 def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<experiment>")]) -> None:
     """Write the page, tables, figures and cards of an experiment's runs; print the table."""
-    from brainseg.report.table import show_report
+    from brainseg.report.write import show_report
 
     for experiment in experiments:
         show_report(experiment)
@@ -220,7 +220,7 @@ def _each(paths: list[Path], work: Callable[[Run], list[str]]) -> None:
 
 def _show_reports(runs: list[Run]) -> None:
     """Renew and print the tables of the runs' experiments."""
-    from brainseg.report.table import show_report
+    from brainseg.report.write import show_report
 
     for experiment in dict.fromkeys(run.experiment for run in runs):
         show_report(experiment)

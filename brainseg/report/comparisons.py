@@ -13,8 +13,8 @@ from brainseg.report.rows import REFERENCE, signed
 from brainseg.run import CHECKPOINT, Run
 
 COLUMNS = (
-    *("family", "first", "second", "mode", "difference", "interval", "p", "p_corrected"),
-    *("beyond_chance", "patients", "images", "seeds"),
+    *("family", "first", "second", "mode", "difference", "by_seed", "interval", "p"),
+    *("smallest_p", "p_corrected", "beyond_chance", "patients", "images", "seeds"),
 )
 
 VARIANTS, MODES = "variants", "modes"
@@ -26,6 +26,15 @@ LEVEL = 0.05
 Comparison = dict[str, Any]
 """A row of `COLUMNS`: mean IoU of `second` minus that of `first`."""
 
+Marks = Mapping[tuple[str, str], str]
+"""A mark of a variant in a mode."""
+
+TOLD = (
+    *("Compared", "With", "Difference of mean IoU", "95 % interval", "p", "p, corrected"),
+    *("Beyond chance", "Seeds"),
+)
+"""Columns for people."""
+
 Seeds = Mapping[Any, list[dict[str, Any]]]
 """The cases of one network in one mode, by seed."""
 
@@ -35,7 +44,8 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
 
     All on the same test images, with a paired interval and a permutation test over patients
     (`brainseg.evaluation.statistics`), corrected for the number of comparisons of each family by
-    Holm's method. Of several seeds that both have, the mean difference is taken. Networks that
+    Holm's method. Of several seeds that both have, the mean difference is taken; where it changes
+    its sign from seed to seed, it is not beyond chance, whatever the patients say. Networks that
     were tested on other images are not compared.
 
     Args:
@@ -51,6 +61,37 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
         for mode in modes
     ]
     return [*_correct(variants), *_correct(quantized)]
+
+
+def mark(comparisons: Sequence[Comparison]) -> Marks:
+    """Marks of what differs beyond chance from the first variant, and from its own fp32."""
+    variants = [row for row in comparisons if row["family"] == VARIANTS]
+    first = variants[0]["first"] if variants else None
+    return {
+        (row["second"], row["mode"]): "†" if row["family"] == VARIANTS else "*"
+        for row in comparisons
+        if row["beyond_chance"] and (row["family"] == MODES or row["first"] == first)
+    }
+
+
+def describe_comparisons(
+    comparisons: Sequence[Comparison],
+) -> tuple[tuple[str, ...], list[list[str]]]:
+    """A table for people: columns, and a row per comparison."""
+    rows = [
+        [
+            row["second"] if row["family"] == VARIANTS else f"{row['second']} {row['mode']}",
+            row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
+            signed(row["difference"]),
+            _span(row),
+            f"{row['p']:.4f}",
+            f"{row['p_corrected']:.4f}",
+            "yes" if row["beyond_chance"] else "no",
+            str(row["seeds"]),
+        ]
+        for row in comparisons
+    ]
+    return TOLD, rows
 
 
 def conclude(comparisons: Sequence[Comparison]) -> list[str]:
@@ -86,21 +127,28 @@ def _compare(
     seeds = [seed for seed in seeds if _same(before[seed], before[seeds[0]])]
     if not seeds:
         return None
-    counts = [np.array([_counts(cases[seed]) for seed in seeds]) for cases in (before, after)]
+    reference, variant = (
+        np.array([_counts(cases[seed]) for seed in seeds]) for cases in (before, after)
+    )
     patients = [case["patient"] for case in before[seeds[0]]]
-    change = [mean_ious(given.sum(axis=1)) for given in counts]
-    p = paired_test(*counts, patients, mean_ious)
-    interval = paired_interval(*counts, patients, mean_ious)
+    p = paired_test(reference, variant, patients, mean_ious)
+    interval = paired_interval(reference, variant, patients, mean_ious)
     if p is None or interval is None:
         return None
+    changes = mean_ious(variant.sum(axis=1)) - mean_ious(reference.sum(axis=1))
+    changed = (reference != variant).any(axis=(0, 2))
+    names = {name or str(i) for i, name in enumerate(patients) if changed[i]}
     return {
         "family": family,
         "first": first,
         "second": second,
         "mode": mode,
-        "difference": float((change[1] - change[0]).mean()),
+        "difference": float(changes.mean()),
+        "by_seed": changes.tolist(),
         "interval": list(interval),
         "p": p,
+        # Every way to exchange the patients whose results differ, and its mirror image.
+        "smallest_p": min(1.0, 2.0 ** (1 - len(names))),
         "patients": len(set(patients) - {""}),
         "images": len(patients),
         "seeds": len(seeds),
@@ -120,7 +168,13 @@ def _counts(cases: Sequence[Mapping[str, Any]]) -> list[list[int]]:
 def _correct(found: Sequence[Comparison | None]) -> Iterator[Comparison]:
     rows = [row for row in found if row is not None]
     for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        yield row | {"p_corrected": corrected, "beyond_chance": corrected < LEVEL}
+        beyond = corrected < LEVEL and not _changes_sign(row)
+        yield row | {"p_corrected": corrected, "beyond_chance": beyond}
+
+
+def _changes_sign(row: Comparison) -> bool:
+    """Whether one training says the opposite of another."""
+    return min(row["by_seed"]) < 0 < max(row["by_seed"])
 
 
 def _conclude_variants(rows: Sequence[Comparison]) -> str:
@@ -130,35 +184,55 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
     basis = f"on {rows[0]['images']} test images of {patients} known patients, {trained}"
     if told:
         clauses = "; ".join(_clause(row) for row in told)
-        answer = (
-            f"{len(told)} of {len(rows)} differences between variants are beyond the chance of "
-            f"the patients ({basis}): {clauses}."
+        sentence = (
+            f"{len(told)} of {len(rows)} differences between variants are beyond chance ({basis}): "
+            f"{clauses}."
         )
     else:
         widest = max(abs(end) for row in rows for end in row["interval"])
-        answer = (
-            f"None of the {len(rows)} differences between variants is beyond the chance of the "
-            f"patients ({basis}): the data support no ranking of them. Differences of up to "
-            f"{widest:.3f} mean IoU could have gone unnoticed."
+        sentence = (
+            f"None of the {len(rows)} differences between variants is beyond chance ({basis}): the "
+            f"data support no ranking of them. Differences of up to {widest:.3f} mean IoU could "
+            "have gone unnoticed."
         )
+    sentence += _tell_doubts(rows)
     if seeds == 1:
-        answer += (
-            " With one training each, nobody can tell a variant from the luck of its training: "
-            "train several seeds (+sweeps=attention_seeds) before you call one better."
+        sentence += (
+            " Chance means that of the patients: with one training each, nobody can tell a variant "
+            "from the luck of its training. Train several seeds (+sweeps=attention_seeds) before "
+            "you call one better."
         )
-    return answer
+    return sentence
 
 
 def _conclude_modes(rows: Sequence[Comparison]) -> str:
     told = [row for row in rows if row["beyond_chance"]]
-    if not told:
+    if told:
+        clauses = "; ".join(f"{row['first']} in {row['mode']} {_change(row)}" for row in told)
+        sentence = (
+            f"{len(told)} of {len(rows)} changes by quantization are beyond chance: {clauses}."
+        )
+    else:
         largest = max(rows, key=lambda row: abs(row["difference"]))
-        return (
+        sentence = (
             f"None of the {len(rows)} changes by quantization is beyond chance; the largest is "
             f"{_change(largest)} of {largest['first']} in {largest['mode']}."
         )
-    clauses = "; ".join(f"{row['first']} in {row['mode']} {_change(row)}" for row in told)
-    return f"{len(told)} of {len(rows)} changes by quantization are beyond chance: {clauses}."
+    return sentence + _tell_doubts(rows)
+
+
+def _tell_doubts(rows: Sequence[Comparison]) -> str:
+    """What keeps differences from being called beyond chance, though they may be there."""
+    unsteady = [row for row in rows if row["p_corrected"] < LEVEL and not row["beyond_chance"]]
+    text = ""
+    if unsteady:
+        text += f" {len(unsteady)} more change their sign from one training to another."
+    if all(row["smallest_p"] * len(rows) >= LEVEL for row in rows):
+        text += (
+            f" There are too few patients for {len(rows)} comparisons: no difference, however "
+            "large, could be called beyond chance."
+        )
+    return text
 
 
 def _clause(row: Comparison) -> str:

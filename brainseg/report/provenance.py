@@ -6,6 +6,8 @@ from typing import Any
 from brainseg.files import read_csv, read_json
 from brainseg.run import Run
 
+SYNTHETIC = "synthetic data (phantoms): these numbers say nothing about patients"
+
 LIMITS = (
     "Research use; not for diagnosis.",
     "Slices are judged one by one: what continues into the next slice is not seen.",
@@ -28,11 +30,10 @@ def describe_data(runs: Sequence[Run]) -> Iterator[str]:
         if not config:
             continue
         data, split = config.get("data", {}), config.get("split", {})
-        phantom = "synthetic data (phantoms): these numbers say nothing about patients"
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
         patients = len({row["patient"] for row in test} - {""}) or "unknown"
         negative = sum(row["class"] == "notumor" for row in test)
-        name = phantom if data.get("name") == "phantom" else data.get("name")
+        name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (
             f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
             f"{split.get('seed')}{fold}); image size {data.get('image_size')}; test: {len(test)} "

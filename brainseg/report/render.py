@@ -7,10 +7,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from brainseg.report.summary import COLUMNS, NOTHING, Table
-
-TEXTUAL = ("Attention", "Mode", "Device", "Note")
-"""Columns that are aligned to the left."""
+from brainseg.report.summary import COLUMNS, NOTHING, TEXTUAL, Table
 
 WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
 """Columns for which a terminal has no room."""
@@ -24,7 +21,7 @@ BREAKING = ("Attention", "Mode", "Device")
 
 def to_markdown(table: Table) -> str:
     """The table as a Markdown document."""
-    names, groups = _select(table, COLUMNS)
+    names, groups = select_columns(table)
     rule = ["---" if name in TEXTUAL else "---:" for name in names]
     cells = [names, rule, *(row for group in groups for row in group)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
@@ -36,7 +33,7 @@ def to_markdown(table: Table) -> str:
 
 def to_rich(table: Table) -> Group:
     """The table for a terminal, readable from 100 columns on."""
-    names, groups = _select(table, [name for name in COLUMNS if name not in WIDE])
+    names, groups = select_columns(table, [name for name in COLUMNS if name not in WIDE])
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=table.title)
     for name in names:
         drawn.add_column(
@@ -62,8 +59,10 @@ def to_rich(table: Table) -> Group:
     return Group(drawn, Text(), *notes, *map(Text, table.captions))
 
 
-def _select(table: Table, names: Sequence[str]) -> tuple[list[str], list[list[list[str]]]]:
-    """Those of the columns that are shown, and the cells under them."""
+def select_columns(
+    table: Table, names: Sequence[str] = COLUMNS
+) -> tuple[list[str], list[list[list[str]]]]:
+    """Those of the columns in which something stands, and the cells of each group under them."""
     rows = [dict(zip(COLUMNS, cells, strict=True)) for group in table.groups for cells in group]
     shown = [
         name for name in names if name not in OPTIONAL or any(row[name] != NOTHING for row in rows)

@@ -1,16 +1,18 @@
 """Rows to a description of the table that people read."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, stdev
 
+from brainseg.report.comparisons import Comparison, Marks, mark
 from brainseg.report.rows import (
     RUNTIME,
     SETTINGS,
     Row,
     canonical,
+    is_reference,
     name_mode,
     order,
     signed,
@@ -21,6 +23,9 @@ COLUMNS = (
     *("Attention", "Mode", "Device", "Mean IoU", "Δ mean IoU", "95 % of Δ", "Δ validation"),
     *("Tumour IoU", "Dice", "Size, MiB", "Latency, ms", "End to end, ms", "Speed-up", "Note"),
 )
+TEXTUAL = ("Attention", "Mode", "Device", "Note")
+"""Columns that are no numbers."""
+
 NOTHING = "–"
 
 
@@ -43,27 +48,38 @@ class Table:
     figure: str | None = None
 
 
-def summarize(title: str, rows: Sequence[Row], captions: Sequence[str]) -> Table:
+def summarize(title: str, rows: Sequence[Row], comparisons: Sequence[Comparison] = ()) -> Table:
     """Describe rows of `table.json` as the paper's Table I, with this machine's numbers.
 
     Rows that differ in nothing but the seed become one, with mean ± standard deviation (n - 1).
+    Of the `comparisons` those are marked that are beyond chance: with `†` the variants that differ
+    from the first one, with `*` the modes that differ from fp32 of the same variant.
     """
     merged: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=order):
         merged[canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
     varying, threads = varying_options(rows), _threads_vary(rows)
     footnotes: dict[str, int] = {}
+    marks = mark(comparisons)
     groups = [
-        [_cells(members, varying, threads, footnotes) for members in variant]
+        [_cells(members, varying, threads, footnotes, marks) for members in variant]
         for _, variant in groupby(merged.values(), key=lambda members: members[0]["variant"])
     ]
-    return Table(title, groups, list(footnotes), [*_legend(rows, merged.values()), *captions])
+    legend = _legend(rows, merged.values(), comparisons, marks.values())
+    return Table(title, groups, list(footnotes), legend)
 
 
 def _cells(
-    rows: Sequence[Row], varying: set[tuple[str, str]], threads: bool, footnotes: dict[str, int]
+    rows: Sequence[Row],
+    varying: set[tuple[str, str]],
+    threads: bool,
+    footnotes: dict[str, int],
+    marks: Marks,
 ) -> list[str]:
     first, seeds = rows[0], len(rows)
+    # Scores are compared as onnxruntime has them on the CPU; elsewhere they differ a little.
+    here = (first["runtime"], first["device"]) == (RUNTIME, "cpu")
+    marked = marks.get((first["variant"], first["mode"]), "") if here else ""
     measured = [row for row in rows if row["status"] == "ok"]
     medians = [
         {key: (row[key] or {}).get("p50") for key in ("latency_ms", "end_to_end_ms")}
@@ -73,8 +89,8 @@ def _cells(
         first["variant"] + (f" ({seeds} seeds)" if seeds > 1 else ""),
         name_mode(first, varying) if first["mode"] else NOTHING,
         _device(first, threads),
-        _number(measured, "mean_iou", ".4f"),
-        _change(measured, "delta_mean_iou"),
+        _number(measured, "mean_iou", ".4f") + (marked if is_reference(first) else ""),
+        _change(measured, "delta_mean_iou") + ("" if is_reference(first) else marked),
         _interval(measured),
         _change(measured, "delta_val_mean_iou"),
         *(_number(measured, key, ".4f") for key in ("tumor_iou", "dice")),
@@ -152,7 +168,12 @@ def _share_on_cpu(row: Row) -> float:
     return (placement or {}).get("CPUExecutionProvider", {}).get("share", 0)
 
 
-def _legend(rows: Sequence[Row], merged: Iterable[list[Row]]) -> list[str]:
+def _legend(
+    rows: Sequence[Row],
+    merged: Iterable[list[Row]],
+    comparisons: Sequence[Comparison],
+    marks: Collection[str],
+) -> list[str]:
     passes = sorted({row["passes"] for row in rows if row["passes"]})
     threads = sorted({row["threads"] for row in rows if row["latency_ms"]})
     over = f" over {', '.join(map(str, passes))} passes" if passes else ""
@@ -166,6 +187,9 @@ def _legend(rows: Sequence[Row], merged: Iterable[list[Row]]) -> list[str]:
         "Runtime: onnxruntime where none is named.": True,
         "Δ: against fp32 with the same runtime on the same device.": "delta_mean_iou" in told,
         "±: standard deviation over seeds.": seeds,
+        "†: differs from the first variant beyond chance.": "†" in marks,
+        "*: differs from fp32 beyond chance.": "*" in marks,
+        "No difference is beyond chance.": bool(comparisons) and not marks,
         "Noisy: other processes took part of the CPU meanwhile.": "noisy" in told,
     }
     return [" ".join(sentence for sentence, shown in sentences.items() if shown)]

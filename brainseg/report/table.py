@@ -1,29 +1,17 @@
-"""The runs of an experiment to `table.json`, `table.csv` and `table.md`."""
+"""The runs of an experiment to rows, and to `table.json`, `table.csv` and `table.md`."""
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
-from brainseg.errors import InputError
 from brainseg.files import read_json, write_csv, write_json, write_text
-from brainseg.report.points import collect_points
-from brainseg.report.provenance import (
-    commit_of,
-    describe_data,
-    describe_machines,
-    read_config,
-    read_test,
-)
-from brainseg.report.recommend import recommend
-from brainseg.report.render import to_markdown, to_rich
-from brainseg.report.rows import Row
-from brainseg.report.summary import Table, summarize
-from brainseg.run import Run, find_runs
-from brainseg.terminal import widen
+from brainseg.report.provenance import commit_of, read_config, read_test
+from brainseg.report.render import to_markdown
+from brainseg.report.rows import Row, order
+from brainseg.report.summary import Table
+from brainseg.run import Run
 
 COLUMNS = (
     *("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"),
@@ -38,45 +26,38 @@ COLUMNS = (
 
 LATENCIES = ("p50", "p90", "p99", "mean")
 
-FIGURE = "accuracy_latency.png"
 
+def write_table(folder: Path, table: Table, rows: Sequence[Row], sections: Sequence[str]) -> None:
+    """Write `table.json`, `table.csv` and `table.md`.
 
-def write_report(experiment: Path) -> Table:
-    """Write `table.json`, `table.csv` and `table.md` to `report/` in an experiment's folder.
-
-    Where two configurations or more were timed and scored, `accuracy_latency.png` and `.svg` too.
-
-    Raises:
-        InputError: the folder is missing, holds no run, or is a run itself.
+    Args:
+        folder: the report's.
+        table: for people.
+        rows: from `collect_rows`.
+        sections: Markdown that follows the table.
     """
-    runs = find_runs(experiment)
-    if runs[0].path == experiment:
-        raise InputError(
-            f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
-        )
-    rows = collect_rows(experiment, runs)
-    described = dict.fromkeys([*describe_data(runs), *describe_machines(runs)])
-    table = summarize(experiment.resolve().name, rows, [*recommend(rows), *described])
-    folder = experiment / "report"
     write_json(folder / "table.json", {"rows": rows})
     flat = [flatten(row) for row in rows]
     write_csv(folder / "table.csv", flat, list(dict.fromkeys(key for row in flat for key in row)))
-    if _draw(folder / FIGURE, table.title, rows):
-        table = replace(table, figure=FIGURE)
-    write_text(folder / "table.md", to_markdown(table))
-    return table
+    write_text(folder / "table.md", "\n".join([to_markdown(table), *sections]))
 
 
-def print_table(table: Table, console: Console) -> None:
-    """Print the table and what stands under it; into a file or pipe at least 100 columns wide."""
-    widen(console).print(to_rich(table))
+def group_runs(runs: Sequence[Run], rows: Sequence[Row], experiment: Path) -> dict[str, list[Run]]:
+    """The runs of each variant, one per seed, in the order of the table.
 
-
-def show_report(experiment: Path) -> None:
-    """Write the report of an experiment, print its table, and say where it is."""
-    console = Console()
-    print_table(write_report(experiment), console)
-    console.print(f"Report: {experiment / 'report' / 'table.md'}", soft_wrap=True, markup=False)
+    Args:
+        runs: of an experiment.
+        rows: from `collect_rows`.
+        experiment: its folder.
+    """
+    by_name = {run.path.relative_to(experiment).as_posix(): run for run in runs}
+    groups: dict[str, dict[str, Run]] = defaultdict(dict)
+    for row in sorted(rows, key=order):
+        groups[row["variant"]][row["run"]] = by_name[row["run"]]
+    return {
+        variant: sorted(members.values(), key=lambda run: read_config(run).get("seed", 0))
+        for variant, members in groups.items()
+    }
 
 
 def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[Row]:
@@ -105,22 +86,6 @@ def flatten(row: Row) -> Row:
         else:
             flat[key] = json.dumps(value) if isinstance(value, (dict, list)) else value
     return flat
-
-
-def _draw(target: Path, title: str, rows: Sequence[Row]) -> bool:
-    """Draw the figure as PNG and SVG where there is something to compare; else leave none."""
-    points = [point for point in collect_points(rows) if point.mean("mean_iou") is not None]
-    targets = (target, target.with_suffix(".svg"))
-    if len(points) < 2:
-        for file in targets:
-            file.unlink(missing_ok=True)
-        return False
-    from brainseg.report.figure import draw  # matplotlib takes longer than all the rest
-
-    if any(row["data"] == "phantom" for row in rows):
-        title += ": synthetic data (phantoms), which say nothing about patients"
-    draw(title, points, targets)
-    return True
 
 
 def _rows_of(run: Run) -> list[Row]:

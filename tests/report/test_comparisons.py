@@ -9,7 +9,14 @@ from brainseg.evaluation.cases import COUNTS
 from brainseg.evaluation.metrics import mean_iou, mean_ious
 from brainseg.evaluation.statistics import holm, paired_interval, paired_test
 from brainseg.files import write_csv, write_text
-from brainseg.report.comparisons import COLUMNS, LEVEL, compare_all, conclude
+from brainseg.report.comparisons import (
+    COLUMNS,
+    LEVEL,
+    compare_all,
+    conclude,
+    describe_comparisons,
+    mark,
+)
 from brainseg.run import Run
 
 PATIENTS = [f"p{number // 3}" for number in range(36)]
@@ -61,6 +68,8 @@ def test_a_row_holds_what_the_statistics_say(make):
         "second": "ag",
         "mode": "fp32",
         "difference": pytest.approx(mean_iou(after) - mean_iou(before)),
+        "by_seed": [pytest.approx(mean_iou(after) - mean_iou(before))],
+        "smallest_p": 2**-11,
         "interval": list(paired_interval(before, after, PATIENTS, mean_ious)),
         "p": p,
         "p_corrected": p,
@@ -131,7 +140,7 @@ def test_no_difference_supports_no_ranking(make):
     }
     rows = compare_all(runs)
     (sentence,) = conclude(rows)
-    assert "None of the 3 differences between variants is beyond the chance" in sentence
+    assert "None of the 3 differences between variants is beyond chance" in sentence
     assert "36 test images of 12 known patients, one training each" in sentence
     assert "support no ranking" in sentence
     assert "luck of its training" in sentence
@@ -148,8 +157,8 @@ def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
     (sentence,) = conclude([row])
     low, high = row["interval"]
     assert sentence == (
-        "1 of 1 differences between variants are beyond the chance of the patients (on 36 test "
-        f"images of 12 known patients, 2 trainings each): none is better than cbam by "
+        "1 of 1 differences between variants are beyond chance (on 36 test images of "
+        f"12 known patients, 2 trainings each): none is better than cbam by "
         f"{-row['difference']:.4f} (+{-high:.4f} to +{-low:.4f})."
     )
 
@@ -163,3 +172,43 @@ def test_what_quantization_changes_is_told_apart(make):
     assert rows[0]["p"] == 1
     (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]))
     assert calm.startswith("None of the 1 changes by quantization is beyond chance")
+
+
+def test_what_changes_its_sign_with_the_seed_is_not_beyond_chance(make):
+    runs = {
+        "none": [make("none", seed, fp32=cases()) for seed in (0, 1)],
+        "cbam": [make("cbam", 0, fp32=cases(lost=190)), make("cbam", 1, fp32=cases(lost=-20))],
+    }
+    (row,) = compare_all(runs)
+    assert row["p_corrected"] < LEVEL
+    assert row["by_seed"][0] < 0 < row["by_seed"][1]
+    assert not row["beyond_chance"]
+    (sentence,) = conclude([row])
+    assert "None of the 1 differences" in sentence
+    assert "1 more change their sign from one training to another" in sentence
+
+
+def test_too_few_patients_are_told(make):
+    few = [row for row in cases() if row["patient"] in ("p0", "p1", "p2", "p3")]
+    worse = [row | {"tp": row["tp"] - 90, "fn": row["fn"] + 90} for row in few]
+    (row,) = compare_all({"none": [make("none", fp32=few)], "ag": [make("ag", fp32=worse)]})
+    assert row["smallest_p"] == 1 / 8
+    assert not row["beyond_chance"]
+    assert "too few patients for 1 comparisons" in conclude([row])[0]
+
+
+def test_differences_are_marked_and_told_in_a_table(make):
+    modes = {"int8_static": cases(lost=50), "fp16": cases()}
+    runs = {
+        "none": [make("none", fp32=cases(), **modes)],
+        "ag": [make("ag", fp32=cases(lost=1, noise=60, seed=1))],
+        "se": [make("se", fp32=cases(lost=70))],
+    }
+    rows = compare_all(runs, ["fp16", "int8_static"])
+    assert mark(rows) == {("se", "fp32"): "†", ("none", "int8_static"): "*"}
+    assert mark([]) == {}
+    columns, told = describe_comparisons(rows)
+    first = dict(zip(columns, told[1], strict=True))
+    assert (first["Compared"], first["With"], first["Beyond chance"]) == ("se", "none", "yes")
+    assert told[-1][:2] == ["none int8_static", "none fp32"]
+    assert len(told) == len(rows) == 5

@@ -14,9 +14,10 @@ import yaml
 from rich.console import Console
 
 from brainseg.errors import InputError
+from brainseg.evaluation.cases import summarize
 from brainseg.report.render import to_markdown
 from brainseg.report.summary import COLUMNS, Table
-from brainseg.report.table import print_table, show_report, write_report
+from brainseg.report.write import print_table, show_report, write_report
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
 
@@ -354,7 +355,8 @@ def test_options_are_named_where_they_tell_something(
 
 
 def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
-    metrics = {"mean_iou": 0.75, "tumor_iou": 0.5, "dice": 0.6, "hd95_px": 9.0, "n": 3}
+    scores = {"mean_iou": 0.75, "tumor_iou": 0.5, "dice": 0.6, "hd95_px": 9.0, "n": 3}
+    metrics = summarize([]) | {"unmasked": {}} | scores
     make_run(experiment, "ag-seed0", metrics=metrics)
     make_run(experiment, "none-seed0", [deploy_row("fp32", mean_iou=0.74)], metrics=metrics)
     make_run(experiment, "se-seed0")
@@ -506,14 +508,17 @@ def test_show_report_prints_the_table_and_where_it_is(
     show_report(experiment)
     text = capsys.readouterr().out
     assert "0.8765" in text
-    assert text.splitlines()[-1] == f"Report: {experiment / 'report' / 'table.md'}"
+    assert text.splitlines()[-1] == f"Report: {experiment / 'report' / 'index.html'}"
 
 
 def test_a_second_report_is_the_same_and_reads_no_report(experiment: Path) -> None:
     make_run(experiment, "none-seed0", [deploy_row("fp32")])
     first = write_report(experiment)
     before = {file: file.read_bytes() for file in (experiment / "report").iterdir()}
-    assert {file.name for file in before} == {"table.json", "table.csv", "table.md"}
+    assert {file.name for file in before} == {
+        *("table.json", "table.csv", "table.md", "index.html"),
+        *("comparisons.json", "comparisons.csv"),
+    }
     assert write_report(experiment) == first
     assert {file: file.read_bytes() for file in (experiment / "report").iterdir()} == before
 
@@ -525,8 +530,8 @@ def test_a_run_is_not_an_experiment(experiment: Path) -> None:
 
 
 def test_report_needs_no_network_and_no_decoder() -> None:
-    heavy = "{'torch', 'pytorch_lightning', 'PIL', 'cv2', 'h5py', 'onnxruntime', 'matplotlib'}"
-    code = f"import sys, brainseg.report.table; print(sorted({heavy} & set(sys.modules)))"
+    heavy = "{'torch', 'pytorch_lightning', 'cv2', 'h5py', 'pydicom', 'onnxruntime', 'matplotlib'}"
+    code = f"import sys, brainseg.report.write; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -5,13 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from brainseg.files import replacing
+from brainseg.report.figures.style import GRID, styled, write
 from brainseg.report.points import Point, dominates, name_places, place_of
 from brainseg.report.rows import is_reference
 
@@ -29,10 +28,38 @@ are colour-blind."""
 OTHER, FRONT, GREY = "#D55E00", "#0072B2", "#999999"
 """Colours of modes without one, of the front, and of the legend's outlines."""
 
+TITLE = "Accuracy against latency"
+CAPTION = (
+    "Mean IoU on the test split against the median latency of one image, means over the seeds. "
+    "Colour: the mode; shape: the runtime; area: the size of the file. Black edge and dotted line: "
+    "fp32 with onnxruntime. Line: what no other configuration of the variant beats in both."
+)
+
 MARKERS = {"onnxruntime": "o", "openvino": "s"}
 COLUMNS = 4
 AREA = 2.0
 """Square points per MiB."""
+
+
+def draw_accuracy_latency(points: Sequence[Point]) -> Figure | None:
+    """The picture of `draw`, or nothing where fewer than two points were scored."""
+    scored = scored_points(points)
+    return make_figure(TITLE, scored) if len(scored) > 1 else None
+
+
+def describe_accuracy_latency(points: Sequence[Point]) -> str:
+    """Alt text: accuracy and latency of each point."""
+    told = [
+        f"{point.rows[0]['variant']} {point.brief} on {point.rows[0]['device']}: "
+        f"{point.mean('mean_iou'):.4f} at {point.latency:.1f} ms"
+        for point in scored_points(points)
+    ]
+    return f"Mean IoU against median latency of one image. {'; '.join(told)}."
+
+
+def scored_points(points: Sequence[Point]) -> list[Point]:
+    """The points that have a `mean_iou`."""
+    return [point for point in points if point.mean("mean_iou") is not None]
 
 
 def draw(title: str, points: Sequence[Point], targets: Iterable[Path]) -> None:
@@ -42,15 +69,12 @@ def draw(title: str, points: Sequence[Point], targets: Iterable[Path]) -> None:
     joins what no other configuration of the variant beats in both. fp32 with onnxruntime has a
     black edge, and a dotted line at its accuracy.
     """
-    with rc_context({"svg.hashsalt": "brainseg", "font.size": 9}):
-        figure = make_figure(title, points)
-        for target in targets:
-            # The date of the drawing would make two reports of the same rows differ.
-            date = {"Date": None} if target.suffix == ".svg" else {}
-            with replacing(target) as temporary:
-                figure.savefig(temporary, dpi=150, metadata=date)
+    figure = make_figure(title, points)
+    for target in targets:
+        write(figure, target)
 
 
+@styled
 def make_figure(title: str, points: Sequence[Point]) -> Figure:
     """The picture of `draw`."""
     places = name_places(row for point in points for row in point.rows)
@@ -88,7 +112,7 @@ def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     axes.margins(0.2)
-    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.grid(**GRID)
     axes.set_axisbelow(True)
     if not points:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")

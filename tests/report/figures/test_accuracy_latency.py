@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from brainseg.report.figure import AREA, COLOURS, OTHER, make_figure
+from brainseg.report.figures.accuracy_latency import AREA, COLOURS, OTHER, make_figure
 from brainseg.report.points import collect_points
 from brainseg.report.table import COLUMNS, write_report
 
@@ -125,7 +125,7 @@ def test_a_single_point_is_no_figure(tmp_path: Path) -> None:
 
 def test_drawing_needs_no_display() -> None:
     code = (
-        "import sys, brainseg.report.figure;"
+        "import sys, brainseg.report.figures.accuracy_latency;"
         "print({'matplotlib.pyplot', 'torch', 'onnxruntime'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -1,0 +1,103 @@
+"""Place, shape and contrast of tumours by class, as drawn by the truth and by each variant."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from brainseg.evaluation.appropriateness import EXPECTED
+from brainseg.evaluation.tumor import MEASURES
+from brainseg.report.figures.style import GRID, looks_of, styled
+from brainseg.run import TRUTH
+
+TITLE = "Appropriateness: do tumours look as their class should?"
+CAPTION = (
+    "Boxes: quartiles of the detected tumours; whiskers: 5th to 95th percentile; line: median. "
+    "Arrows at the top: what the paper's section I-B expects of the class, higher or lower than of "
+    "the others."
+)
+
+COLUMNS = 4
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
+ARROWS = {"high": "↑", "low": "↓"}
+
+
+@styled
+def draw_appropriateness(sources: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
+    """Draw the distribution of each measure that a class is expected to have high or low.
+
+    Args:
+        sources: rows of `measure_appropriateness` by who drew the outlines.
+
+    Returns:
+        The figure, or `None` where there is no tumour.
+    """
+    if not any(sources.values()):
+        return None
+    shown = [name for name in MEASURES if any(_expected(class_, name) for class_ in EXPECTED)]
+    lines = -(-len(shown) // COLUMNS)
+    figure = Figure(figsize=(3 * COLUMNS, 2.8 * lines + 0.5), layout="constrained")
+    grid = figure.subplots(lines, COLUMNS, squeeze=False)
+    for axes, measure in zip(grid.flat, shown, strict=False):
+        _draw_measure(axes, measure, sources)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_visible(False)
+    figure.legend(
+        handles=[
+            Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=name)
+            for name, (colour, hatch) in _fills(sources).items()
+        ],
+        loc="outside lower center",
+        ncols=len(sources),
+        frameon=False,
+    )
+    return figure
+
+
+def _draw_measure(
+    axes: Axes, measure: str, sources: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    width = 0.8 / len(sources)
+    for number, (name, (colour, hatch)) in enumerate(_fills(sources).items()):
+        values = [_values(sources[name], class_, measure) for class_ in EXPECTED]
+        drawn = axes.boxplot(
+            values,
+            positions=np.arange(len(values)) + (number - (len(sources) - 1) / 2) * width,
+            widths=0.85 * width,
+            whis=(5, 95),
+            showfliers=False,
+            patch_artist=True,
+            medianprops={"color": "black", "linewidth": 1.6},
+            manage_ticks=False,
+        )
+        for box in drawn["boxes"]:
+            box.set(facecolor=colour, hatch=hatch, linewidth=0.7)
+    axes.set_title(measure.replace("_", " "))
+    axes.set_ylabel(MEASURES[measure].partition(", ")[2] or MEASURES[measure], fontsize="small")
+    labels = [f"{class_}\n{_expected(class_, measure)}" for class_ in EXPECTED]
+    axes.set_xticks(range(len(EXPECTED)), labels)
+    axes.grid(axis="y", **GRID)
+    axes.set_axisbelow(True)
+
+
+def _fills(sources: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Colour and hatch of each source; the truth is white."""
+    looks = looks_of(name for name in sources if name != TRUTH)
+    colours = {name: look.colour for name, look in looks.items()} | {"none": "#BBBBBB"}
+    return {
+        name: ("white" if name == TRUTH else colours[name], HATCHES[number % len(HATCHES)])
+        for number, name in enumerate(sources)
+    }
+
+
+def _expected(class_: str, measure: str) -> str:
+    """An arrow where something is expected."""
+    found = [entry.direction for entry in EXPECTED[class_] if entry.measure == measure]
+    return f"expected {ARROWS[found[0]]}" if found else ""
+
+
+def _values(rows: Sequence[Mapping[str, Any]], class_: str, measure: str) -> list[float]:
+    return [row[measure] for row in rows if row["class"] == class_ and row[measure] is not None]

@@ -1,0 +1,93 @@
+"""Which differences between variants, and between modes, are beyond chance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from brainseg.report.comparisons import MODES, VARIANTS, Comparison
+from brainseg.report.figures.style import GRID, styled
+from brainseg.report.rows import REFERENCE, signed
+
+TITLE = "Differences between variants and modes"
+CAPTION = (
+    "Point: how mean IoU on the test split differs, mean over the seeds; line: its 95 % interval "
+    "over patients. A filled marker is beyond chance after correction for the number of "
+    "comparisons; an empty one is not: no difference was shown, which does not mean that there is "
+    "none."
+)
+
+FAMILIES = {VARIANTS: ("#0072B2", "o"), MODES: ("#D55E00", "s")}
+"""Colour and marker of what is compared."""
+
+
+@styled
+def draw_comparisons(rows: Sequence[Comparison]) -> Figure | None:
+    """Draw the rows of `compare_all` around zero, a panel per family, or nothing without rows."""
+    families = {
+        family: members
+        for family in FAMILIES
+        if (members := [row for row in rows if row["family"] == family])
+    }
+    if not families:
+        return None
+    figure = Figure(figsize=(9, 1 + 0.6 * len(families) + 0.3 * len(rows)), layout="constrained")
+    heights = [len(members) + 1 for members in families.values()]
+    grid = figure.subplots(len(families), height_ratios=heights, squeeze=False)
+    for axes, (family, members) in zip(grid[:, 0], families.items(), strict=True):
+        _draw_family(axes, members, *FAMILIES[family])
+        axes.set_title(family)
+    grid[-1, 0].set_xlabel("difference of mean IoU")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def describe_comparisons(rows: Sequence[Comparison]) -> str:
+    """Alt text: each difference, and whether it is beyond chance."""
+    told = [
+        f"{name_comparison(row)}: {_values(row)}"
+        + (" (beyond chance)" if row["beyond_chance"] else "")
+        for row in rows
+    ]
+    return f"Differences with their intervals around a line at zero. {'; '.join(told)}."
+
+
+def name_comparison(row: Comparison) -> str:
+    """What is taken from what."""
+    if row["family"] == MODES:
+        return f"{row['second']}: {row['mode']} − {REFERENCE}"
+    return f"{row['second']} − {row['first']}"
+
+
+def _values(row: Comparison) -> str:
+    interval = f" ({' to '.join(map(signed, row['interval']))})" if row["interval"] else ""
+    p = row["p_corrected"]
+    return f"{signed(row['difference'])}{interval}" + ("" if p is None else f", p {p:.3f}")
+
+
+def _draw_family(axes: Axes, rows: Sequence[Comparison], colour: str, marker: str) -> None:
+    axes.axvline(0, color="black", linewidth=0.9)
+    for place, row in enumerate(rows):
+        if row["interval"]:
+            axes.plot(row["interval"], [place, place], color=colour, linewidth=1.6)
+        filled = colour if row["beyond_chance"] else "white"
+        axes.plot(row["difference"], place, marker, color=colour, markerfacecolor=filled)
+    axes.set_yticks(range(len(rows)), map(name_comparison, rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(axis="x", **GRID)
+    axes.set_axisbelow(True)
+    values = axes.secondary_yaxis("right")
+    values.set_yticks(range(len(rows)), map(_values, rows))
+    values.tick_params(length=0)
+
+
+def _legend() -> list[Line2D]:
+    grey: dict[str, Any] = {"marker": "o", "color": "#666666", "linestyle": "none"}
+    return [
+        Line2D([], [], **grey, label="beyond chance"),
+        Line2D([], [], **grey, markerfacecolor="white", label="not beyond chance"),
+    ]

@@ -1,0 +1,128 @@
+"""Fig. 8: how the variants learn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from brainseg.files import read_csv
+from brainseg.report.figures.style import GRID, Look, Runs, looks_of, styled
+from brainseg.run import Run
+
+TITLE = "Training and validation"
+CAPTION = (
+    "Loss and IoU per epoch (Fig. 8 of the study). Thick line: mean over the seeds, as far as all "
+    "of them ran; thin lines: each seed. Marker: the epoch with the best validation mean IoU, "
+    "whose weights are kept."
+)
+
+PANELS = {
+    "train_loss": "training loss",
+    "val_loss": "validation loss",
+    "val_mean_iou": "validation mean IoU",
+    "val_tumor_iou": "validation tumour IoU",
+}
+"""Columns of `history.csv`, and what people call them."""
+
+CHOICE = "val_mean_iou"
+"""What the best epoch is best in."""
+
+History = dict[str, NDArray[np.float64]]
+"""Columns of `history.csv`, a value per epoch."""
+
+
+@styled
+def draw_curves(runs: Runs) -> Figure | None:
+    """Draw each column of `PANELS` against the epoch, or nothing where there is no history."""
+    histories = read_histories(runs)
+    if not histories:
+        return None
+    looks = looks_of(runs)
+    figure = Figure(figsize=(9, 6.2), layout="constrained")
+    grid = figure.subplots(2, 2, sharex=True)
+    for axes, (column, label) in zip(grid.flat, PANELS.items(), strict=True):
+        axes.set_ylabel(label)
+        axes.grid(**GRID)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for variant, members in histories.items():
+            _draw_variant(axes, members, column, looks[variant])
+    grid[0, 0].sharey(grid[0, 1])
+    for axes in grid[1]:
+        axes.set_xlabel("epoch, from 0")
+    figure.legend(
+        handles=[_entry(variant, histories[variant], looks[variant]) for variant in histories],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        handlelength=4,
+    )
+    return figure
+
+
+def describe_curves(runs: Runs) -> str:
+    """Alt text: the best epoch of each run."""
+    found = [
+        f"{variant} {', '.join(map(_describe_best, histories))}"
+        for variant, histories in read_histories(runs).items()
+    ]
+    return (
+        "Four line charts over the epochs: training loss, validation loss, validation mean IoU and "
+        f"validation tumour IoU. Best validation mean IoU per run: {'; '.join(found)}."
+    )
+
+
+def read_histories(runs: Runs) -> dict[str, list[History]]:
+    """The history of each run, by variant; variants without any are left out."""
+    found = {variant: [_read(run) for run in members] for variant, members in runs.items()}
+    known = {variant: [h for h in histories if h] for variant, histories in found.items()}
+    return {variant: histories for variant, histories in known.items() if histories}
+
+
+def best_epoch(history: History) -> int | None:
+    """Index of the epoch whose weights are kept, `None` where no score is a number."""
+    scores = history[CHOICE]
+    return None if np.isnan(scores).all() else int(np.nanargmax(scores))
+
+
+def _read(run: Run) -> History:
+    rows = read_csv(run.history) if run.history.exists() else []
+    columns = ("epoch", *PANELS) if rows else ()
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
+
+
+def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: Look) -> None:
+    shortest = min(histories, key=lambda history: len(history["epoch"]))
+    length = len(shortest["epoch"])
+    mean = np.mean([history[column][:length] for history in histories], axis=0)
+    axes.plot(shortest["epoch"], mean, color=look.colour, linestyle=look.line, linewidth=1.8)
+    for history in histories:
+        epochs, values = history["epoch"], history[column]
+        if len(histories) > 1:
+            axes.plot(epochs, values, color=look.colour, linewidth=0.6, alpha=0.5)
+        if (best := best_epoch(history)) is not None:
+            axes.plot(epochs[best], values[best], **_marker(look))
+
+
+def _marker(look: Look) -> dict[str, Any]:
+    return {
+        **{"marker": look.marker, "markersize": 6, "markerfacecolor": look.colour},
+        **{"markeredgecolor": "white", "markeredgewidth": 0.8, "linestyle": "none"},
+    }
+
+
+def _entry(variant: str, histories: Sequence[History], look: Look) -> Line2D:
+    label = variant + (f" ({len(histories)} seeds)" if len(histories) > 1 else "")
+    style = _marker(look) | {"linestyle": look.line}
+    return Line2D([], [], color=look.colour, linewidth=1.8, label=label, **style)
+
+
+def _describe_best(history: History) -> str:
+    best = best_epoch(history)
+    if best is None:
+        return "none"
+    return f"{history[CHOICE][best]:.3f} in epoch {history['epoch'][best]:g}"

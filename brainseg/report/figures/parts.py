@@ -1,0 +1,75 @@
+"""What the networks are made of, read from `model.json`, and the table of it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from brainseg.files import read_json
+from brainseg.report.figures.style import Runs
+from brainseg.report.summary import NOTHING
+
+STEP = re.compile(r"decoder\.(\d+)")
+"""Names of the decoder's steps; step 1 is the deepest."""
+
+NUMBERS = {"parameters": "parameters", "multiply_adds": "multiply-adds"}
+"""Keys of what is counted, and what people call them."""
+
+Models = Mapping[str, Mapping[str, Any]]
+"""The content of `model.json` by variant."""
+
+
+def architecture_table(runs: Runs) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table: parameters and multiply-adds per part and variant, and in all.
+
+    The numbers of a decoder step include its attention modules. There are no rows where no run
+    has a `model.json`.
+    """
+    models = read_models(runs)
+    counted = [f"{variant}, {told}" for told in NUMBERS.values() for variant in models]
+    names = dict.fromkeys(name for model in models.values() for name in model["parts"])
+    rows = [
+        [
+            name,
+            shape_of(models, name),
+            *_count([model["parts"].get(name) for model in models.values()]),
+        ]
+        for name in sorted(names, key=_order)
+    ]
+    total = ["total", NOTHING, *_count(list(models.values()))]
+    return ["part", "output", *counted], [*rows, total] if models else []
+
+
+def read_models(runs: Runs) -> dict[str, dict[str, Any]]:
+    """`model.json` of each variant, from the first of its runs that has one."""
+    files = {
+        variant: [run.model for run in members if run.model.exists()]
+        for variant, members in runs.items()
+    }
+    return {variant: read_json(found[0]) for variant, found in files.items() if found}
+
+
+def steps_of(models: Models) -> list[int]:
+    """Numbers of the decoder's steps, the deepest first."""
+    names = {name for model in models.values() for name in model["parts"]}
+    return sorted(int(match[1]) for name in names if (match := STEP.fullmatch(name)))
+
+
+def shape_of(models: Models, name: str) -> str:
+    """What a part gives, C×H×W; several where the variants differ."""
+    shapes = [model["parts"][name]["output_shape"] for model in with_part(models, name).values()]
+    return " or ".join(dict.fromkeys("×".join(map(str, shape)) for shape in shapes))
+
+
+def with_part(models: Models, name: str) -> Models:
+    """The variants that have a part of this name."""
+    return {variant: model for variant, model in models.items() if name in model["parts"]}
+
+
+def _count(parts: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """Numbers of one part in each variant: first the parameters, then the multiply-adds."""
+    return [f"{part[key]:,}" if part else NOTHING for key in NUMBERS for part in parts]
+
+
+def _order(name: str) -> tuple[int, str]:
+    """The way of the image: encoder, skip of the image, decoder, head."""
+    return ({"encoder": 0, "image_skip": 1, "head": 3}.get(name, 2), name)

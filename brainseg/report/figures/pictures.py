@@ -1,0 +1,135 @@
+"""Test cases of a run as pictures, and the rules by which figures choose among them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainseg.evaluation.cases import THRESHOLD, read_cases
+from brainseg.report.rows import ORDERS, REFERENCE
+from brainseg.run import CHECKPOINT, Run
+
+FLOAT_MODES = (REFERENCE, CHECKPOINT)
+"""What stands for the network itself: its export, or the checkpoint where there is none."""
+
+QUANTIZED = ("int8_static", "int8_dynamic", *ORDERS["mode"][1:])
+"""Modes in the order in which a figure takes one to stand for quantization."""
+
+CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
+
+Case = Mapping[str, Any]
+"""A row of `cases.<mode>.csv`."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One test case as a run sees it in one mode.
+
+    Attributes:
+        case: its row of `cases.<mode>.csv`.
+        image: H×W, uint8.
+        truth: H×W.
+        prediction: H×W.
+    """
+
+    case: Case
+    image: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+
+
+def score_of(case: Case) -> str:
+    """Dice of a case, or what is wrongly taken for a tumour where there is none."""
+    return f"{case['fp']} px wrong" if case["dice"] is None else f"Dice {case['dice']:.3f}"
+
+
+def name_of(case: Case, width: int) -> str:
+    """Class and id of a case, in lines of at most `width` characters."""
+    return "\n".join([case["class"], *wrap(f"id {case['id']}", width)])
+
+
+def shown_mode(run: Run, modes: Iterable[str] = FLOAT_MODES) -> str | None:
+    """The first of `modes` that was scored and whose predictions are there to be shown."""
+    return next((mode for mode in modes if _is_shown(run, mode)), None)
+
+
+def read_float_cases(run: Run) -> list[dict[str, Any]]:
+    """The cases of the first of `FLOAT_MODES` that was scored, none where neither was."""
+    scored = [file for file in map(run.cases, FLOAT_MODES) if file.exists()]
+    return read_cases(scored[0]) if scored else []
+
+
+def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str, Picture]:
+    """Those of `ids` that were scored in `mode`, by id.
+
+    Args:
+        run: the run.
+        mode: one that `shown_mode` gave; with `None` there are no pictures.
+        ids: the cases to read.
+    """
+    if mode is None:
+        return {}
+    cases = {case["id"]: case for case in read_cases(run.cases(mode)) if case["id"] in ids}
+    with np.load(run.test) as test:
+        seen = _take(test, ("images", "masks"), cases)
+    with np.load(run.predictions(mode)) as predicted:
+        found = _take(predicted, ("probabilities",), cases)
+    return {
+        name: Picture(cases[name], *_as_shown(*seen[name], *found[name]))
+        for name in ids
+        if name in seen and name in found
+    }
+
+
+def by_class(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """Cases of each class, in the order of `CLASSES`; other classes follow by name."""
+    members: dict[str, list[Case]] = {}
+    for case in cases:
+        members.setdefault(case["class"], []).append(case)
+    ranks = {name: rank for rank, name in enumerate(CLASSES)}
+    names = sorted(members, key=lambda name: (ranks.get(name, len(ranks)), name))
+    return {name: members[name] for name in names}
+
+
+def typical_cases(run: Run, mode: str) -> dict[str, Case]:
+    """The typical case of each class in `mode`, by id."""
+    members = by_class(read_cases(run.cases(mode)))
+    return {case["id"]: case for case in map(typical, members.values())}
+
+
+def typical(cases: Sequence[Case]) -> Case:
+    """The case of median Dice; where none has a tumour, that of the median of wrong pixels.
+
+    Of two in the middle the worse one is taken.
+    """
+    tumor = [case for case in cases if case["dice"] is not None]
+    ranked = sorted(tumor or cases, key=worst_first)
+    return ranked[(len(ranked) - 1) // 2]
+
+
+def worst_first(case: Case) -> tuple[float, int, str]:
+    """Sort key: low Dice first, then many wrong pixels."""
+    return case["dice"] or 0.0, -case["fp"] - case["fn"], case["id"]
+
+
+def _is_shown(run: Run, mode: str) -> bool:
+    files = (run.test, run.predictions(mode), run.cases(mode))
+    return all(file.exists() for file in files)
+
+
+def _take(
+    file: Mapping[str, NDArray], names: Iterable[str], ids: Collection[str]
+) -> dict[str, list[NDArray]]:
+    """By id, what arrays of an `.npz` say of a case."""
+    rows = {name: row for row, name in enumerate(file["ids"].tolist()) if name in ids}
+    arrays = [file[name][list(rows.values())] for name in names]
+    return {name: [array[row] for array in arrays] for row, name in enumerate(rows)}
+
+
+def _as_shown(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], probabilities: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    return image, mask > 0, probabilities >= THRESHOLD

@@ -1,0 +1,150 @@
+"""How every figure looks: the palette, outlines on slices, and files that do not change by chance.
+
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by readers who are
+colour-blind. Nothing is told by colour alone: variants also differ in line and marker, outlines in
+their dashes, so that a figure can be read from a grey print.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.typing import LineStyleType
+from numpy.typing import NDArray
+from skimage.measure import find_contours
+
+from brainseg.files import replacing
+from brainseg.run import Run
+
+Runs = Mapping[str, Sequence[Run]]
+"""Variants in the order of the table, each with its runs, one per seed."""
+
+FORMATS = (".svg", ".png")
+
+styled = rc_context({"svg.hashsalt": "brainseg", "font.size": 9})
+"""Decorator of functions that draw or write; the salt makes the ids in an SVG the same again."""
+
+GRID: dict[str, Any] = {"color": "#E5E5E5", "linewidth": 0.6}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one variant is drawn: colour, line and marker differ from every other variant's."""
+
+    colour: str
+    line: LineStyleType
+    marker: str
+
+
+LOOKS = {
+    "none": Look("#000000", "-", "o"),
+    "ag": Look("#0072B2", (0, (5, 1.5)), "s"),
+    "se": Look("#D55E00", (0, (1.2, 1.2)), "^"),
+    "cbam": Look("#56B4E9", (0, (6, 1.5, 1.2, 1.5)), "D"),
+}
+"""The study's four variants."""
+
+SPARE = (
+    Look("#009E73", (0, (3, 1, 1, 1, 1, 1)), "v"),
+    Look("#CC79A7", (0, (2.5, 2.5)), "P"),
+    Look("#E69F00", (0, (8, 2)), "X"),
+)
+"""For variants of another name."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """How the outline of a mask is drawn on a slice, above a black casing."""
+
+    name: str
+    colour: str
+    line: LineStyleType
+
+
+TRUTH = Outline("truth", "#56B4E9", "-")
+PREDICTION = Outline("prediction", "#F0E442", (0, (2.2, 1.6)))
+"""Yellow is the one colour of the palette that is lighter than sky blue in a grey print too."""
+
+WIDTH = 1.1
+"""Of an outline, in points."""
+
+
+def looks_of(variants: Iterable[str]) -> dict[str, Look]:
+    """A look per variant; more variants than looks use those of the others again."""
+    variants = list(variants)
+    others = [variant for variant in variants if variant not in LOOKS]
+    spare = {variant: SPARE[index % len(SPARE)] for index, variant in enumerate(others)}
+    return {variant: LOOKS.get(variant) or spare[variant] for variant in variants}
+
+
+@styled
+def save(figure: Figure, stem: Path) -> None:
+    """Write `<stem>.svg` and `<stem>.png`, the same bytes for the same figure."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
+    for suffix in FORMATS:
+        write(figure, stem.with_name(stem.name + suffix))
+
+
+@styled
+def write(figure: Figure, target: Path) -> None:
+    """Write a figure into a file whose suffix tells the format."""
+    # The date of the drawing would make two reports of the same runs differ.
+    date = {"Date": None} if target.suffix == ".svg" else {}
+    with replacing(target) as temporary:
+        figure.savefig(temporary, dpi=150, metadata=date)
+
+
+def make_grid(lines: int, columns: int, cell: float) -> tuple[Figure, NDArray[Any]]:
+    """An empty figure with lines×columns square panels without frames, each `cell` inches wide."""
+    size = (cell * columns + 0.6, cell * lines + 0.9)
+    figure = Figure(figsize=size, layout="compressed")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        hide_frame(axes)
+    return figure, grid
+
+
+def hide_frame(axes: Axes) -> None:
+    """Make a square panel without ticks and frame; its labels stay."""
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
+
+
+def show_slice(axes: Axes, image: NDArray[np.uint8]) -> None:
+    """Show an image (H×W, uint8) in grey."""
+    # The same grey for the same value in every panel; `none` keeps an SVG's pixels as they are.
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none")
+
+
+def write_on_slice(axes: Axes, text: str) -> None:
+    """Write into the lower left corner of a slice, readable on black and on white."""
+    casing = [Stroke(linewidth=2, foreground="black"), Normal()]
+    style: dict[str, Any] = {"color": "white", "fontsize": "small", "path_effects": casing}
+    axes.text(0.03, 0.04, text, transform=axes.transAxes, **style)
+
+
+def draw_outline(axes: Axes, mask: NDArray[np.bool_], outline: Outline) -> None:
+    """Draw the outline of a mask (H×W) on a slice of the same size."""
+    # Without the border the outline of a mask that touches it would stay open.
+    for contour in find_contours(np.pad(mask, 1).astype(float), 0.5):
+        y, x = contour.T - 1
+        axes.plot(x, y, **_line_of(outline), scalex=False, scaley=False)
+
+
+def outline_handles() -> list[Line2D]:
+    """Legend handles of the outlines."""
+    return [Line2D([], [], label=each.name, **_line_of(each)) for each in (TRUTH, PREDICTION)]
+
+
+def _line_of(outline: Outline) -> dict[str, Any]:
+    casing = [Stroke(linewidth=2 * WIDTH, foreground="black"), Normal()]
+    line = {"color": outline.colour, "linestyle": outline.line, "linewidth": WIDTH}
+    return line | {"path_effects": casing}

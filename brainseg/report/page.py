@@ -1,0 +1,133 @@
+"""A report for people: one HTML file that needs neither a network nor another file."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from brainseg.files import write_text
+from brainseg.report.viewer import Viewer
+
+NOTHING = "–"
+"""The cell of what was not measured."""
+
+LIGHTEST = 300_000
+"""Bytes up to which the SVG of a figure is embedded where it has a PNG too: plots, not pictures."""
+
+COLOURS = ("#F0E442", "#009E73", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7")
+"""Of the variants' contours, after Okabe and Ito (https://jfly.uni-koeln.de/color/). The figures
+draw `none` black and `ag` blue, which vanish on a slice; the third and fourth are theirs."""
+
+DASHES = ("7 4", "2.5 2.5", "11 3 2 3", "7 2.5 2 2.5 2 2.5", "18 5")
+"""Of the variants' contours, so that they can be told apart without colours."""
+
+TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+NUMBER = re.compile(r"[-+−]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:[eE][-+−]?\d+)?")
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table that readers can sort.
+
+    Attributes:
+        title: its heading, unique on the page.
+        columns: their names.
+        rows: the cells under `columns`; rows that share their first cell belong together.
+        notes: lines under the table.
+        numeric: names of the columns that are sorted by the first number in a cell.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    numeric: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A picture that becomes part of the page.
+
+    Attributes:
+        title: its heading.
+        caption: what it shows.
+        alt: the same for who cannot see it.
+        svg_path: a file; embedded where it is light, or the only one.
+        png_path: a file; at least one of the two is needed.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    svg_path: Path | None = None
+    png_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report says.
+
+    Attributes:
+        title: of the experiment.
+        notice: what a reader must know before any number, such as "synthetic data".
+        answer: what to deploy where, in sentences; what stands before a colon is emphasised.
+        tables: in their order.
+        figures: in their order.
+        viewer: test cases to look at.
+        statements: lists under a heading: data, environment, limits.
+    """
+
+    title: str
+    notice: str | None
+    answer: Sequence[str]
+    tables: Sequence[PageTable]
+    figures: Sequence[PageFigure]
+    viewer: Viewer | None
+    statements: Sequence[tuple[str, Sequence[str]]]
+
+
+def write_page(target: Path, page: Page) -> None:
+    """Write the page, with all that it shows inside."""
+    environment = Environment(
+        loader=PackageLoader("brainseg.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"embed": _embed, "number": to_number, "sha256": _sha256}
+    html = environment.get_template("page.html").render(
+        page=page,
+        viewer=asdict(page.viewer) if page.viewer else None,
+        styles=[
+            (COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)])
+            for number in range(len(page.viewer.variants) if page.viewer else 0)
+        ],
+        nothing=NOTHING,
+    )
+    write_text(target, html)
+
+
+def to_number(cell: str) -> float | None:
+    """The first number in a cell such as `126.5 (100%)` or `−0.0004 ± 0.0002`, if there is one."""
+    found = NUMBER.search(cell)
+    return float(found[0].replace("−", "-").replace(",", "")) if found else None
+
+
+def _embed(figure: PageFigure) -> str:
+    """A data URI: as an image of its own, a figure shares no ids with others and loads nothing."""
+    paths = [path for path in (figure.svg_path, figure.png_path) if path]
+    if len(paths) == 2 and paths[0].stat().st_size > LIGHTEST:
+        del paths[0]
+    content = base64.b64encode(paths[0].read_bytes()).decode()
+    return f"data:{TYPES[paths[0].suffix]};base64,{content}"
+
+
+def _sha256(text: str) -> str:
+    """The digest by which a Content-Security-Policy knows the page's one script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,136 @@
+"""The tables of a report beside its main one: differences, classes, other data, parts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from brainseg.evaluation.appropriateness import LIMITS
+from brainseg.files import read_json
+from brainseg.report.appropriateness import (
+    NOTE,
+    by_data_set,
+    collect_sources,
+    describe_appropriateness,
+)
+from brainseg.report.comparisons import Comparison, describe_comparisons
+from brainseg.report.page import PageTable
+from brainseg.report.provenance import read_config
+from brainseg.report.render import select_columns
+from brainseg.report.scores import COLUMNS, external_rows, score_rows, to_markdown
+from brainseg.report.summary import TEXTUAL, Table
+from brainseg.run import Run
+
+Runs = Mapping[str, Sequence[Run]]
+"""Variants in the order of the main table, each with its runs, one per seed."""
+
+COMPARISON_NOTE = (
+    "Mean IoU on the same test images, the first minus the one it is compared with, mean over "
+    "common seeds. Interval: bootstrap over patients. p: permutation test over patients, corrected "
+    "for the number of comparisons of its kind by Holm's method; beyond chance below 0.05."
+)
+
+SCORES_NOTE = (
+    "In brackets: 95 % intervals from a bootstrap over patients. HD95: a missed tumour counts the "
+    "image's diagonal. Detected: share of tumours that the prediction meets. False positives: "
+    "share of images without tumour with any predicted pixel."
+)
+
+
+def main_table(table: Table) -> PageTable:
+    """The main table for the page."""
+    columns, groups = select_columns(table)
+    notes = [f"[{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
+    rows = [cells for group in groups for cells in group]
+    return PageTable(
+        "Accuracy, size and speed",
+        columns,
+        rows,
+        [*notes, *table.captions],
+        [name for name in columns if name not in TEXTUAL],
+    )
+
+
+def make_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[PageTable]:
+    """The other tables, those that have rows."""
+    tables = [
+        _differences(comparisons),
+        _scores(runs),
+        _external(runs),
+        _appropriateness("Appropriateness on the test split", runs),
+        *(
+            _appropriateness(f"Appropriateness on {name}", variants)
+            for name, variants in by_data_set(runs).items()
+        ),
+        _parts(runs),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def to_section(table: PageTable) -> str:
+    """A table as a section of a Markdown document."""
+    parts = [f"## {table.title}", to_markdown(table.columns, table.rows), *table.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def _differences(comparisons: Sequence[Comparison]) -> PageTable:
+    columns, rows = describe_comparisons(comparisons)
+    numbers = [name for name in columns if name not in ("Compared", "With", "Beyond chance")]
+    return PageTable("Differences", columns, rows, [COMPARISON_NOTE], numbers)
+
+
+def _scores(runs: Runs) -> PageTable:
+    rows = [
+        [_name(variant, run, members), *cells]
+        for variant, members in runs.items()
+        for run in members
+        if run.metrics.exists()
+        for cells in score_rows(read_json(run.metrics))
+    ]
+    columns = ("Variant", *COLUMNS)
+    return PageTable("Scores by class", columns, rows, [SCORES_NOTE], COLUMNS[1:])
+
+
+def _external(runs: Runs) -> PageTable:
+    rows = [
+        [_name(variant, run, members), *cells]
+        for variant, members in runs.items()
+        for run in members
+        for cells in external_rows(run)
+    ]
+    left_out = [f"{name}: {told}" for name, told in dict.fromkeys(_left_out(runs))]
+    columns = ("Variant", "Data", "Mode", *COLUMNS)
+    return PageTable("On other data", columns, rows, [SCORES_NOTE, *left_out], COLUMNS[1:])
+
+
+def _left_out(runs: Runs) -> Iterable[tuple[str, str]]:
+    """What the training knew of each other data set."""
+    for name, variants in by_data_set(runs).items():
+        for found in (run for members in variants.values() for run in members):
+            facts = read_json(found.evaluation)
+            if facts["unchecked"]:
+                yield name, f"not known what training knows of it ({facts['unchecked']})"
+                continue
+            known = sum(facts["left_out"].values())
+            bare = facts["data"]["unmasked"]
+            yield (
+                name,
+                f"{facts['data']['n']} images, {bare} of them with a tumour that nobody outlined; "
+                f"{known} others that training knows are left out.",
+            )
+
+
+def _appropriateness(title: str, runs: Runs) -> PageTable:
+    sources = collect_sources(runs)
+    if not any(sources.values()):
+        return PageTable(title, [], [])
+    columns, rows = describe_appropriateness(sources)
+    return PageTable(title, columns, rows, [NOTE, *LIMITS], columns[4:])
+
+
+def _parts(runs: Runs) -> PageTable:
+    from brainseg.report.figures.parts import architecture_table
+
+    columns, rows = architecture_table(runs)
+    return PageTable("Parts of the network", columns, rows, [], columns[2:])
+
+
+def _name(variant: str, run: Run, members: Sequence[Run]) -> str:
+    return variant if len(members) == 1 else f"{variant}, seed {read_config(run).get('seed')}"

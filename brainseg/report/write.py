@@ -1,0 +1,114 @@
+"""All that is said about an experiment: tables, figures, one page, and a card of each run."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from brainseg.errors import InputError
+from brainseg.files import write_csv, write_json
+from brainseg.report.card import write_card
+from brainseg.report.comparisons import COLUMNS as COMPARED
+from brainseg.report.comparisons import Comparison, compare_all, conclude
+from brainseg.report.page import Page, PageFigure, write_page
+from brainseg.report.points import collect_points
+from brainseg.report.provenance import LIMITS, SYNTHETIC, describe_data, describe_machines
+from brainseg.report.recommend import recommend
+from brainseg.report.render import to_rich
+from brainseg.report.rows import ORDERS, REFERENCE
+from brainseg.report.sections import main_table, make_tables, to_section
+from brainseg.report.summary import Table, summarize
+from brainseg.report.table import collect_rows, group_runs, write_table
+from brainseg.report.viewer import collect_viewer
+from brainseg.run import find_runs
+from brainseg.terminal import widen
+
+if TYPE_CHECKING:
+    from brainseg.report.figures.gallery import Drawn
+
+UNTIMED = "Nothing was timed, so nothing can be recommended: brainseg benchmark times it."
+
+
+def write_report(experiment: Path) -> Table:
+    """Write `report/` of an experiment, and the card of each of its runs.
+
+    `table.{json,csv,md}`, `comparisons.{json,csv}`, `figures/`, and `index.html` that holds all of
+    it. What the runs do not have yet is left out.
+
+    Raises:
+        InputError: the folder is missing, holds no run, or is a run itself.
+    """
+    runs = find_runs(experiment)
+    if runs[0].path == experiment:
+        raise InputError(
+            f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
+        )
+    folder = experiment / "report"
+    rows = collect_rows(experiment, runs)
+    variants = group_runs(runs, rows, experiment)
+    points = collect_points(rows)
+    comparisons = compare_all(variants, [mode for mode in ORDERS["mode"] if mode != REFERENCE])
+    table = summarize(experiment.resolve().name, rows, comparisons)
+    tables = make_tables(variants, comparisons)
+    # matplotlib takes longer than all of the above
+    from brainseg.report.figures.gallery import draw_all
+
+    drawn = draw_all(variants, points, comparisons, folder / "figures")
+    answer = [*recommend(rows), *conclude(comparisons)]
+    statements = [
+        ("Data", _unique(describe_data(runs))),
+        ("Environment", _unique(describe_machines(runs))),
+    ]
+    synthetic = any(row["data"] == "phantom" for row in rows)
+    page = Page(
+        table.title,
+        SYNTHETIC if synthetic else None,
+        answer or [UNTIMED],
+        [main_table(table), *tables],
+        [_figure(each, folder / "figures") for each in drawn],
+        collect_viewer(variants),
+        [*statements, ("Limits", LIMITS)],
+    )
+    write_page(folder / "index.html", page)
+    captions = [*table.captions, *answer, *(line for _, lines in statements for line in lines)]
+    table = replace(table, captions=captions, figure=_main_figure(drawn))
+    write_table(folder, table, rows, [to_section(each) for each in tables])
+    write_json(folder / "comparisons.json", comparisons)
+    write_csv(folder / "comparisons.csv", _flat(comparisons), COMPARED)
+    for run in runs:
+        write_card(run)
+    return table
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print the table and what stands under it; into a file or pipe at least 100 columns wide."""
+    widen(console).print(to_rich(table))
+
+
+def show_report(experiment: Path) -> None:
+    """Write the report of an experiment, print its table, and say where it is."""
+    console = Console()
+    print_table(write_report(experiment), console)
+    page = experiment / "report" / "index.html"
+    console.print(f"Report: {page}", soft_wrap=True, markup=False)
+
+
+def _figure(drawn: "Drawn", folder: Path) -> PageFigure:
+    svg, png = (folder / f"{drawn.name}.{suffix}" for suffix in ("svg", "png"))
+    return PageFigure(drawn.title, drawn.caption, drawn.alt, svg, png)
+
+
+def _main_figure(drawn: Sequence["Drawn"]) -> str | None:
+    """Accuracy against latency, where it was drawn."""
+    names = {each.name for each in drawn}
+    return "figures/accuracy_latency.png" if "accuracy_latency" in names else None
+
+
+def _flat(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    return [row | {"interval": "{} {}".format(*row["interval"])} for row in comparisons]
+
+
+def _unique(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))

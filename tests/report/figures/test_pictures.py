@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from brainseg.evaluation.cases import read_cases
+from brainseg.files import read_csv, write_csv, write_npz
+from brainseg.report.figures.pictures import (
+    QUANTIZED,
+    by_class,
+    name_of,
+    read_float_cases,
+    read_pictures,
+    score_of,
+    shown_mode,
+    typical,
+    typical_cases,
+    worst_first,
+)
+from brainseg.report.rows import ORDERS
+
+
+def case(name, dice, fp=0, fn=0, label="glioma"):
+    return {"id": name, "class": label, "dice": dice, "fp": fp, "fn": fn, "tp": 1}
+
+
+def test_pictures_are_joined_by_id(own_runs):
+    run = own_runs["ag"][0]
+    with np.load(run.predictions("fp32")) as file:
+        ids, maps = file["ids"][::-1], file["probabilities"][::-1]
+    write_npz(run.predictions("fp32"), ids=ids, probabilities=maps)
+    with np.load(run.test) as test:
+        masks, images = test["masks"], test["images"]
+    pictures = read_pictures(run, "fp32", ["case5", "case2"])
+    assert list(pictures) == ["case5", "case2"]
+    for number, name in ((5, "case5"), (2, "case2")):
+        picture = pictures[name]
+        assert picture.case["id"] == name
+        np.testing.assert_array_equal(picture.image, images[number])
+        np.testing.assert_array_equal(picture.truth, masks[number] > 0)
+        np.testing.assert_array_equal(picture.prediction, maps[::-1][number] >= 128)
+
+
+def test_scores_of_pictures_are_those_of_their_pixels(runs):
+    for picture in read_pictures(runs["se"][0], "fp32", [f"case{i}" for i in range(8)]).values():
+        found = int((picture.truth & picture.prediction).sum())
+        assert found == picture.case["tp"]
+
+
+def test_cases_that_were_not_scored_or_not_predicted_are_left_out(own_runs):
+    run = own_runs["ag"][0]
+    assert "case8" not in read_pictures(run, "fp32", ["case8"])
+    with np.load(run.predictions("fp32")) as file:
+        write_npz(
+            run.predictions("fp32"),
+            ids=file["ids"][1:],
+            probabilities=file["probabilities"][1:],
+        )
+    assert list(read_pictures(run, "fp32", ["case0", "case1"])) == ["case1"]
+
+
+def test_without_a_mode_there_are_no_pictures(runs):
+    assert read_pictures(runs["ag"][0], None, ["case0"]) == {}
+
+
+def test_the_checkpoint_stands_in_for_fp32(own_runs):
+    run = own_runs["ag"][0]
+    cases = read_cases(run.cases("fp32"))
+    assert shown_mode(run) == "fp32"
+    run.cases("fp32").rename(run.cases("checkpoint"))
+    assert shown_mode(run) is None
+    assert read_float_cases(run) == cases
+    run.predictions("fp32").rename(run.predictions("checkpoint"))
+    assert shown_mode(run) == "checkpoint"
+
+
+def test_static_quantization_comes_first_and_every_mode_is_known(own_runs):
+    assert set(QUANTIZED) == set(ORDERS["mode"]) - {"fp32"}
+    run = own_runs["ag"][0]
+    assert shown_mode(run, QUANTIZED) == "int8_static"
+    for file in (run.cases, run.predictions):
+        file("int8_static").rename(file("fp16"))
+    assert shown_mode(run, QUANTIZED) == "fp16"
+
+
+@pytest.mark.parametrize(("dices", "chosen"), [([0.9, 0.1, 0.5], "2"), ([0.9, 0.1, 0.5, 0.6], "2")])
+def test_the_typical_case_has_the_median_dice(dices, chosen):
+    assert typical([case(str(i), dice) for i, dice in enumerate(dices)])["id"] == chosen
+
+
+def test_without_a_tumour_the_typical_case_has_the_median_of_wrong_pixels():
+    cases = [case("a", None, 0), case("b", None, 70), case("c", None, 5)]
+    assert typical(cases)["id"] == "c"
+
+
+def test_cases_with_a_tumour_speak_for_a_class_that_has_both():
+    cases = [case("a", None, 500), case("b", 0.4), case("c", None)]
+    assert typical(cases)["id"] == "b"
+
+
+def test_the_worst_case_is_the_first():
+    cases = [case("d", 0.2), case("c", 0.0, 5, 9), case("b", 0.0, 80, 9), case("a", 0.0, 5, 9)]
+    assert [each["id"] for each in sorted(cases, key=worst_first)] == ["b", "a", "c", "d"]
+
+
+def test_classes_stand_in_their_order_and_unknown_ones_follow():
+    labels = ("notumor", "other", "pituitary", "glioma", "astrocytoma")
+    found = by_class([case("a", 0.5, label=label) for label in labels])
+    assert list(found) == ["glioma", "pituitary", "notumor", "astrocytoma", "other"]
+
+
+def test_one_typical_case_per_class(runs):
+    chosen = typical_cases(runs["none"][0], "fp32")
+    assert [each["class"] for each in chosen.values()] == [
+        *("glioma", "meningioma", "pituitary", "notumor")
+    ]
+
+
+def test_choice_does_not_hang_on_the_order_of_rows(own_runs):
+    run = own_runs["none"][0]
+    before = typical_cases(run, "fp32")
+    rows = read_csv(run.cases("fp32"))
+    write_csv(run.cases("fp32"), rows[::-1], list(rows[0]))
+    assert typical_cases(run, "fp32") == before
+
+
+def test_scores_and_names_as_people_read_them():
+    assert score_of(case("a", 0.87654)) == "Dice 0.877"
+    assert score_of(case("a", None, 12)) == "12 px wrong"
+    assert name_of(case("7", 0.5), 20) == "glioma\nid 7"
+    lines = name_of(case("Training-notumor-Tr-no_0031", None), 20).split("\n")
+    assert max(map(len, lines)) <= 20
+    assert "".join(lines[1:]).replace(" ", "") == "idTraining-notumor-Tr-no_0031"

@@ -1,0 +1,180 @@
+"""Figures that show test cases: Fig. 9, Fig. A2, and the worst cases."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from brainseg.evaluation.cases import read_cases
+from brainseg.files import read_csv, write_csv
+from brainseg.report.figures.classes import (
+    COLUMNS,
+    FOUND,
+    MISSED,
+    WRONG,
+    choose_variant,
+    draw_classes,
+)
+from brainseg.report.figures.pictures import read_pictures, typical_cases
+from brainseg.report.figures.qualitative import NOT_SHOWN, describe_qualitative, draw_qualitative
+from brainseg.report.figures.style import PREDICTION, TRUTH
+from brainseg.report.figures.worst_cases import (
+    FALSE,
+    LOWEST,
+    choose_worst,
+    describe_worst_cases,
+    draw_worst_cases,
+)
+
+CLASSES = ["glioma", "meningioma", "pituitary", "notumor"]
+
+
+def scores_of(run, mode):
+    cases = {case["id"]: case for case in read_cases(run.cases(mode))}
+    return {
+        name: f"{case['fp']} px wrong" if case["dice"] is None else f"Dice {case['dice']:.3f}"
+        for name, case in cases.items()
+    }
+
+
+def grid_of(figure, columns):
+    return np.reshape(figure.axes, (-1, columns))
+
+
+def written(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_qualitative_shows_every_variant_before_and_after_quantization(runs):
+    figure = draw_qualitative(runs)
+    grid = grid_of(figure, 2 + 2 * len(runs))
+    titles = [axes.get_title() for axes in grid[0]]
+    assert titles[:4] == ["image", "truth", "none\nfp32", "none\nint8_static"]
+    assert titles[-1] == "cbam\nint8_static"
+    assert [axes.get_ylabel().split("\n")[0] for axes in grid[:, 0]] == CLASSES
+
+
+def test_qualitative_writes_the_scores_of_the_cases_file(runs):
+    grid = grid_of(draw_qualitative(runs), 10)
+    chosen = typical_cases(runs["none"][0], "fp32")
+    for line, (name, case) in zip(grid, chosen.items(), strict=True):
+        assert line[0].get_ylabel() == f"{case['class']}\nid {name}"
+        columns = [(run[0], mode) for run in runs.values() for mode in ("fp32", "int8_static")]
+        for axes, (run, mode) in zip(line[2:], columns, strict=True):
+            assert written(axes) == [scores_of(run, mode)[name]]
+
+
+def test_qualitative_draws_truth_and_prediction_of_the_same_case(runs):
+    grid = grid_of(draw_qualitative(runs), 10)
+    name = next(iter(typical_cases(runs["none"][0], "fp32")))
+    picture = read_pictures(runs["none"][0], "fp32", [name])[name]
+    image, truth, shown = (axes.images[0].get_array() for axes in grid[0, :3])
+    np.testing.assert_array_equal(image, picture.image)
+    np.testing.assert_array_equal(truth > 0, picture.truth)
+    np.testing.assert_array_equal(shown, picture.image)
+    colours = {line.get_color() for line in grid[0, 2].lines}
+    assert colours == {TRUTH.colour, PREDICTION.colour}
+
+
+def test_qualitative_names_the_mode_that_it_shows(own_runs):
+    for run in (runs[0] for runs in own_runs.values()):
+        for file in (run.cases, run.predictions):
+            file("fp32").rename(file("checkpoint"))
+            file("int8_static").rename(file("int8_dynamic"))
+    titles = [axes.get_title() for axes in draw_qualitative(own_runs).axes[:4]]
+    assert titles[2:] == ["none\ncheckpoint", "none\nint8_dynamic"]
+
+
+def test_qualitative_without_quantization_shows_the_network_alone(own_runs, forget):
+    forget(own_runs, "*int8*")
+    assert len(grid_of(draw_qualitative(own_runs), 2 + len(own_runs))) == len(CLASSES)
+
+
+def test_qualitative_says_where_a_case_was_not_predicted(own_runs):
+    chosen = next(iter(typical_cases(own_runs["none"][0], "fp32")))
+    run = own_runs["ag"][0]
+    rows = [row for row in read_csv(run.cases("fp32")) if row["id"] != chosen]
+    write_csv(run.cases("fp32"), rows, list(rows[0]))
+    grid = grid_of(draw_qualitative(own_runs), 10)
+    assert written(grid[0, 4]) == [NOT_SHOWN]
+    assert f"ag fp32 {NOT_SHOWN}" in describe_qualitative(own_runs)
+
+
+def test_classes_show_image_mask_overlay_and_contours(runs):
+    grid = grid_of(draw_classes(runs), len(COLUMNS))
+    variant, run, mode = choose_variant(runs)
+    assert [axes.get_title().split("\n")[0] for axes in grid[0]] == list(COLUMNS)
+    assert grid[0, 3].get_title().endswith(f"{variant} {mode}")
+    for line, name in zip(grid, typical_cases(run, mode), strict=True):
+        assert line[0].get_ylabel().endswith(f"id {name}")
+        assert written(line[3]) == [scores_of(run, mode)[name]]
+
+
+def test_the_overlay_tells_found_from_missed_and_wrong(runs):
+    _, run, mode = choose_variant(runs)
+    name = next(iter(typical_cases(run, mode)))
+    picture = read_pictures(run, mode, [name])[name]
+    areas = draw_classes(runs).axes[2].images[1].get_array()
+    counts = {key: picture.case[key] for key in ("tp", "fn", "fp", "tn")}
+    for colour, key in ((FOUND, "tp"), (MISSED, "fn"), (WRONG, "fp")):
+        seen = np.isclose(areas[..., :3], to_rgb(colour)).all(axis=-1) & (areas[..., 3] > 0)
+        assert seen.sum() == counts[key]
+    assert (areas[..., 3] == 0).sum() == counts["tn"]
+
+
+def test_validation_chooses_the_variant_of_the_classes(own_runs):
+    for variant, members in own_runs.items():
+        for run in members:
+            rows = read_csv(run.history)
+            score = 0.9 if variant == "se" else 0.5
+            write_csv(run.history, [row | {"val_mean_iou": score} for row in rows], list(rows[0]))
+    assert choose_variant(own_runs)[0] == "se"
+    own_runs["se"][0].predictions("fp32").unlink()
+    assert choose_variant(own_runs)[0] == "none"
+
+
+def test_without_a_history_the_first_variant_shows_the_classes(own_runs, forget):
+    forget(own_runs, "history.csv")
+    assert choose_variant(own_runs)[0] == "none"
+
+
+def test_the_worst_cases_come_first(runs):
+    run = runs["ag"][0]
+    cases = read_cases(run.cases("fp32"))
+    dices = [case["dice"] for line in choose_worst(run) for case in line if case["dice"]]
+    assert dices == sorted(case["dice"] for case in cases if case["dice"])[:LOWEST]
+    figure = draw_worst_cases(run)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    scores = scores_of(run, "fp32")
+    assert titles
+    for title in titles:
+        _, name, score = title.split("\n")
+        assert score == scores[name.removeprefix("id ")]
+
+
+def rewrite(run, change):
+    rows = [row | change(row) for row in read_csv(run.cases("fp32"))]
+    write_csv(run.cases("fp32"), rows, list(rows[0]))
+
+
+def test_false_positives_stand_in_a_line_of_their_own(own_runs):
+    run = own_runs["ag"][0]
+    rewrite(run, lambda row: {"fp": 7 if row["class"] == "notumor" else row["fp"]})
+    line = choose_worst(run)[-1]
+    assert {case["class"] for case in line} == {"notumor"}
+    assert len(line) == 2 <= FALSE
+    assert "notumor, id case3: 7 px wrong" in describe_worst_cases(run)
+
+
+def test_without_false_positives_there_is_no_such_line(own_runs):
+    run = own_runs["ag"][0]
+    rewrite(run, lambda row: {"fp": 0 if row["class"] == "notumor" else row["fp"]})
+    assert all(case["dice"] is not None for line in choose_worst(run) for case in line)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_few_cases_fill_no_grid(own_runs, count):
+    run = own_runs["ag"][0]
+    rows = [row for row in read_csv(run.cases("fp32")) if row["dice"]][:count]
+    write_csv(run.cases("fp32"), rows, list(rows[0]))
+    shown = [axes for axes in draw_worst_cases(run).axes if axes.get_visible()]
+    assert len(shown) == count

@@ -1,0 +1,128 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from brainseg.report.figures.accuracy_size import FILLS
+from brainseg.report.figures.style import (
+    LOOKS,
+    PREDICTION,
+    SPARE,
+    TRUTH,
+    draw_outline,
+    looks_of,
+    make_grid,
+    save,
+    show_slice,
+    write_on_slice,
+)
+from brainseg.report.rows import ORDERS
+
+# Of Machado et al. (2009), for full deuteranopia and protanopia; rows give R, G, B.
+BLINDNESS = {
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+}
+
+
+def luminance(colour: str) -> float:
+    return float(np.dot([0.299, 0.587, 0.114], to_rgb(colour)))
+
+
+def test_variants_differ_in_grey_in_line_and_in_marker():
+    for first, second in combinations(LOOKS.values(), 2):
+        assert abs(luminance(first.colour) - luminance(second.colour)) > 0.1
+    everyone = [*LOOKS.values(), *SPARE]
+    for part in ("colour", "line", "marker"):
+        assert len({getattr(look, part) for look in everyone}) == len(everyone)
+
+
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_variants_differ_for_the_colour_blind(kind):
+    seen = [np.array(BLINDNESS[kind]) @ to_rgb(look.colour) for look in LOOKS.values()]
+    for first, second in combinations(seen, 2):
+        assert np.linalg.norm(first - second) > 0.25
+
+
+def test_lines_stand_out_from_white():
+    assert all(luminance(look.colour) < 0.7 for look in [*LOOKS.values(), *SPARE])
+
+
+def test_outlines_differ_in_dash_and_in_grey():
+    assert TRUTH.line == "-"
+    assert PREDICTION.line != "-"
+    assert abs(luminance(TRUTH.colour) - luminance(PREDICTION.colour)) > 0.2
+
+
+def test_modes_differ_in_the_filled_part_of_their_marker():
+    assert set(FILLS) == set(ORDERS["mode"])
+    assert len(set(FILLS.values())) == len(FILLS)
+
+
+def test_known_variants_keep_their_look_whatever_stands_beside_them():
+    alone, together = looks_of(["ag"]), looks_of(["ag lr0.1", "none", "ag"])
+    assert alone["ag"] == together["ag"] == LOOKS["ag"]
+    assert together["ag lr0.1"] == SPARE[0]
+
+
+def test_more_variants_than_looks_use_them_again():
+    names = [f"variant{number}" for number in range(len(SPARE) + 1)]
+    looks = looks_of(names)
+    assert list(looks) == names
+    assert looks[names[0]] == looks[names[-1]]
+
+
+def draw(mask):
+    axes = Figure().subplots()
+    show_slice(axes, np.zeros(mask.shape, np.uint8))
+    draw_outline(axes, mask, TRUTH)
+    return axes
+
+
+def test_outline_runs_around_its_pixels_and_is_closed():
+    mask = np.zeros((8, 8), bool)
+    mask[2:5, 3:7] = True
+    axes = draw(mask)
+    (line,) = axes.lines
+    x, y = line.get_data()
+    assert (min(x), max(x), min(y), max(y)) == (2.5, 6.5, 1.5, 4.5)
+    assert (x[0], y[0]) == (x[-1], y[-1])
+    assert axes.get_xlim() == (-0.5, 7.5)  # outlines do not move the picture
+
+
+def test_outline_of_a_mask_at_the_border_is_closed():
+    (line,) = draw(np.ones((4, 4), bool)).lines
+    x, y = line.get_data()
+    assert (x[0], y[0]) == (x[-1], y[-1])
+    assert min(x) == -0.5
+
+
+def test_every_part_of_a_mask_has_an_outline_and_an_empty_mask_none():
+    mask = np.zeros((8, 8), bool)
+    mask[1, 1] = mask[4:7, 4:7] = True
+    mask[5, 5] = False
+    assert len(draw(mask).lines) == 3  # a pixel, a ring's outer and its inner side
+    assert not draw(np.zeros((4, 4), bool)).lines
+
+
+def test_slices_of_any_brightness_use_the_same_grey():
+    axes = Figure().subplots()
+    show_slice(axes, np.full((4, 4), 100, np.uint8))
+    assert axes.images[0].get_clim() == (0, 255)
+
+
+def test_text_on_a_slice_has_a_casing():
+    axes = Figure().subplots()
+    write_on_slice(axes, "Dice 0.5")
+    (text,) = axes.texts
+    assert text.get_path_effects()
+
+
+def test_names_with_a_point_keep_it(tmp_path):
+    figure, grid = make_grid(1, 2, 1.0)
+    assert grid.shape == (1, 2)
+    save(figure, tmp_path / "worst_cases-se-lr0.01")
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".png", ".svg"]
+    assert {file.stem for file in tmp_path.iterdir()} == {"worst_cases-se-lr0.01"}

@@ -1,0 +1,232 @@
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainseg.evaluation.cases import COLUMNS, score_cases
+from brainseg.files import write_csv, write_npz
+from brainseg.report.viewer import collect_viewer, contour
+from brainseg.run import Run
+
+SIDE = 16
+
+
+def square(size: int, row: int = 2, column: int = 2, side: int = SIDE) -> np.ndarray:
+    mask = np.zeros((side, side), np.uint8)
+    mask[row : row + size, column : column + size] = 1
+    return mask
+
+
+def disc(radius: float, row: float, column: float, side: int = 64) -> np.ndarray:
+    rows, columns = np.mgrid[:side, :side]
+    return np.hypot(rows - row, columns - column) <= radius
+
+
+def rings(path: str) -> list[np.ndarray]:
+    """Corners (x, y) of each closed ring of a path, in pixels of the picture."""
+    found = []
+    for start, steps in re.findall(r"M([^l]*)l([^z]*)z", path):
+        moves = [
+            np.array(re.findall(r"-?\d+", part), float).reshape(-1, 2) for part in (start, steps)
+        ]
+        found.append(np.cumsum(np.concatenate(moves), axis=0) / 2)
+    return found
+
+
+def area(path: str) -> float:
+    """Signed, so that holes count against what surrounds them (shoelace formula)."""
+    parts = [
+        np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2
+        for x, y in (ring.T for ring in rings(path))
+    ]
+    return abs(sum(parts))
+
+
+def test_contour_of_a_square_lies_on_its_border() -> None:
+    (ring,) = rings(contour(square(8, row=2, column=5) > 0))
+    # Pixels 2..9 of 0..15 reach from 2 to 10; lines cut the corners of the square.
+    assert (ring.min(axis=0).tolist(), ring.max(axis=0).tolist()) == ([5, 2], [13, 10])
+    assert area(contour(square(8) > 0)) == pytest.approx(64 - 4 / 8)
+    assert len(ring) == 8
+
+
+def test_contour_has_the_area_and_place_of_a_disc() -> None:
+    mask = disc(20, 30, 25)
+    (ring,) = rings(contour(mask))
+    assert area(contour(mask)) == pytest.approx(mask.sum(), rel=0.01)
+    # The middle of pixel (30, 25) is half a pixel further in a picture.
+    assert (ring.min(axis=0) + ring.max(axis=0)).tolist() == [2 * 25.5, 2 * 30.5]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    assert (turns != 0).all(), "a point that is no corner makes the page heavier"
+
+
+def test_contour_outlines_holes_and_parts() -> None:
+    mask = disc(25, 32, 32) & ~disc(10, 32, 32) | disc(3, 4, 60)
+    assert len(rings(contour(mask))) == 3
+    assert area(contour(mask)) == pytest.approx(mask.sum(), rel=0.02)
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (8, 8), (0, 8)])
+def test_contour_closes_at_the_border(row: int, column: int) -> None:
+    (ring,) = rings(contour(square(8, row, column) > 0))
+    assert ring.min(axis=0).tolist() == [column, row]
+    assert area(contour(square(8, row, column) > 0)) == pytest.approx(64 - 4 / 8)
+
+
+def test_contour_of_nothing_all_and_one() -> None:
+    assert contour(np.zeros((4, 4), bool)) == ""
+    assert area(contour(np.ones((4, 6), bool))) == pytest.approx(24 - 4 / 8)
+    (ring,) = rings(contour(square(1, 3, 5) > 0))
+    assert ring.mean(axis=0).tolist() == [5.5, 3.5]
+
+
+def write_run(
+    folder: Path,
+    cases: list[tuple[str, str, np.ndarray]],
+    predictions: dict[str, list[np.ndarray]],
+) -> Run:
+    """A run with the (id, class, mask) of its test cases and the masks of each mode."""
+    run = Run(folder)
+    ids, classes, masks = (list(values) for values in zip(*cases, strict=True))
+    patients = [f"p{name}" for name in ids]
+    stack = np.stack(masks)
+    arrays = {"ids": np.array(ids), "classes": np.array(classes), "patients": np.array(patients)}
+    write_npz(run.test, **arrays, images=stack * 90 + 10, masks=stack)
+    for mode, predicted in predictions.items():
+        maps = np.stack(predicted).astype(np.uint8) * 255
+        write_npz(run.predictions(mode), ids=arrays["ids"], probabilities=maps)
+        rows = score_cases(ids, classes, patients, maps, stack)
+        write_csv(run.cases(mode), rows, COLUMNS)
+    return run
+
+
+def test_a_case_has_picture_truth_and_each_prediction(tmp_path: Path) -> None:
+    cases = [("7", "glioma", square(8)), ("8", "notumor", square(0))]
+    modes = {"int8_static": [square(6), square(2)], "fp32": [square(8), square(0)]}
+    viewer = collect_viewer({"ag": [write_run(tmp_path / "ag-seed0", cases, modes)]})
+    assert viewer
+    assert (viewer.variants, viewer.runs) == (["ag"], {"ag": "ag-seed0"})
+    assert viewer.modes == ["fp32", "int8_static"]
+    first, second = viewer.cases
+    assert (first.id, first.label, first.patient, first.area) == ("7", "glioma", "p7", 64)
+    assert first.truth == contour(square(8) > 0)
+    with Image.open(io.BytesIO(base64.b64decode(first.image))) as image:
+        assert image.mode == "L"
+        assert (np.asarray(image) == square(8) * 90 + 10).all()
+    exact, smaller = (first.layers["ag"][mode] for mode in viewer.modes)
+    assert (exact.dice, exact.hd95_px, exact.path) == (1, 0, first.truth)
+    assert (smaller.area, smaller.dice) == (36, pytest.approx(2 * 36 / 100))
+    assert (second.truth, second.area) == ("", 0)
+    assert second.layers["ag"]["fp32"].path == ""
+    wrong = second.layers["ag"]["int8_static"]
+    assert (wrong.area, wrong.dice, wrong.hd95_px) == (4, None, None)
+    assert "All 2 test cases" in viewer.rule
+
+
+def test_the_checkpoint_stands_in_for_its_export(tmp_path: Path) -> None:
+    cases, masks = [("1", "glioma", square(8))], [square(7)]
+    both = write_run(tmp_path / "ag-seed0", cases, {"checkpoint": masks, "fp32": masks})
+    alone = write_run(tmp_path / "se-seed0", cases, {"checkpoint": masks})
+    found = collect_viewer({"ag": [both]})
+    assert found
+    assert found.modes == ["fp32"]
+    found = collect_viewer({"ag": [both], "se": [alone]})
+    assert found
+    assert found.modes == ["fp32", "checkpoint"]
+    assert {name: list(modes) for name, modes in found.cases[0].layers.items()} == {
+        "ag": ["fp32"],
+        "se": ["checkpoint"],
+    }
+
+
+def test_variants_may_have_other_cases(tmp_path: Path) -> None:
+    shared, own = ("1", "glioma", square(8)), ("2", "glioma", square(6))
+    other = ("1", "glioma", square(5))  # the same id in another data set
+    runs = {
+        "none": [write_run(tmp_path / "a", [shared], {"fp32": [square(8)]})],
+        "ag": [write_run(tmp_path / "b", [own, shared], {"fp32": [square(6), square(7)]})],
+        "se": [write_run(tmp_path / "c", [other], {"fp32": [square(5)]})],
+    }
+    viewer = collect_viewer(runs)
+    assert viewer
+    assert [(case.id, list(case.layers)) for case in viewer.cases] == [
+        ("1", ["none", "ag"]),
+        ("2", ["ag"]),
+        ("1 (se)", ["se"]),
+    ]
+    assert viewer.cases[0].layers["ag"]["fp32"].area == 49
+
+
+def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
+    cases, masks = [("1", "glioma", square(8))], [square(8)]
+    empty, no_test, half, whole = (
+        write_run(tmp_path / name, cases, {"fp32": masks, "fp16": masks})
+        for name in ("ag-seed0", "ag-seed1", "ag-seed2", "ag-seed3")
+    )
+    for mode in ("fp32", "fp16"):
+        empty.predictions(mode).unlink()
+    no_test.test.unlink()
+    half.cases("fp16").unlink()
+    assert collect_viewer({}) is None
+    assert collect_viewer({"ag": [empty, no_test]}) is None
+    found = collect_viewer({"se": [empty], "ag": [empty, no_test, half, whole]})
+    assert found
+    assert (found.variants, found.runs["ag"], found.modes) == (["ag"], "ag-seed2", ["fp32"])
+
+
+def test_cases_are_chosen_by_rule(tmp_path: Path) -> None:
+    sizes = np.random.default_rng(0).permutation(np.arange(1, 12))
+    tumours = [(f"g{size}", "glioma", square(11, 1, 1)) for size in sizes]
+    few = [("m1", "meningioma", square(3))]
+    healthy = [(f"n{size}", "notumor", square(0)) for size in sizes]
+    predicted = [square(size, 1, 1) for size in sizes]
+    wrong = [square(max(0, size - 5)) for size in sizes]
+    run = write_run(
+        tmp_path / "ag-seed0",
+        [*tumours, *few, *healthy],
+        {"fp32": [*predicted, square(3), *wrong]},
+    )
+    viewer = collect_viewer({"ag": [run]}, limit=11)
+    assert viewer
+    shown = [case.id for case in viewer.cases]
+    # Five of each class, except that one of meningioma is all there is; in the order of the data.
+    assert shown == [name for name, *_ in [*tumours, *few, *healthy] if name in shown]
+    assert {name for name in shown if name[0] == "g"} == {"g1", "g3", "g6", "g8", "g11"}
+    assert "m1" in shown
+    negative = {name for name in shown if name[0] == "n"}
+    assert {"n11", "n10", "n9"} <= negative
+    assert len(negative) == 5
+    assert viewer.rule.startswith("11 of 23 test cases are shown")
+
+
+@pytest.mark.parametrize("limit", range(1, 12))
+def test_no_case_is_chosen_twice_and_the_worst_always(tmp_path: Path, limit: int) -> None:
+    cases = [(str(size), "glioma", square(11)) for size in range(1, 12)]
+    run = write_run(tmp_path, cases, {"fp32": [square(size) for size in range(1, 12)]})
+    viewer = collect_viewer({"ag": [run]}, limit)
+    assert viewer
+    shown = [case.id for case in viewer.cases]
+    assert len(set(shown)) == limit
+    assert "1" in shown
+    assert "6" in shown or limit == 1
+    assert "11" in shown or limit < 3
+
+
+def test_the_worst_counts_over_variants(tmp_path: Path) -> None:
+    cases = [(name, "glioma", square(8)) for name in "ab"] + [
+        (name, "notumor", square(0)) for name in "cd"
+    ]
+    first = [square(8), square(6), square(2), square(3)]
+    second = [square(1), square(6), square(5), square(3)]
+    runs = {
+        name: [write_run(tmp_path / name, cases, {"fp32": masks})]
+        for name, masks in {"none": first, "ag": second}.items()
+    }
+    viewer = collect_viewer(runs, limit=2)
+    assert viewer
+    assert [case.id for case in viewer.cases] == ["a", "c"]
