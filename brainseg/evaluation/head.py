@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, distance_transform_edt
@@ -73,6 +72,8 @@ def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """As `skimage.morphology.convex_hull_image` but for a few pixels at its edge, and faster."""
+    import cv2  # only who measures needs it: reports read what was measured
+
     hull = np.zeros(mask.shape, np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8))), 1)
     return hull > 0

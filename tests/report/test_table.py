@@ -63,9 +63,11 @@ def make_run(
     config = {
         "experiment_name": experiment.name,
         "seed": seed,
-        "data": {"name": data, "image_size": 224},
+        "data": {"name": data, "image_size": 224, "batch_size": 16},
         "split": {"name": "patient", "seed": 0},
-        "model": {"attention": attention},
+        "model": {"attention": attention, "encoder": "resnetv2_50", "weights": "none"},
+        **{"optim": {"lr": 1e-3}, "loss": {"name": "bce"}, "schedule": {"name": "plateau"}},
+        "trainer": {"max_epochs": 50},
     }
     environment = {
         "cpu": {"model": "Xeon", "physical_cores": 2},

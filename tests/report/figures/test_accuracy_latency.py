@@ -9,7 +9,8 @@ from PIL import Image
 
 from brainseg.report.figures.accuracy_latency import AREA, COLOURS, OTHER, make_figure
 from brainseg.report.points import collect_points
-from brainseg.report.table import COLUMNS, write_report
+from brainseg.report.table import COLUMNS
+from brainseg.report.write import write_report
 
 Row = dict[str, Any]
 
@@ -24,7 +25,7 @@ def row(mode: str, ms: float, iou: float, **values: Any) -> Row:
 
 
 def panels(rows: list[Row]) -> list[Any]:
-    figure = make_figure("study", collect_points(rows))
+    figure = make_figure(collect_points(rows))
     return [axes for axes in figure.get_axes() if axes.get_visible()]
 
 
@@ -34,7 +35,7 @@ def test_each_device_and_variant_has_a_panel() -> None:
     cpu = [row(mode, 40.0, 0.8) | name for name in names for mode in ("fp32", "fp16")]
     gone = [each | {"device": "cuda", "status": "unavailable"} for each in cpu]
     assert sorted(axes.get_title() for axes in panels([*cpu, *gone])) == sorted(variants)
-    figure = make_figure("study", collect_points([*cpu, cpu[0] | {"device": "cuda"}]))
+    figure = make_figure(collect_points([*cpu, cpu[0] | {"device": "cuda"}]))
     shown = [axes for axes in figure.get_axes() if axes.get_visible()]
     assert len(shown) == 2 * len(variants)
     assert {axes.get_xscale() for axes in shown} == {"log"}
@@ -98,28 +99,26 @@ def make_run(experiment: Path, rows: list[Row], data: str = "figshare") -> None:
 @pytest.mark.parametrize("data", ["figshare", "phantom"])
 def test_report_writes_and_links_the_figure(tmp_path: Path, data: str) -> None:
     make_run(tmp_path, [row("fp32", 40.0, 0.8), row("fp16", 20.0, 0.8)], data)
-    write_report(tmp_path)
+    assert write_report(tmp_path).figure == "figures/accuracy_latency.png"
     report = tmp_path / "report"
-    text = (report / "table.md").read_text()
-    title = f"{tmp_path.name}: accuracy against latency"
-    assert f"\n![{title}](accuracy_latency.png)\n" in text
-    with Image.open(report / "accuracy_latency.png") as image:
+    assert "](figures/accuracy_latency.png)\n" in (report / "table.md").read_text()
+    with Image.open(report / "figures" / "accuracy_latency.png") as image:
         assert min(image.size) > 300
-    drawn = (report / "accuracy_latency.svg").read_text()
+    drawn = (report / "figures" / "accuracy_latency.svg").read_text()
     assert ("synthetic data" in drawn) == (data == "phantom")
-    before = {file: file.read_bytes() for file in report.iterdir()}
-    assert len(before) == 5
+    files = [file for file in report.rglob("*") if file.is_file()]
+    before = {file: file.read_bytes() for file in files}
     write_report(tmp_path)
-    assert {file: file.read_bytes() for file in report.iterdir()} == before
+    assert {file: file.read_bytes() for file in files} == before
 
 
 def test_a_single_point_is_no_figure(tmp_path: Path) -> None:
     two = [row("fp32", 40.0, 0.8), row("fp16", 20.0, 0.8)]
     make_run(tmp_path, two)
-    assert write_report(tmp_path).figure == "accuracy_latency.png"
+    assert write_report(tmp_path).figure is not None
     make_run(tmp_path, [two[0], two[1] | {"mean_iou": None}])
     assert write_report(tmp_path).figure is None
-    assert not list((tmp_path / "report").glob("accuracy_latency.*"))
+    assert not list((tmp_path / "report" / "figures").glob("accuracy_latency.*"))
     assert "![" not in (tmp_path / "report" / "table.md").read_text()
 
 

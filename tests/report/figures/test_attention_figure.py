@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from brainseg.files import write_npz
+from brainseg.report.figures.attention import (
+    NOTE,
+    describe_attention,
+    draw_attention,
+    read_attention,
+)
+from brainseg.report.figures.style import TRUTH
+
+STEPS = 5
+
+
+def rewrite(run, **changes):
+    with np.load(run.attention) as file:
+        arrays = {name: file[name] for name in file}
+    write_npz(run.attention, **{k: v for k, v in (arrays | changes).items() if v is not None})
+
+
+def grid_of(figure, variants=2):
+    """Panels of the maps: the image, and the steps of each variant."""
+    columns = 1 + STEPS * variants
+    return np.reshape(figure.axes[: 4 * columns], (4, columns))
+
+
+def test_one_case_per_class_with_the_largest_tumour(runs):
+    cases, _ = read_attention(runs)
+    assert [case["class"] for case in cases.values()] == [
+        *("glioma", "meningioma", "pituitary", "notumor")
+    ]
+    with np.load(runs["none"][0].test) as test:
+        sizes = dict(zip(test["ids"].tolist(), test["masks"].sum(axis=(1, 2)), strict=True))
+        classes = dict(zip(test["ids"].tolist(), test["classes"].tolist(), strict=True))
+    for name, case in cases.items():
+        rivals = [size for other, size in sizes.items() if classes[other] == case["class"]]
+        assert sizes[name] == max(rivals)
+
+
+def test_only_coefficients_of_skips_are_read(runs):
+    _, found = read_attention(runs)
+    assert list(found) == ["ag", "se", "cbam"]  # `none` has no attention
+    for steps in found.values():
+        assert list(steps) == [1, 2, 3, 4, 5]
+    # Of CBAM the map, not its channels.
+    assert {values.ndim for values in found["cbam"][3].values()} == {2}
+    assert {values.ndim for values in found["se"][3].values()} == {1}
+
+
+def test_maps_are_laid_over_the_whole_image(runs):
+    cases, found = read_attention(runs)
+    grid = grid_of(draw_attention(runs))
+    titles = [axes.get_title() for axes in grid[0]]
+    assert titles[:2] == ["image", "ag\nstep 1"]
+    assert titles[-1] == "cbam\nstep 5"
+    for line, (name, case) in zip(grid, cases.items(), strict=True):
+        assert line[0].get_ylabel() == f"{case['class']}\nid {name}"
+        for step, axes in enumerate(line[1 : 1 + STEPS], start=1):
+            image, drawn = axes.images
+            values = found["ag"][step][name]
+            np.testing.assert_array_equal(image.get_array(), case["image"])
+            np.testing.assert_array_equal(drawn.get_array(), values)
+            assert image.get_extent() == list(drawn.get_extent())
+            assert drawn.get_clim() == (0, 1)
+            texts = [text.get_text() for text in axes.texts]
+            assert texts == [f"{values.min():.2f}–{values.max():.2f}"]
+
+
+def test_the_truth_is_outlined_on_image_and_maps(runs):
+    for axes in grid_of(draw_attention(runs))[0]:
+        assert {line.get_color() for line in axes.lines} == {TRUTH.colour}
+
+
+def test_channels_are_sorted_lines_of_the_same_scale(runs):
+    figure = draw_attention(runs)
+    panels = [axes for axes in figure.axes if axes.get_title().startswith("se")]
+    assert [axes.get_title() for axes in panels] == [f"se, step {step}" for step in range(1, 6)]
+    cases, found = read_attention(runs)
+    for step, axes in enumerate(panels, start=1):
+        assert axes.get_ylim() == (0, 1)
+        for line, name in zip(axes.lines, cases, strict=True):
+            expected = sorted(found["se"][step][name], reverse=True)
+            np.testing.assert_array_equal(line.get_ydata(), expected)
+
+
+def test_the_figure_says_that_it_explains_nothing(runs, texts_of):
+    assert NOTE in texts_of(draw_attention(runs))
+    assert NOTE in texts_of(draw_attention({"se": runs["se"]}))
+
+
+@pytest.mark.parametrize("variants", [["ag"], ["se"], ["ag", "cbam"], ["se", "cbam"]])
+def test_any_mix_of_variants_can_be_drawn(runs, variants):
+    figure = draw_attention({variant: runs[variant] for variant in variants})
+    titles = {axes.get_title().replace("\n", ", ") for axes in figure.axes}
+    assert {f"{variant}, step 1" for variant in variants} <= titles
+    bars = [axes for axes in figure.axes if axes.get_ylabel() == "coefficient"]
+    assert len(bars) == (variants != ["se"])
+
+
+def test_a_variant_that_kept_other_cases_leaves_gaps(own_runs):
+    run = own_runs["cbam"][0]
+    chosen = next(iter(read_attention(own_runs)[0]))
+    with np.load(run.attention) as file:
+        rows = file["ids"] != chosen
+        write_npz(run.attention, **{name: file[name][rows] for name in file})
+    grid = grid_of(draw_attention(own_runs))
+    assert not grid[0, -1].images
+    assert grid[1, -1].images
+    assert "cbam: step 1" in describe_attention(own_runs)
+
+
+def test_attention_on_fewer_skips_is_drawn_where_it_is(own_runs):
+    for variant in ("ag", "se"):
+        rewrite(own_runs[variant][0], **{"decoder.1.attention": None})
+    figure = draw_attention(own_runs)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert "ag\nstep 1" not in titles
+    assert "se, step 1" not in titles
+    assert {"ag\nstep 2", "se, step 2", "cbam\nstep 1"} <= set(titles)
+
+
+def test_cases_that_are_not_in_the_test_split_are_no_figure(own_runs):
+    for members in own_runs.values():
+        with np.load(members[0].attention) as file:
+            rewrite(members[0], ids=np.array([f"other{i}" for i in range(len(file["ids"]))]))
+    assert draw_attention(own_runs) is None
+
+
+def test_the_network_without_attention_has_no_figure(runs):
+    assert draw_attention({"none": runs["none"]}) is None
