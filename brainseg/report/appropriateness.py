@@ -89,4 +89,5 @@ def _cell(compared: Mapping[str, Any]) -> str:
         return NOTHING
     mark = "✓" if compared["agrees"] else "✗"
     worst = min(auc for auc in compared["auc_by_class"].values() if auc is not None)
-    return f"{compared['median']:.2f} {mark} (A {worst:.2f})"
+    median = f"{compared['median']:.2f}".replace("-", "−")
+    return f"{median} {mark} (A {worst:.2f})"

@@ -185,15 +185,15 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
     if told:
         clauses = "; ".join(_clause(row) for row in told)
         sentence = (
-            f"{len(told)} of {len(rows)} differences between variants are beyond chance ({basis}): "
-            f"{clauses}."
+            f"Between variants: {len(told)} of {len(rows)} differences are beyond chance "
+            f"({basis}): {clauses}."
         )
     else:
         widest = max(abs(end) for row in rows for end in row["interval"])
         sentence = (
-            f"None of the {len(rows)} differences between variants is beyond chance ({basis}): the "
-            f"data support no ranking of them. Differences of up to {widest:.3f} mean IoU could "
-            "have gone unnoticed."
+            f"Between variants: none of the {len(rows)} differences is beyond chance ({basis}), so "
+            f"the data support no ranking. Differences of up to {widest:.3f} mean IoU could have "
+            "gone unnoticed."
         )
     sentence += _tell_doubts(rows)
     if seeds == 1:
@@ -210,12 +210,12 @@ def _conclude_modes(rows: Sequence[Comparison]) -> str:
     if told:
         clauses = "; ".join(f"{row['first']} in {row['mode']} {_change(row)}" for row in told)
         sentence = (
-            f"{len(told)} of {len(rows)} changes by quantization are beyond chance: {clauses}."
+            f"By quantization: {len(told)} of {len(rows)} changes are beyond chance: {clauses}."
         )
     else:
         largest = max(rows, key=lambda row: abs(row["difference"]))
         sentence = (
-            f"None of the {len(rows)} changes by quantization is beyond chance; the largest is "
+            f"By quantization: none of the {len(rows)} changes is beyond chance; the largest is "
             f"{_change(largest)} of {largest['first']} in {largest['mode']}."
         )
     return sentence + _tell_doubts(rows)

@@ -10,7 +10,7 @@ from rich.text import Text
 from brainseg.report.summary import COLUMNS, NOTHING, TEXTUAL, Table
 
 WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
-"""Columns for which a terminal has no room."""
+"""Columns for which a terminal and the page have no room."""
 
 OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
 """Columns that are left out where no row has a number."""

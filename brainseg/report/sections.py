@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from brainseg.evaluation.appropriateness import LIMITS
 from brainseg.files import read_json
 from brainseg.report.appropriateness import (
     NOTE,
@@ -13,9 +12,10 @@ from brainseg.report.appropriateness import (
 from brainseg.report.comparisons import Comparison, describe_comparisons
 from brainseg.report.page import PageTable
 from brainseg.report.provenance import read_config
-from brainseg.report.render import select_columns
-from brainseg.report.scores import COLUMNS, external_rows, score_rows, to_markdown
-from brainseg.report.summary import TEXTUAL, Table
+from brainseg.report.render import WIDE, select_columns
+from brainseg.report.scores import COLUMNS as SCORES
+from brainseg.report.scores import external_rows, score_rows, to_markdown
+from brainseg.report.summary import COLUMNS, TEXTUAL, Table
 from brainseg.run import Run
 
 Runs = Mapping[str, Sequence[Run]]
@@ -35,8 +35,8 @@ SCORES_NOTE = (
 
 
 def main_table(table: Table) -> PageTable:
-    """The main table for the page."""
-    columns, groups = select_columns(table)
+    """The main table for the page, but for columns that other tables have."""
+    columns, groups = select_columns(table, [name for name in COLUMNS if name not in WIDE])
     notes = [f"[{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
     rows = [cells for group in groups for cells in group]
     return PageTable(
@@ -84,8 +84,8 @@ def _scores(runs: Runs) -> PageTable:
         if run.metrics.exists()
         for cells in score_rows(read_json(run.metrics))
     ]
-    columns = ("Variant", *COLUMNS)
-    return PageTable("Scores by class", columns, rows, [SCORES_NOTE], COLUMNS[1:])
+    columns = ("Variant", *SCORES)
+    return PageTable("Scores by class", columns, rows, [SCORES_NOTE], SCORES[1:])
 
 
 def _external(runs: Runs) -> PageTable:
@@ -96,8 +96,8 @@ def _external(runs: Runs) -> PageTable:
         for cells in external_rows(run)
     ]
     left_out = [f"{name}: {told}" for name, told in dict.fromkeys(_left_out(runs))]
-    columns = ("Variant", "Data", "Mode", *COLUMNS)
-    return PageTable("On other data", columns, rows, [SCORES_NOTE, *left_out], COLUMNS[1:])
+    columns = ("Variant", "Data", "Mode", *SCORES)
+    return PageTable("On other data", columns, rows, [SCORES_NOTE, *left_out], SCORES[1:])
 
 
 def _left_out(runs: Runs) -> Iterable[tuple[str, str]]:
@@ -122,7 +122,7 @@ def _appropriateness(title: str, runs: Runs) -> PageTable:
     if not any(sources.values()):
         return PageTable(title, [], [])
     columns, rows = describe_appropriateness(sources)
-    return PageTable(title, columns, rows, [NOTE, *LIMITS], columns[4:])
+    return PageTable(title, columns, rows, [NOTE], columns[4:])
 
 
 def _parts(runs: Runs) -> PageTable:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from brainseg.errors import InputError
+from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
 from brainseg.files import write_csv, write_json
 from brainseg.report.card import write_card
 from brainseg.report.comparisons import COLUMNS as COMPARED
@@ -28,7 +29,7 @@ from brainseg.terminal import widen
 if TYPE_CHECKING:
     from brainseg.report.figures.gallery import Drawn
 
-UNTIMED = "Nothing was timed, so nothing can be recommended: brainseg benchmark times it."
+UNTIMED = "No recommendation: two modes or more must be timed (brainseg benchmark)."
 
 
 def write_report(experiment: Path) -> Table:
@@ -56,7 +57,7 @@ def write_report(experiment: Path) -> Table:
     from brainseg.report.figures.gallery import draw_all
 
     drawn = draw_all(variants, points, comparisons, folder / "figures")
-    answer = [*recommend(rows), *conclude(comparisons)]
+    answer, support = recommend(rows), conclude(comparisons)
     statements = [
         ("Data", _unique(describe_data(runs))),
         ("Environment", _unique(describe_machines(runs))),
@@ -64,15 +65,20 @@ def write_report(experiment: Path) -> Table:
     synthetic = any(row["data"] == "phantom" for row in rows)
     page = Page(
         table.title,
-        SYNTHETIC if synthetic else None,
-        answer or [UNTIMED],
+        f"{SYNTHETIC.capitalize()}." if synthetic else None,
+        [*(answer or [UNTIMED]), *support],
         [main_table(table), *tables],
         [_figure(each, folder / "figures") for each in drawn],
         collect_viewer(variants),
-        [*statements, ("Limits", LIMITS)],
+        [*statements, ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)],
     )
     write_page(folder / "index.html", page)
-    captions = [*table.captions, *answer, *(line for _, lines in statements for line in lines)]
+    captions = [
+        *table.captions,
+        *answer,
+        *support,
+        *(line for _, lines in statements for line in lines),
+    ]
     table = replace(table, captions=captions, figure=_main_figure(drawn))
     write_table(folder, table, rows, [to_section(each) for each in tables])
     write_json(folder / "comparisons.json", comparisons)

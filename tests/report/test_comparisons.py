@@ -140,7 +140,7 @@ def test_no_difference_supports_no_ranking(make):
     }
     rows = compare_all(runs)
     (sentence,) = conclude(rows)
-    assert "None of the 3 differences between variants is beyond chance" in sentence
+    assert "Between variants: none of the 3 differences is beyond chance" in sentence
     assert "36 test images of 12 known patients, one training each" in sentence
     assert "support no ranking" in sentence
     assert "luck of its training" in sentence
@@ -157,7 +157,7 @@ def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
     (sentence,) = conclude([row])
     low, high = row["interval"]
     assert sentence == (
-        "1 of 1 differences between variants are beyond chance (on 36 test images of "
+        "Between variants: 1 of 1 differences are beyond chance (on 36 test images of "
         f"12 known patients, 2 trainings each): none is better than cbam by "
         f"{-row['difference']:.4f} (+{-high:.4f} to +{-low:.4f})."
     )
@@ -167,11 +167,13 @@ def test_what_quantization_changes_is_told_apart(make):
     run = make("none", fp32=cases(), int8_static=cases(lost=50), fp16=cases())
     rows = compare_all({"none": [run]}, ["fp16", "int8_static"])
     told = conclude(rows)
-    assert told[0].startswith("1 of 2 changes by quantization are beyond chance: none in int8_stat")
+    assert told[0].startswith(
+        "By quantization: 1 of 2 changes are beyond chance: none in int8_stat"
+    )
     assert rows[0]["difference"] == 0
     assert rows[0]["p"] == 1
     (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]))
-    assert calm.startswith("None of the 1 changes by quantization is beyond chance")
+    assert calm.startswith("By quantization: none of the 1 changes is beyond chance")
 
 
 def test_what_changes_its_sign_with_the_seed_is_not_beyond_chance(make):
@@ -184,7 +186,7 @@ def test_what_changes_its_sign_with_the_seed_is_not_beyond_chance(make):
     assert row["by_seed"][0] < 0 < row["by_seed"][1]
     assert not row["beyond_chance"]
     (sentence,) = conclude([row])
-    assert "None of the 1 differences" in sentence
+    assert "none of the 1 differences" in sentence
     assert "1 more change their sign from one training to another" in sentence
 
 
