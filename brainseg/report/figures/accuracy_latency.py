@@ -1,8 +1,7 @@
-"""Accuracy against latency as a picture: one line of panels per device, one panel per variant."""
+"""Accuracy against latency: one line of panels per device, one panel per variant."""
 
 import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from brainseg.report.figures.style import GRID, styled, write
+from brainseg.report.figures.style import GRID, styled
 from brainseg.report.points import Point, dominates, name_places, place_of
 from brainseg.report.rows import is_reference
 
@@ -42,9 +41,9 @@ AREA = 2.0
 
 
 def draw_accuracy_latency(points: Sequence[Point]) -> Figure | None:
-    """The picture of `draw`, or nothing where fewer than two points were scored."""
+    """The picture of `make_figure`, or nothing where fewer than two points were scored."""
     scored = scored_points(points)
-    return make_figure(TITLE, scored) if len(scored) > 1 else None
+    return make_figure(scored) if len(scored) > 1 else None
 
 
 def describe_accuracy_latency(points: Sequence[Point]) -> str:
@@ -62,28 +61,20 @@ def scored_points(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if point.mean("mean_iou") is not None]
 
 
-def draw(title: str, points: Sequence[Point], targets: Iterable[Path]) -> None:
-    """Draw points that have a `mean_iou` into files whose suffix tells the format.
+@styled
+def make_figure(points: Sequence[Point]) -> Figure:
+    """Draw points that have a `mean_iou`, one or more.
 
     Variants of one device share their axes; the area of a marker is the size of the file; the line
     joins what no other configuration of the variant beats in both. fp32 with onnxruntime has a
     black edge, and a dotted line at its accuracy.
     """
-    figure = make_figure(title, points)
-    for target in targets:
-        write(figure, target)
-
-
-@styled
-def make_figure(title: str, points: Sequence[Point]) -> Figure:
-    """The picture of `draw`."""
     places = name_places(row for point in points for row in point.rows)
     variants = list(dict.fromkeys(point.rows[0]["variant"] for point in points))
     columns = min(COLUMNS, len(variants))
     lines = -(-len(variants) // columns)
     size = (max(1.2 + 2.6 * columns, 7.0), 1.9 + 2.6 * lines * len(places))
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(title)
     parts = figure.subfigures(len(places), 1, squeeze=False)
     for part, (place, name) in zip(parts.flat, places.items(), strict=True):
         found = [point for point in points if place_of(point.rows[0]) == place]

@@ -1,6 +1,7 @@
 """Place, shape and contrast of tumours by class, as drawn by the truth and by each variant."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,15 @@ from matplotlib.patches import Patch
 
 from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
-from brainseg.report.figures.style import GRID, looks_of, styled
+from brainseg.report.appropriateness import Sources, collect_sources
+from brainseg.report.figures.style import GRID, Runs, looks_of, styled
 from brainseg.run import TRUTH
 
-TITLE = "Appropriateness: do tumours look as their class should?"
+TITLE = "Appropriateness"
 CAPTION = (
-    "Boxes: quartiles of the detected tumours; whiskers: 5th to 95th percentile; line: median. "
-    "Arrows at the top: what the paper's section I-B expects of the class, higher or lower than of "
-    "the others."
+    "Whether tumours lie and look as their class should (section III-C of the study). Box: "
+    "quartiles of the detected tumours; whiskers: 5th to 95th percentile. An arrow under a class "
+    "says that section I-B expects higher or lower values of it than of the others."
 )
 
 COLUMNS = 4
@@ -26,15 +28,17 @@ ARROWS = {"high": "↑", "low": "↓"}
 
 
 @styled
-def draw_appropriateness(sources: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
+def draw_appropriateness(runs: Runs) -> Figure | None:
     """Draw the distribution of each measure that a class is expected to have high or low.
 
     Args:
-        sources: rows of `measure_appropriateness` by who drew the outlines.
+        runs: by variant; of each the first is shown, beside the truth where it was outlined. They
+            may be evaluations on another data set.
 
     Returns:
-        The figure, or `None` where there is no tumour.
+        The figure, or `None` where nothing was measured.
     """
+    sources = collect_sources(runs)
     if not any(sources.values()):
         return None
     shown = [name for name in MEASURES if any(_expected(class_, name) for class_ in EXPECTED)]
@@ -57,9 +61,23 @@ def draw_appropriateness(sources: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     return figure
 
 
-def _draw_measure(
-    axes: Axes, measure: str, sources: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> None:
+def describe_appropriateness(runs: Runs) -> str:
+    """Alt text: how many tumours each source drew, by class."""
+    counts = [
+        f"{name}: " + ", ".join(f"{_detected(rows, class_)} {class_}" for class_ in EXPECTED)
+        for name, rows in collect_sources(runs).items()
+    ]
+    return (
+        "Box plots of place, shape and contrast of tumours by class. Tumours measured: "
+        f"{'; '.join(counts)}. The table of appropriateness holds the medians."
+    )
+
+
+def _detected(rows: Sequence[Mapping[str, Any]], class_: str) -> int:
+    return sum(row["class"] == class_ and row["detected"] for row in rows)
+
+
+def _draw_measure(axes: Axes, measure: str, sources: Sources) -> None:
     width = 0.8 / len(sources)
     for number, (name, (colour, hatch)) in enumerate(_fills(sources).items()):
         values = [_values(sources[name], class_, measure) for class_ in EXPECTED]
@@ -76,7 +94,8 @@ def _draw_measure(
         for box in drawn["boxes"]:
             box.set(facecolor=colour, hatch=hatch, linewidth=0.7)
     axes.set_title(measure.replace("_", " "))
-    axes.set_ylabel(MEASURES[measure].partition(", ")[2] or MEASURES[measure], fontsize="small")
+    unit = MEASURES[measure].partition(", ")[2] or MEASURES[measure]
+    axes.set_ylabel(fill(unit, 30), fontsize="small")
     labels = [f"{class_}\n{_expected(class_, measure)}" for class_ in EXPECTED]
     axes.set_xticks(range(len(EXPECTED)), labels)
     axes.grid(axis="y", **GRID)

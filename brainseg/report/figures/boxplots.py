@@ -65,9 +65,10 @@ def describe_boxplots(runs: Runs) -> str:
     for name in classes_of(scores):
         for variant, found in scores.items():
             members = _of_class(found, name)
-            values = (_values(members, metric) for metric in METRICS)
-            medians = " and ".join(f"{median(found):.3g}" for found in values if found)
-            told.append(f"{name}, {variant}: {medians}, {_missed(members)}")
+            if any(members):
+                values = (_values(members, metric) for metric in METRICS)
+                medians = " and ".join(f"{median(each):.3g}" for each in values if each)
+                told.append(f"{name}, {variant}: {medians}, {_missed(members)}")
     return (
         "Box plots of Dice and HD95 per class and variant. Medians of Dice and of HD95 in pixels: "
         f"{'; '.join(told)}."
@@ -126,9 +127,9 @@ def _label(variant: str, runs: Sequence[Sequence[Case]]) -> str:
     sizes = [len(cases) for cases in runs]
     seeds = f" × {len(sizes)}" if len(sizes) > 1 else ""
     n = f"{sizes[0]}{seeds}" if len(set(sizes)) == 1 else " + ".join(map(str, sizes))
-    return f"{variant}\nn {n}\n{_missed(runs)}"
+    return "\n".join(filter(None, [variant, f"n {n}", _missed(runs)]))
 
 
 def _missed(runs: Sequence[Sequence[Case]]) -> str:
     missed = [case["tp"] == 0 for cases in runs for case in cases]
-    return f"{sum(missed) / len(missed):.0%} missed" if missed else "none"
+    return f"{sum(missed) / len(missed):.0%} missed" if missed else ""

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from brainseg.report.appropriateness import by_data_set
 from brainseg.report.comparisons import Comparison
 from brainseg.report.figures import (
     accuracy_latency,
     accuracy_size,
+    appropriateness,
     architecture,
     attention,
     boxplots,
@@ -29,7 +31,7 @@ from brainseg.terminal import bar
 
 FIGURES: tuple[ModuleType, ...] = (
     *(curves, accuracy_latency, accuracy_size, comparisons, boxplots, qualitative, classes),
-    *(worst_cases, attention, calibration, architecture),
+    *(worst_cases, attention, calibration, appropriateness, architecture),
 )
 """In the order of a report. A module has `TITLE`, `CAPTION`, and after its own name `draw_<name>`
 and `describe_<name>`, which take the same argument."""
@@ -96,11 +98,17 @@ def draw_all(
 def _plan(
     module: ModuleType, runs: Runs, points: Sequence[Point], rows: Sequence[Comparison]
 ) -> list[_Plan]:
-    """The figures of one module: one, or one per variant."""
+    """The figures of one module: one, or one per variant or data set."""
     if module is worst_cases:
         return [
             _Plan(module, members[0], f"-{_to_name(variant)}", f" of {variant}")
             for variant, members in runs.items()
+        ]
+    if module is appropriateness:
+        others = by_data_set(runs).items()
+        return [
+            _Plan(module, runs),
+            *(_Plan(module, found, f"-{_to_name(name)}", f" on {name}") for name, found in others),
         ]
     arguments = {accuracy_latency: points, accuracy_size: points, comparisons: rows}
     return [_Plan(module, arguments.get(module, runs))]

@@ -5,6 +5,7 @@ colour-blind. Nothing is told by colour alone: variants also differ in line and 
 their dashes, so that a figure can be read from a grey print.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ FORMATS = (".svg", ".png")
 
 styled = rc_context({"svg.hashsalt": "brainseg", "font.size": 9})
 """Decorator of functions that draw or write; the salt makes the ids in an SVG the same again."""
+
+CLIP = re.compile(r'(?<=[#"])p[0-9a-f]{10}(?=[)"])')
+"""Names of clip paths, as matplotlib makes them."""
 
 GRID: dict[str, Any] = {"color": "#E5E5E5", "linewidth": 0.6}
 
@@ -90,16 +94,23 @@ def save(figure: Figure, stem: Path) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
     for suffix in FORMATS:
-        write(figure, stem.with_name(stem.name + suffix))
+        # The date of the drawing would make two reports of the same runs differ.
+        date = {"Date": None} if suffix == ".svg" else {}
+        with replacing(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, dpi=150, metadata=date)
+            if suffix == ".svg":
+                svg = temporary.read_text(encoding="utf-8")
+                temporary.write_text(number_clips(svg), encoding="utf-8")
 
 
-@styled
-def write(figure: Figure, target: Path) -> None:
-    """Write a figure into a file whose suffix tells the format."""
-    # The date of the drawing would make two reports of the same runs differ.
-    date = {"Date": None} if target.suffix == ".svg" else {}
-    with replacing(target) as temporary:
-        figure.savefig(temporary, dpi=150, metadata=date)
+def number_clips(svg: str) -> str:
+    """Number the clip paths of an SVG in the order of their use.
+
+    Matplotlib names them after their exact place, whose last bits hang on memory addresses: the
+    solver of its layout adds up in their order.
+    """
+    names: dict[str, str] = {}
+    return CLIP.sub(lambda found: names.setdefault(found[0], f"clip{len(names)}"), svg)
 
 
 def make_grid(lines: int, columns: int, cell: float) -> tuple[Figure, NDArray[Any]]:

@@ -9,8 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from brainseg.evaluation.appropriateness import COLUMNS as SHAPES
+from brainseg.evaluation.appropriateness import measure_appropriateness
 from brainseg.evaluation.calibration import describe_probabilities
-from brainseg.evaluation.cases import COLUMNS, score_cases, summarize, to_uint8
+from brainseg.evaluation.cases import COLUMNS, THRESHOLD, score_cases, summarize, to_uint8
 from brainseg.files import write_csv, write_json, write_npz, write_text
 from brainseg.report.points import collect_points
 from brainseg.report.table import COLUMNS as ROW
@@ -58,6 +60,12 @@ def make_run(path, variant, seed):
         names = [scored[key].tolist() for key in ("ids", "classes", "patients")]
         cases = score_cases(*names, probabilities[:-1], scored["masks"])
         write_csv(run.cases(mode), cases, COLUMNS)
+        shapes = measure_appropriateness(
+            *(test[key].tolist() for key in ("ids", "classes", "patients")),
+            test["images"],
+            probabilities >= THRESHOLD,
+        )
+        write_csv(run.appropriateness(mode), shapes, SHAPES)
         if mode == "fp32":
             told = describe_probabilities(probabilities[:-1], scored["masks"])
             write_json(run.metrics, summarize(cases) | told)

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from matplotlib.text import Annotation
 
 from brainseg.files import read_json, write_json, write_text
 from brainseg.report.figures.architecture import TAPS, alike, draw_architecture
@@ -12,6 +13,10 @@ def change(run, **parts):
     model = read_json(run.model)
     found = {name: part for name, part in (model["parts"] | parts).items() if part}
     write_json(run.model, model | {"parts": found})
+
+
+def arrows_of(figure):
+    return len(figure.findobj(Annotation))
 
 
 def test_every_part_stands_on_the_drawing_with_its_shape(runs, texts_of):
@@ -70,10 +75,12 @@ def test_taps_are_named_where_the_encoder_is_that_of_the_study(own_runs, texts_o
 
 
 def test_an_encoder_without_a_level_has_no_skip_there(own_runs, texts_of):
+    before = arrows_of(draw_architecture(own_runs))
     for members in own_runs.values():
         change(members[0], **{"decoder.4.attention": None})
-    texts = texts_of(draw_architecture(own_runs))
-    assert texts.count("attention\nag, se, cbam") == 4
+    figure = draw_architecture(own_runs)
+    assert texts_of(figure).count("attention\nag, se, cbam") == 4
+    assert arrows_of(figure) == before - 2  # to the attention, and from there to the step
 
 
 def test_variants_with_another_encoder_are_not_drawn_but_counted(own_runs, texts_of):

@@ -1,15 +1,17 @@
 import json
+import shutil
 
 import pytest
 
-from brainseg.files import write_text
+from brainseg.files import write_json, write_text
 from brainseg.report.figures import gallery
 from brainseg.report.figures.gallery import Drawn, draw_all
+from brainseg.run import Run
 
 ORDER = [
     *("curves", "accuracy_latency", "accuracy_size", "comparisons", "boxplots", "qualitative"),
     *("classes", "worst_cases-none", "worst_cases-ag", "worst_cases-se", "worst_cases-cbam"),
-    *("attention", "calibration", "architecture"),
+    *("attention", "calibration", "appropriateness", "architecture"),
 ]
 
 
@@ -53,7 +55,7 @@ def test_figures_that_cannot_be_drawn_any_more_are_removed(
 ):
     folder = tmp_path / "figures"
     draw_all(own_runs, points, comparisons, folder)
-    for name in ("table.md", "mine.png", "appropriateness.svg"):
+    for name in ("table.md", "mine.png", "appropriate.svg"):
         write_text(folder / name, "kept")
     forget(own_runs, "attention.npz")
     del own_runs["se"]
@@ -61,7 +63,7 @@ def test_figures_that_cannot_be_drawn_any_more_are_removed(
     gone = {"accuracy_latency", "accuracy_size", "comparisons", "worst_cases-se", "attention"}
     assert set(drawn) == set(ORDER) - gone
     files = {file.name for file in folder.iterdir()}
-    kept = {"table.md", "mine.png", "appropriateness.svg"}
+    kept = {"table.md", "mine.png", "appropriate.svg"}
     assert files == kept | {name + suffix for name in drawn for suffix in (".svg", ".png")}
 
 
@@ -79,3 +81,15 @@ def test_variants_give_names_that_any_disk_takes(runs, tmp_path):
     assert "worst_cases-se-lr0.01-sub-se-seed0" in names
     titles = {each.title for each in draw_all(named, [], [], tmp_path)}
     assert "Worst cases of se lr0.01 (sub/se-seed0)" in titles
+
+
+def test_other_data_sets_have_figures_of_their_own(own_runs, tmp_path):
+    for run in (own_runs["ag"][0], own_runs["se"][0]):
+        found = Run(run.evaluations / "my clinic")
+        shutil.copytree(run.path, found.path, ignore=shutil.ignore_patterns("evaluation"))
+        write_json(found.evaluation, {"data": {"name": "my clinic"}})
+    drawn = {each.name: each for each in draw_all(own_runs, [], [], tmp_path / "figures")}
+    other = drawn["appropriateness-my-clinic"]
+    assert other.title == "Appropriateness on my clinic"
+    assert "ag: " in other.alt
+    assert "cbam: " not in other.alt

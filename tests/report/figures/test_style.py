@@ -1,3 +1,4 @@
+import re
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +15,7 @@ from brainseg.report.figures.style import (
     draw_outline,
     looks_of,
     make_grid,
+    number_clips,
     save,
     show_slice,
     write_on_slice,
@@ -126,3 +128,24 @@ def test_names_with_a_point_keep_it(tmp_path):
     save(figure, tmp_path / "worst_cases-se-lr0.01")
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".png", ".svg"]
     assert {file.stem for file in tmp_path.iterdir()} == {"worst_cases-se-lr0.01"}
+
+
+def test_clip_paths_are_numbered_in_the_order_of_their_use():
+    svg = (
+        '<path clip-path="url(#pbbbbbbbbbb)"/><path clip-path="url(#paaaaaaaaaa)"/>'
+        '<use xlink:href="#m1234567890"/><clipPath id="paaaaaaaaaa"/><clipPath id="pbbbbbbbbbb"/>'
+    )
+    assert number_clips(svg) == (
+        '<path clip-path="url(#clip0)"/><path clip-path="url(#clip1)"/>'
+        '<use xlink:href="#m1234567890"/><clipPath id="clip1"/><clipPath id="clip0"/>'
+    )
+
+
+def test_every_clip_path_that_is_used_is_there(tmp_path):
+    figure, grid = make_grid(1, 2, 1.0)
+    for axes in grid.flat:
+        axes.plot([0, 1], [0, 1])
+    save(figure, tmp_path / "figure")
+    svg = (tmp_path / "figure.svg").read_text()
+    used = set(re.findall(r"url\(#(\w+)\)", svg))
+    assert used == set(re.findall(r'<clipPath id="(\w+)"', svg)) == {"clip0", "clip1"}

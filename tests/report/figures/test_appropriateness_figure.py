@@ -1,0 +1,64 @@
+"""The boxes are the measures' distributions, beside what the study expects."""
+
+import numpy as np
+import pytest
+
+from brainseg.evaluation.appropriateness import EXPECTED, read_appropriateness
+from brainseg.evaluation.tumor import MEASURES
+from brainseg.report.figures.appropriateness import (
+    describe_appropriateness,
+    draw_appropriateness,
+)
+
+CLASSES = list(EXPECTED)
+
+
+def panels(figure):
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
+
+
+def test_a_panel_per_measure_of_which_something_is_expected(runs):
+    found = panels(draw_appropriateness(runs))
+    expected = {entry.measure for entries in EXPECTED.values() for entry in entries}
+    assert set(found) == {name.replace("_", " ") for name in expected}
+    assert set(MEASURES) >= expected
+    labels = [label.get_text() for label in found["ring contrast"].get_xticklabels()]
+    assert labels == ["glioma\nexpected ↑", "meningioma\n", "pituitary\n"]
+    labels = [label.get_text() for label in found["surface distance"].get_xticklabels()]
+    assert labels[1:] == ["meningioma\nexpected ↓", "pituitary\nexpected ↑"]
+
+
+def test_medians_are_those_of_the_files(runs):
+    axes = panels(draw_appropriateness(runs))["roundness"]
+    drawn = sorted(
+        float(line.get_ydata()[0])
+        for line in axes.lines
+        if line.get_color() == "black" and line.get_linewidth() == pytest.approx(1.6)
+    )
+    expected = []
+    for members in runs.values():
+        rows = read_appropriateness(members[0].appropriateness("fp32"))
+        for class_ in CLASSES:
+            values = [row["roundness"] for row in rows if row["class"] == class_]
+            expected.append(np.median([value for value in values if value is not None]))
+    assert drawn == pytest.approx(sorted(expected))
+
+
+def test_the_truth_comes_first_where_it_was_outlined(own_runs, texts_of):
+    assert "truth" not in texts_of(draw_appropriateness(own_runs))
+    run = own_runs["none"][0]
+    run.appropriateness("truth").write_bytes(run.appropriateness("fp32").read_bytes())
+    figure = draw_appropriateness(own_runs)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["truth", *own_runs]
+    hatches = {patch.get_hatch() for patch in legend.get_patches()}
+    assert len(hatches) == 5  # told apart without colours
+    counts = "truth: 2 glioma, 2 meningioma, 2 pituitary"
+    assert counts in describe_appropriateness(own_runs)
+
+
+def test_without_measures_there_is_nothing_to_draw(own_runs, empty_runs, forget):
+    forget(own_runs, "appropriateness.*.csv")
+    assert draw_appropriateness(own_runs) is None
+    assert draw_appropriateness(empty_runs) is None
+    assert draw_appropriateness({}) is None
