@@ -12,6 +12,8 @@ from brainseg import cli
 from brainseg.files import read_csv, read_json, write_json, write_text
 from brainseg.run import Run
 
+VERBS = ("export", "quantize", "benchmark", "evaluate", "report", "dashboard", "predict", "data")
+
 
 def brainseg(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
     """Type `brainseg ARGUMENTS`; returns what the process would exit with."""
@@ -41,7 +43,7 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0
     assert "loaded: []" in done.stdout
-    for verb in ("export", "quantize", "benchmark", "report", "predict", "data"):
+    for verb in VERBS:
         assert verb in done.stdout
 
 
@@ -56,6 +58,9 @@ def test_module_and_command_are_the_same():
         (["quantize", "gone"], "gone is not a folder"),
         (["report", "gone"], "gone is not a folder"),
         (["predict", "gone.onnx", "x.png", "--out", "o"], "gone.onnx"),
+        (["evaluate", "gone", "--data", "."], "gone is not a folder"),
+        (["evaluate", "gone.onnx", "--data", "."], "gone.onnx does not exist"),
+        (["dashboard", "gone"], "gone is not a folder"),
         (["data", "labels", ".", "--from-mat", "."], "No N.mat below"),
         (["data", "phantom", "--out", "."], "exists already"),
         (["data", "phantom", "--out", "new", "--difficulty", "x"], "easy"),
@@ -177,3 +182,28 @@ def test_benchmark_fails_only_where_nothing_could_be_had(finished, monkeypatch):
     assert brainseg(monkeypatch, "benchmark", finished.path) == 0
     del rows[2], rows[0]
     assert brainseg(monkeypatch, "benchmark", finished.path) == "Error: no GPU"
+
+
+def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: Path):
+    done: list[tuple] = []
+    other = tmp_path / "demo" / "model.int8_static.onnx"
+    write_text(other, "")
+    monkeypatch.setattr("brainseg.deploy.evaluate.find_model", lambda path, modes: (path, modes))
+
+    def evaluate(model, data, *, layout, out):
+        done.append((*model, data, layout, out))
+        return model[0]
+
+    monkeypatch.setattr("brainseg.deploy.evaluate.evaluate", evaluate)
+    shown: list[Path] = []
+    monkeypatch.setattr("brainseg.report.scores.show_evaluation", shown.append)
+    arguments = ["evaluate", other, finished.path.parent, "--data", "there", "--mode", "fp32,fp16"]
+    assert brainseg(monkeypatch, *arguments) in (0, None)
+    modes = ["fp32", "fp16"]
+    assert done == [
+        (other, modes, Path("there"), None, None),
+        (finished.path, modes, Path("there"), None, None),
+    ]
+    assert shown == [other, finished.path]
+    code = brainseg(monkeypatch, *arguments, "--out", "one")
+    assert "--out takes one model, 2 were given" in str(code)

@@ -226,7 +226,8 @@ def _tell_doubts(rows: Sequence[Comparison]) -> str:
     unsteady = [row for row in rows if row["p_corrected"] < LEVEL and not row["beyond_chance"]]
     text = ""
     if unsteady:
-        text += f" {len(unsteady)} more change their sign from one training to another."
+        which = "others" if any(row["beyond_chance"] for row in rows) else "of them"
+        text += f" {len(unsteady)} {which} would be, but change their sign with the training."
     if all(row["smallest_p"] * len(rows) >= LEVEL for row in rows):
         text += (
             f" There are too few patients for {len(rows)} comparisons: no difference, however "

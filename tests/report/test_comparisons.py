@@ -187,7 +187,7 @@ def test_what_changes_its_sign_with_the_seed_is_not_beyond_chance(make):
     assert not row["beyond_chance"]
     (sentence,) = conclude([row])
     assert "none of the 1 differences" in sentence
-    assert "1 more change their sign from one training to another" in sentence
+    assert "1 of them would be, but change their sign with the training" in sentence
 
 
 def test_too_few_patients_are_told(make):
