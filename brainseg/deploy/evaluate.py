@@ -21,7 +21,7 @@ from brainseg.deploy.score import predict_checkpoint, predict_part
 from brainseg.deploy.session import open_session
 from brainseg.deploy.testset import read_test, write_part, write_split
 from brainseg.errors import InputError
-from brainseg.files import read_csv, write_csv, write_json, write_text
+from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
 from brainseg.run import CHECKPOINT, Run
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ def evaluate(
     )
     beside = model.run or Run(next(iter(model.files.values())).parent)
     target = Run(out or beside.evaluations / root.resolve().name)
+    _clear(target)
     facts = _describe(model, root, external)
     _write_data(target, external, config, root, facts)
     _tell(facts, target)
@@ -130,6 +131,20 @@ def evaluate(
         record(target, mode, test, predict_part(open_session(file), test, mode, progress=progress))
     write_json(target.evaluation, facts)
     return target
+
+
+def _clear(target: Run) -> None:
+    """Remove what an earlier evaluation found there: its modes would stand beside other images."""
+    if not target.evaluation.exists():
+        return
+    modes = read_json(target.evaluation)["modes"]
+    target.evaluation.unlink()  # first: without it the folder is no evaluation
+    for mode in modes:
+        for file in (
+            *(target.cases(mode), target.predictions(mode)),
+            *(target.metrics_of(mode), target.appropriateness(mode)),
+        ):
+            file.unlink(missing_ok=True)
 
 
 def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,18 @@ def test_modes_can_be_chosen_and_the_place_too(trained, other, tmp_path):
     assert not found.metrics.exists()
 
 
+def test_an_earlier_evaluation_leaves_nothing_behind(trained, other):
+    found = evaluate(find_model(trained.path), other, progress=False)
+    (other / "images" / "b.png").unlink()
+    (other / "masks" / "b.png").unlink()
+    again = evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    assert again.path == found.path
+    assert [case["id"] for case in read_cases(again.cases("fp32"))] == ["a"]
+    assert [file.name for file in again.path.glob("cases.*")] == ["cases.fp32.csv"]
+    assert not again.metrics.exists()
+    assert {file.name for file in again.path.glob("predictions.*")} == {"predictions.fp32.npz"}
+
+
 def test_a_file_in_a_run_knows_its_training(trained, other):
     found = evaluate(find_model(trained.onnx("int8_dynamic")), other, progress=False)
     assert found.path == trained.path / "evaluation" / "other"
