@@ -9,7 +9,8 @@ from PIL import Image
 
 from brainseg.evaluation.cases import COLUMNS, score_cases
 from brainseg.files import write_csv, write_npz
-from brainseg.report.viewer import collect_viewer, contour
+from brainseg.report.contour import contour
+from brainseg.report.viewer import collect_viewer
 from brainseg.run import Run
 
 SIDE = 16

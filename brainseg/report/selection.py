@@ -1,0 +1,78 @@
+"""Which test cases a page shows, where it cannot show all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Key = tuple[str, bytes]
+"""Id of a case, and a digest of image and mask: another data set may have the same ids."""
+
+
+@dataclass
+class Picture:
+    """A test case before it is chosen; scores of each variant in its first mode."""
+
+    id: str
+    label: str
+    patient: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    scores: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def badness(self) -> tuple[float, int]:
+        """Larger is worse: mean Dice, then the most pixels where nothing is."""
+        dices = [row["dice"] for row in self.scores if row["dice"] is not None]
+        return (-fmean(dices) if dices else 0.0, max((row["fp"] for row in self.scores), default=0))
+
+
+def choose_pictures(pictures: Mapping[Key, Picture], limit: int) -> list[Key]:
+    """At most `limit` of the pictures, in their order; `tell_rule` says how."""
+    groups: dict[tuple[str, bool], list[Key]] = {}
+    for key, picture in pictures.items():
+        groups.setdefault((picture.label, bool(picture.mask.any())), []).append(key)
+    quotas = _share([len(keys) for keys in groups.values()], limit)
+    chosen: set[Key] = set()
+    for ((_, tumour), keys), quota in zip(groups.items(), quotas, strict=True):
+        ranked = sorted(keys, key=lambda key: pictures[key].badness, reverse=True)
+        firsts = 0 if tumour else -(-quota // 2)
+        rest = ranked[firsts:]
+        chosen |= {*ranked[:firsts], *(rest[i] for i in _spread(len(rest), quota - firsts))}
+    return [key for key in pictures if key in chosen]
+
+
+def _share(sizes: Sequence[int], limit: int) -> list[int]:
+    """Give each group the same number; what a small one cannot use goes to the others."""
+    quotas = [0] * len(sizes)
+    for _ in range(min(limit, sum(sizes))):
+        free = [i for i, size in enumerate(sizes) if quotas[i] < size]
+        quotas[min(free, key=quotas.__getitem__)] += 1
+    return quotas
+
+
+def _spread(size: int, count: int) -> list[int]:
+    """`count` of the numbers below `size`: the first, the middle, the last, and evenly between."""
+    middle = (size - 1) // 2
+    if count >= size:
+        return list(range(size))
+    if count < 3:
+        return [0, middle][:count]
+    lower, upper = (count + 2) // 2, (count + 1) // 2
+    below = [step * middle // (lower - 1) for step in range(lower)]
+    return below + [middle + step * (size - 1 - middle) // (upper - 1) for step in range(1, upper)]
+
+
+def tell_rule(shown: int, total: int) -> str:
+    """How `choose_pictures` chose so many of all, for people."""
+    if shown == total:
+        return f"All {total} test cases are shown."
+    return (
+        f"{shown} of {total} test cases are shown, as many of each class, with and without tumour "
+        "apart. Of those with tumour: the worst, the median and the best by Dice (mean over the "
+        "variants), and others spread evenly between. Of those without: half are the ones with "
+        "most false-positive pixels, the others are spread evenly over the rest."
+    )
