@@ -128,20 +128,24 @@ def evaluate(
     mode: Annotated[
         str, typer.Option(help="Of a run: checkpoint, fp32, …, several with commas, or `all` made.")
     ] = "all",
+    other_patients: Annotated[
+        bool, typer.Option("--other-patients", help="Patients of the same name are others.")
+    ] = False,
 ) -> None:
     """Predict and score a data set; images that training knows are left out and counted."""
     from brainseg.deploy.evaluate import evaluate as score
-    from brainseg.deploy.evaluate import find_model
+    from brainseg.deploy.evaluate import find_models
     from brainseg.report.scores import show_evaluation
 
     modes = None if mode == "all" else mode.split(",")
     files = [path for path in models if path.suffix == ".onnx"]
     runs = _found([path for path in models if path not in files]) if files != models else []
-    found = [find_model(path, modes) for path in [*files, *(run.path for run in runs)]]
+    found = find_models([*files, *(run.path for run in runs)], modes)
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
     for model in found:
-        show_evaluation(score(model, data, layout=layout, out=out))
+        same = not other_patients
+        show_evaluation(score(model, data, layout=layout, out=out, same_patients=same))
 
 
 @app.command()

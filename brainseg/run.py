@@ -12,6 +12,9 @@ from brainseg.files import read_json, write_json
 CHECKPOINT = "checkpoint"
 """The mode name under which the checkpoint itself is scored, before any export."""
 
+FLOAT = "fp32"
+"""The mode name of the plain export."""
+
 TRUTH = "truth"
 """The mode name of what is measured on the masks themselves."""
 
@@ -174,6 +177,10 @@ class Run:
     def update_state(self, **changes: Any) -> None:
         """Change some entries of the state and keep the others."""
         write_json(self.state, self.read_state() | changes)
+
+    def float_mode(self) -> str | None:
+        """What stands for the network: `fp32`, or `checkpoint` where no export was scored."""
+        return next((mode for mode in (FLOAT, CHECKPOINT) if self.cases(mode).exists()), None)
 
     def is_trained(self) -> bool:
         """Whether the training has ended, so that the best checkpoint is the final one."""

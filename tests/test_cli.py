@@ -188,10 +188,13 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     done: list[tuple] = []
     other = tmp_path / "demo" / "model.int8_static.onnx"
     write_text(other, "")
-    monkeypatch.setattr("brainseg.deploy.evaluate.find_model", lambda path, modes: (path, modes))
+    monkeypatch.setattr(
+        "brainseg.deploy.evaluate.find_models",
+        lambda paths, modes: [(path, modes) for path in paths],
+    )
 
-    def evaluate(model, data, *, layout, out):
-        done.append((*model, data, layout, out))
+    def evaluate(model, data, *, layout, out, same_patients):
+        done.append((*model, data, layout, out, same_patients))
         return model[0]
 
     monkeypatch.setattr("brainseg.deploy.evaluate.evaluate", evaluate)
@@ -201,8 +204,8 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     assert brainseg(monkeypatch, *arguments) in (0, None)
     modes = ["fp32", "fp16"]
     assert done == [
-        (other, modes, Path("there"), None, None),
-        (finished.path, modes, Path("there"), None, None),
+        (other, modes, Path("there"), None, None, True),
+        (finished.path, modes, Path("there"), None, None, True),
     ]
     assert shown == [other, finished.path]
     code = brainseg(monkeypatch, *arguments, "--out", "one")

@@ -43,6 +43,7 @@ def load_external(
     trained: Mapping[str, Any] | None,
     phantom_seed: int = 0,
     known: Mapping[str, str],
+    same_patients: bool = True,
 ) -> External:
     """Load a data set at a network's image size, and find what its training knows of it.
 
@@ -54,6 +55,7 @@ def load_external(
         trained: the `data` group that the network was trained with; `None` where nobody knows.
         phantom_seed: made the phantoms, if it was trained on some.
         known: the part, `train` or `val`, of each case that training knows, by id.
+        same_patients: whether a patient of the same name is the same person.
 
     Raises:
         InputError: the data set cannot be used, or all of it is known.
@@ -71,12 +73,15 @@ def load_external(
     # The rest of the network's own data was not trained on, nor does it belong to the other set.
     parts = table["id"].map(known).fillna(LEFT_OUT).mask(external, "test")
     leaks = find_leaks(table, parts, slices.pairs)
+    if not same_patients:
+        leaks = [leak for leak in leaks if leak["shared"] == "image"]
     table, slices = _select(table, slices, np.flatnonzero(external))
     leaking = table["id"].isin({leak["id"] for leak in leaks})
     if leaking.all():
         raise InputError(
             f"All {len(table)} images of {root} are known from training or validation: nothing is "
-            "left to test on. Give a data set that the network was not trained on."
+            "left to test on. Give a data set that the network was not trained on; or say "
+            "--other-patients where only names of patients are the same."
         )
     return External(table, slices, _parts(table).mask(leaking, LEFT_OUT), leaks, None)
 

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,22 +46,39 @@ class Model:
     name: str
 
 
-def find_model(path: Path, modes: Sequence[str] | None = None) -> Model:
-    """What a path stands for.
+def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> list[Model]:
+    """What some paths stand for; files of one run are one model.
 
     Args:
-        path: a run, or an ONNX file that brainseg exported.
-        modes: of a run, `checkpoint` among them; `None`: the checkpoint, and all that were made.
+        paths: runs, and ONNX files that brainseg exported.
+        modes: of the runs, `checkpoint` among them; `None`: the checkpoint, and all that were made.
 
     Raises:
-        InputError: it is neither, or the run lacks one of the modes.
+        InputError: a path is neither, a run lacks one of the modes, or modes of files are chosen.
     """
-    if path.suffix == ".onnx":
-        session = open_session(path)
-        owner = Run(path.parent)
-        mode = session.metadata.get("mode", path.stem.removeprefix("model."))
-        run = owner if owner.state.exists() else None
-        return Model(run, {mode: path}, False, session.image_size, str(path))
+    models = [_find_run(path, modes) for path in paths if path.suffix != ".onnx"]
+    files = [path for path in paths if path.suffix == ".onnx"]
+    if files and modes is not None:
+        raise InputError("--mode chooses among the modes of a run; an ONNX file has its own.")
+    owned: dict[Path, Model] = {}
+    for path in files:
+        model = _find_file(path)
+        if model.run and model.run.path in owned:
+            before = owned[model.run.path]
+            model = replace(before, files={**before.files, **model.files})
+        owned[model.run.path if model.run else path] = model
+    return [*models, *owned.values()]
+
+
+def _find_file(path: Path) -> Model:
+    session = open_session(path)
+    owner = Run(path.parent)
+    mode = session.metadata.get("mode", path.stem.removeprefix("model."))
+    run = owner if owner.state.exists() else None
+    return Model(run, {mode: path}, False, session.image_size, str(path))
+
+
+def _find_run(path: Path, modes: Sequence[str] | None) -> Model:
     run = Run(path)
     size = run.read_config()["data"]["image_size"]
     made = [mode for mode in ("fp32", *MODES) if run.onnx(mode).exists()]
@@ -84,6 +101,7 @@ def evaluate(
     *,
     layout: str | None = None,
     out: Path | None = None,
+    same_patients: bool = True,
     progress: bool = True,
 ) -> Run:
     """Predict a data set and score what has masks; write the same files as a run.
@@ -92,11 +110,12 @@ def evaluate(
     counted; where the training's data cannot be looked at, that is said.
 
     Args:
-        model: from `find_model`.
+        model: from `find_models`.
         root: the data set's folder.
         layout: how it lies there; `None` detects it.
         out: where to write; by default the folder `evaluation/<name of root>` of the run, or
-            beside the file.
+            `evaluation/<name of file>-<name of root>` beside a file from elsewhere.
+        same_patients: whether a patient whose name training knows is the same person.
         progress: whether to draw bars, where standard error is a terminal.
 
     Returns:
@@ -104,8 +123,11 @@ def evaluate(
         `evaluation.json`.
 
     Raises:
-        InputError: the data set cannot be used, or training knows all of it.
+        InputError: the data set cannot be used, training knows all of it, or the folder holds
+            something else.
     """
+    target = Run(out or _usual_place(model, root))
+    _check_place(target, root)
     config = model.run.read_config() if model.run else {}
     data = _typed_data(model.run, config) if model.run else None
     external = load_external(
@@ -116,11 +138,11 @@ def evaluate(
         trained=data,
         phantom_seed=config.get("split", {}).get("seed", 0),
         known=_known(model.run),
+        same_patients=same_patients,
     )
-    beside = model.run or Run(next(iter(model.files.values())).parent)
-    target = Run(out or beside.evaluations / root.resolve().name)
     _clear(target)
     facts = _describe(model, root, external)
+    write_json(target.evaluation, facts | {"status": "running"})
     _write_data(target, external, config, root, facts)
     _tell(facts, target)
     test = read_test(target)
@@ -129,22 +151,39 @@ def evaluate(
         record(target, CHECKPOINT, test, predict_checkpoint(model.run, test, progress=progress))
     for mode, file in model.files.items():
         record(target, mode, test, predict_part(open_session(file), test, mode, progress=progress))
-    write_json(target.evaluation, facts)
+    write_json(target.evaluation, facts | {"status": "finished"})
     return target
+
+
+def _usual_place(model: Model, root: Path) -> Path:
+    name = root.resolve().name
+    if model.run:
+        return model.run.evaluations / name
+    file = next(iter(model.files.values()))
+    return Run(file.parent).evaluations / f"{file.stem}-{name}"
+
+
+def _check_place(target: Run, root: Path) -> None:
+    """Refuse a folder that holds anything but an evaluation of this data set."""
+    if target.evaluation.exists():
+        there = read_json(target.evaluation)["data"]["folder"]
+        if there != str(root.resolve()):
+            raise InputError(
+                f"{target.path} holds an evaluation of other data, {there}. Choose another place "
+                "with --out."
+            )
+    elif target.path.exists() and any(target.path.iterdir()):
+        raise InputError(
+            f"{target.path} is not empty and holds no evaluation. Choose a new folder with --out."
+        )
 
 
 def _clear(target: Run) -> None:
     """Remove what an earlier evaluation found there: its modes would stand beside other images."""
-    if not target.evaluation.exists():
-        return
-    modes = read_json(target.evaluation)["modes"]
-    target.evaluation.unlink()  # first: without it the folder is no evaluation
-    for mode in modes:
-        for file in (
-            *(target.cases(mode), target.predictions(mode)),
-            *(target.metrics_of(mode), target.appropriateness(mode)),
-        ):
-            file.unlink(missing_ok=True)
+    for made in (target.cases, target.predictions, target.metrics_of, target.appropriateness):
+        for file in target.path.glob(made("*").name):
+            file.unlink()
+    target.metrics.unlink(missing_ok=True)
 
 
 def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +228,7 @@ def _describe(model: Model, root: Path, external: External) -> dict[str, Any]:
         "data": {
             "name": root.resolve().name,
             "root": str(root),
+            "folder": str(root.resolve()),
             "n": len(tested),
             "classes": tested["class"].value_counts().sort_index().to_dict(),
             "patients": int(tested["patient"].nunique()),

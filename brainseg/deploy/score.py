@@ -141,10 +141,10 @@ def _counts(cases: list[dict[str, Any]]) -> NDArray[np.int64]:
 def _predict_all(
     predict: Predict, part: Mapping[str, NDArray], batch: int, what: str, progress: bool
 ) -> NDArray[np.uint8]:
-    images = to_input(part["images"])
+    images = part["images"]
     starts = bar(range(0, len(images), batch), f"Scoring {what}", progress)
     return np.concatenate(
-        [to_uint8(predict(images[start : start + batch])[:, 0]) for start in starts]
+        [to_uint8(predict(to_input(images[start : start + batch]))[:, 0]) for start in starts]
     )
 
 

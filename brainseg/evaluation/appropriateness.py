@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from brainseg.errors import InputError
 from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
 from brainseg.files import read_csv
+from brainseg.terminal import bar
 
 NO_TUMOR = "notumor"
 
@@ -105,9 +106,8 @@ def measure_appropriateness(
     if np.shape(images) != np.shape(masks):
         raise ValueError(f"Images and masks differ: {np.shape(images)} and {np.shape(masks)}.")
     rows = []
-    for name, class_, patient, image, mask in zip(
-        ids, classes, patients, images, masks, strict=True
-    ):
+    each = zip(ids, classes, patients, images, masks, strict=True)
+    for name, class_, patient, image, mask in bar(each, "Measuring tumours", total=len(masks)):
         tumor = mask > 0
         if class_ == NO_TUMOR and not tumor.any():
             continue

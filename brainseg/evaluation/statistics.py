@@ -4,6 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import ttest_1samp
+
+FEWEST = 8
+"""Patients below which no interval is given: from fewer, that of a bootstrap is far too narrow."""
 
 Metric = Callable[[ArrayLike], NDArray[np.float64]]
 """Pixel counts `tp, fp, fn, tn` (…, 4) to scores (…), NaN where undefined."""
@@ -31,12 +35,12 @@ def patient_bootstrap(
         level: share of the samples' means that lie in the interval.
 
     Returns:
-        Lower and upper end, or `None` where fewer than two patients have a value.
+        Lower and upper end, or `None` where fewer than `FEWEST` patients have a value.
     """
     numbers = np.array(values, dtype=float)
     defined = ~np.isnan(numbers)
     names, index = np.unique(np.array(patients, dtype=str)[defined], return_inverse=True)
-    if len(names) < 2:
+    if len(names) < FEWEST:
         return None
     sums = np.bincount(index, weights=numbers[defined])
     counts = np.bincount(index)
@@ -59,19 +63,21 @@ def pooled_bootstrap(
 
     Args:
         counts: pixel counts `tp, fp, fn, tn` of each image, N×4.
-        patients: the patient of each image; an empty one (unknown) is a patient of its own.
+        patients: the patient of each image; of images without tumour an empty one (unknown) is a
+            patient of its own.
         metric: of pixel counts, such as `mean_ious`.
         resamples: number of bootstrap samples.
         seed: seed of the draw; the same arguments give the same interval.
         level: share of the samples' scores that lie in the interval.
 
     Returns:
-        Lower and upper end, or `None` with fewer than two patients or where nothing is defined.
+        Lower and upper end, or `None` where fewer than `FEWEST` patients have a tumour, or an image
+        with one has no patient.
     """
     (sums,) = _sum_by_patient(counts, patients)
-    scores = metric(_draw(len(sums), resamples, seed) @ sums) if len(sums) > 1 else np.array([])
-    defined = scores[~np.isnan(scores)]
-    return _percentiles(defined, level) if len(defined) else None
+    if not are_known(counts, patients) or _with_tumor(sums) < FEWEST:
+        return None
+    return _percentiles(metric(_draw(len(sums), resamples, seed) @ sums), level)
 
 
 def paired_interval(
@@ -93,21 +99,21 @@ def paired_interval(
     Args:
         reference: pixel counts `tp, fp, fn, tn` of each image, N×4, or of several seeds S×N×4.
         variant: those of the other network on the same images.
-        patients: the patient of each image; an empty one (unknown) is a patient of its own.
+        patients: the patient of each image; of images without tumour an empty one (unknown) is a
+            patient of its own.
         metric: of pixel counts, such as `mean_ious`.
         resamples: number of bootstrap samples.
         seed: seed of the draw; the same arguments give the same interval.
         level: share of the samples' differences that lie in the interval.
 
     Returns:
-        Lower and upper end of variant minus reference, or `None` with fewer than two patients.
+        Lower and upper end of variant minus reference, or `None` as in `pooled_bootstrap`.
     """
     before, after = (_sum_by_patient(counts, patients) for counts in (reference, variant))
-    if before.shape[-2] < 2:
+    if not are_known(reference, patients) or _with_tumor(before[0]) < FEWEST:
         return None
     drawn = _draw(before.shape[-2], resamples, seed)
-    changes = _change(drawn @ before, drawn @ after, metric)
-    return _percentiles(changes[~np.isnan(changes)], level)
+    return _percentiles(_change(drawn @ before, drawn @ after, metric), level)
 
 
 def paired_test(
@@ -136,20 +142,46 @@ def paired_test(
         seed: seed of the exchanges.
 
     Returns:
-        The p-value, or `None` with fewer than two patients or where the change is undefined.
+        The p-value, or `None` where an image with a tumour has no patient (slices that might be one
+        patient's are no evidence apart), or where the change is undefined.
     """
     before, after = (_sum_by_patient(counts, patients) for counts in (reference, variant))
-    count = before.shape[-2]
     found = _change(before.sum(axis=-2), after.sum(axis=-2), metric)
-    if count < 2 or np.isnan(found):
+    if not are_known(reference, patients) or np.isnan(found):
         return None
-    kept = np.random.default_rng(seed).integers(2, size=(resamples, count)).astype(float)
-    first = kept @ before + (1 - kept) @ after
-    second = kept @ after + (1 - kept) @ before
+    # Patients whose results are the same can be exchanged without effect.
+    changed = (before != after).any(axis=(0, 2))
+    rest = before[:, ~changed].sum(axis=1, keepdims=True)
+    before, after = before[:, changed], after[:, changed]
+    kept = np.random.default_rng(seed).integers(2, size=(resamples, changed.sum())).astype(float)
+    first = rest + kept @ before + (1 - kept) @ after
+    second = rest + kept @ after + (1 - kept) @ before
     changes = _change(first, second, metric)
     # The tolerance counts exchanges that give the same change but for rounding.
     extreme = int(np.count_nonzero(np.abs(changes) >= abs(found) - 1e-12))
     return (1 + extreme) / (resamples + 1)
+
+
+def training_test(changes: Sequence[float]) -> float | None:
+    """Two-sided p-value of the mean change over trainings with several seeds: a paired t-test.
+
+    Args:
+        changes: variant minus reference, one per seed that both were trained with.
+
+    Returns:
+        The p-value, or `None` for one seed, which tells nothing about the next.
+    """
+    if len(changes) < 2:
+        return None
+    if np.ptp(changes) == 0:
+        return 0.0 if any(changes) else 1.0
+    return float(ttest_1samp(changes, 0).pvalue)
+
+
+def are_known(counts: ArrayLike, patients: Sequence[str]) -> bool:
+    """Whether every image with a tumour, of counts N×4 or S×N×4, has a patient that is known."""
+    tumor = _with_seeds(counts)[0][:, [0, 2]].any(axis=1)
+    return all(patient or not shown for patient, shown in zip(patients, tumor, strict=True))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -174,8 +206,18 @@ def _sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.fl
     names = [patient or f"unknown {index}" for index, patient in enumerate(patients)]
     clusters, index = np.unique(names, return_inverse=True)
     belongs = np.arange(len(clusters))[:, None] == index
+    return belongs.astype(float) @ _with_seeds(counts)
+
+
+def _with_seeds(counts: ArrayLike) -> NDArray[np.float64]:
+    """Counts N×4 or S×N×4 as S×N×4."""
     given = np.asarray(counts, dtype=float)
-    return belongs.astype(float) @ (given if given.ndim == 3 else given[None])
+    return given if given.ndim == 3 else given[None]
+
+
+def _with_tumor(sums: NDArray[np.float64]) -> int:
+    """How many of the patients with counts P×4 have a tumour."""
+    return int(np.count_nonzero(sums[:, [0, 2]].any(axis=1)))
 
 
 def _change(

@@ -12,7 +12,7 @@ from brainseg.evaluation.appropriateness import (
 )
 from brainseg.files import read_json
 from brainseg.report.scores import NOTHING, evaluations
-from brainseg.run import CHECKPOINT, TRUTH, Run
+from brainseg.run import TRUTH, Run
 
 COLUMNS = ("Class", "The paper says", "Measure", "Expected")
 
@@ -22,8 +22,7 @@ Sources = Mapping[str, list[dict[str, Any]]]
 NOTE = (
     "Median of the detected tumours of the class. A: area under the curve, the chance that an "
     "image of the class lies on the expected side of one of another class, against that other "
-    "class from which it is told worse (0.5: not at all). ✓: the median lies on the expected side "
-    "of the others' median; ✗: it does not."
+    "class from which it is told worse. ✓: A is above 0.5; ✗: it is not."
 )
 
 
@@ -49,10 +48,9 @@ def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[st
             rows = read_appropriateness(run.appropriateness(TRUTH))
             sources |= {TRUTH: rows} if rows else {}
     for variant, run in firsts.items():
-        for mode in ("fp32", CHECKPOINT):
-            if run.appropriateness(mode).exists():
-                sources[variant] = read_appropriateness(run.appropriateness(mode))
-                break
+        mode = run.float_mode()
+        if mode and run.appropriateness(mode).exists():
+            sources[variant] = read_appropriateness(run.appropriateness(mode))
     return sources
 
 
@@ -85,9 +83,10 @@ def _detected(described: Mapping[str, Any] | None) -> str:
 
 
 def _cell(compared: Mapping[str, Any]) -> str:
-    if compared["agrees"] is None:
+    if compared["median"] is None:
         return NOTHING
-    mark = "✓" if compared["agrees"] else "✗"
-    worst = min(auc for auc in compared["auc_by_class"].values() if auc is not None)
     median = f"{compared['median']:.2f}".replace("-", "−")
-    return f"{median} {mark} (A {worst:.2f})"
+    areas = [area for area in compared["auc_by_class"].values() if area is not None]
+    if not areas:
+        return median
+    return f"{median} {'✓' if min(areas) > 0.5 else '✗'} (A {min(areas):.2f})"

@@ -26,7 +26,7 @@ METRICS = {
     "mean_iou": "Mean IoU of background and tumour",
     "tumor_iou": "Tumour IoU",
     "dice": "Dice of images with tumour",
-    "detection_rate": "Share of tumours found",
+    "detection_rate": "Share of images with tumour where the prediction meets it",
     "false_positive_rate": "Share of images without tumour with a false alarm",
 }
 """Those of `metrics.json` that stand in the front matter, and what people call them."""
@@ -89,7 +89,7 @@ def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any
             metric_value=metrics[key],
         )
         for key, name in METRICS.items()
-        if metrics[key] is not None
+        if metrics[key] is not None and (metrics["n_tumor"] or key not in ("mean_iou", "tumor_iou"))
     ]
     card = ModelCardData(
         library_name="brainseg",

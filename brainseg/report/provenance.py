@@ -27,7 +27,7 @@ def describe_data(runs: Sequence[Run]) -> Iterator[str]:
     """Data, split and test set of each run, and what about them flatters the numbers."""
     for run in runs:
         config, test = read_config(run), read_test(run)
-        if not config:
+        if not config or not test:
             continue
         data, split = config.get("data", {}), config.get("split", {})
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""

@@ -55,7 +55,9 @@ def show_evaluation(found: Run) -> None:
         )
         for name in COLUMNS:
             drawn.add_column(
-                name.replace(" ", "\n"), justify="right" if name != "Class" else "left"
+                name.replace(" ", "\n"),
+                justify="right" if name != "Class" else "left",
+                overflow="fold",
             )
         for row in score_rows(metrics):
             drawn.add_row(*map(Text, (cell.replace(" (", "\n(") for cell in row)))
@@ -70,7 +72,8 @@ def show_evaluation(found: Run) -> None:
 
 def evaluations(run: Run) -> list[Run]:
     """The finished evaluations of a run on other data sets, in the order of their names."""
-    return [Run(file.parent) for file in sorted(run.evaluations.glob("*/evaluation.json"))]
+    files = sorted(run.evaluations.glob("*/evaluation.json"))
+    return [Run(file.parent) for file in files if read_json(file)["status"] == "finished"]
 
 
 def with_interval(metrics: Mapping[str, Any], name: str) -> str:
@@ -91,10 +94,13 @@ def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cells(metrics: Mapping[str, Any]) -> list[str]:
+    shown = metrics["n_tumor"] > 0
     return [
         str(metrics["n"]),
         str(metrics["n_patients"] or NOTHING),
-        *(with_interval(metrics, name) for name in ("mean_iou", "tumor_iou", "dice")),
+        # Without a tumour, IoU tells no more than whether there is a false positive anywhere.
+        *(with_interval(metrics, name) if shown else NOTHING for name in ("mean_iou", "tumor_iou")),
+        with_interval(metrics, "dice"),
         with_interval(metrics, "patient_dice"),
         NOTHING if metrics["hd95_px"] is None else f"{metrics['hd95_px']:.1f}",
         _percent(metrics["detection_rate"]),

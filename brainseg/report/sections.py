@@ -1,6 +1,7 @@
 """The tables of a report beside its main one: differences, classes, other data, parts."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from brainseg.files import read_json
 from brainseg.report.appropriateness import (
@@ -9,7 +10,9 @@ from brainseg.report.appropriateness import (
     collect_sources,
     describe_appropriateness,
 )
-from brainseg.report.comparisons import Comparison, describe_comparisons
+from brainseg.report.comparisons import Comparison
+from brainseg.report.conclusions import COLUMNS as COMPARED
+from brainseg.report.conclusions import tabulate
 from brainseg.report.page import PageTable
 from brainseg.report.provenance import read_config
 from brainseg.report.render import WIDE, select_columns
@@ -24,13 +27,16 @@ Runs = Mapping[str, Sequence[Run]]
 COMPARISON_NOTE = (
     "Mean IoU on the same test images, the first minus the one it is compared with, mean over "
     "common seeds. Interval: bootstrap over patients. p: permutation test over patients, corrected "
-    "for the number of comparisons of its kind by Holm's method; beyond chance below 0.05."
+    "for the number of comparisons of its kind by Holm's method (intervals are not corrected); p, "
+    "trainings: t-test over the seeds. Beyond chance: both below 0.05; for a mode, which is "
+    "compared with the very network it was made of, the first alone."
 )
 
 SCORES_NOTE = (
     "In brackets: 95 % intervals from a bootstrap over patients. HD95: a missed tumour counts the "
-    "image's diagonal. Detected: share of tumours that the prediction meets. False positives: "
-    "share of images without tumour with any predicted pixel."
+    "image's diagonal. Detected: share of images with tumour where the prediction meets it. False "
+    "positives: share of images without tumour with any predicted pixel. No interval: fewer than 8 "
+    "patients, or unknown ones; with few patients intervals are too narrow."
 )
 
 
@@ -71,9 +77,9 @@ def to_section(table: PageTable) -> str:
 
 
 def _differences(comparisons: Sequence[Comparison]) -> PageTable:
-    columns, rows = describe_comparisons(comparisons)
-    numbers = [name for name in columns if name not in ("Compared", "With", "Beyond chance")]
-    return PageTable("Differences", columns, rows, [COMPARISON_NOTE], numbers)
+    numbers = [name for name in COMPARED if name not in ("Compared", "With", "Beyond chance")]
+    rows = tabulate(comparisons)
+    return PageTable("Differences", COMPARED, rows, [COMPARISON_NOTE], numbers)
 
 
 def _scores(runs: Runs) -> PageTable:
@@ -101,20 +107,29 @@ def _external(runs: Runs) -> PageTable:
 
 
 def _left_out(runs: Runs) -> Iterable[tuple[str, str]]:
-    """What the training knew of each other data set."""
+    """What training knew of each other data set, and what is predicted where nobody outlined."""
     for name, variants in by_data_set(runs).items():
-        for found in (run for members in variants.values() for run in members):
-            facts = read_json(found.evaluation)
-            if facts["unchecked"]:
-                yield name, f"not known what training knows of it ({facts['unchecked']})"
-                continue
-            known = sum(facts["left_out"].values())
-            bare = facts["data"]["unmasked"]
-            yield (
-                name,
-                f"{facts['data']['n']} images, {bare} of them with a tumour that nobody outlined; "
-                f"{known} others that training knows are left out.",
-            )
+        for variant, members in variants.items():
+            for found in members:
+                facts = read_json(found.evaluation)
+                yield name, _tell_known(facts)
+                mode = facts["modes"][0]
+                for class_, bare in read_json(found.metrics_of(mode))["unmasked"].items():
+                    share = f"{bare['predicted_share']:.1%} of {bare['n']}"
+                    yield (
+                        name,
+                        f"{variant} ({mode}) predicts a tumour in {share} images of {class_}.",
+                    )
+
+
+def _tell_known(facts: Mapping[str, Any]) -> str:
+    if facts["unchecked"]:
+        return f"not known what training knows of it ({facts['unchecked']})."
+    known, data = sum(facts["left_out"].values()), facts["data"]
+    return (
+        f"{data['n']} images, {data['unmasked']} of them with a tumour that nobody outlined; "
+        f"{known} others that training knows are left out."
+    )
 
 
 def _appropriateness(title: str, runs: Runs) -> PageTable:

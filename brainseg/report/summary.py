@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 
 from brainseg.report.comparisons import Comparison, Marks, mark
 from brainseg.report.rows import (
+    REFERENCE,
     RUNTIME,
     SETTINGS,
     Row,
     canonical,
-    is_reference,
     name_mode,
     order,
     signed,
@@ -78,7 +78,7 @@ def _cells(
 ) -> list[str]:
     first, seeds = rows[0], len(rows)
     # Scores are compared as onnxruntime has them on the CPU; elsewhere they differ a little.
-    here = (first["runtime"], first["device"]) == (RUNTIME, "cpu")
+    here = (first["runtime"], first["device"]) in ((RUNTIME, "cpu"), (None, None))
     marked = marks.get((first["variant"], first["mode"]), "") if here else ""
     measured = [row for row in rows if row["status"] == "ok"]
     medians = [
@@ -89,8 +89,8 @@ def _cells(
         first["variant"] + (f" ({seeds} seeds)" if seeds > 1 else ""),
         name_mode(first, varying) if first["mode"] else NOTHING,
         _device(first, threads),
-        _number(measured, "mean_iou", ".4f") + (marked if is_reference(first) else ""),
-        _change(measured, "delta_mean_iou") + ("" if is_reference(first) else marked),
+        _number(measured, "mean_iou", ".4f") + (marked if first["mode"] == REFERENCE else ""),
+        _change(measured, "delta_mean_iou") + ("" if first["mode"] == REFERENCE else marked),
         _interval(measured),
         _change(measured, "delta_val_mean_iou"),
         *(_number(measured, key, ".4f") for key in ("tumor_iou", "dice")),
@@ -189,7 +189,8 @@ def _legend(
         "±: standard deviation over seeds.": seeds,
         "†: differs from the first variant beyond chance.": "†" in marks,
         "*: differs from fp32 beyond chance.": "*" in marks,
-        "No difference is beyond chance.": bool(comparisons) and not marks,
+        "No difference is beyond chance.": bool(comparisons)
+        and not any(row["beyond_chance"] for row in comparisons),
         "Noisy: other processes took part of the CPU meanwhile.": "noisy" in told,
     }
     return [" ".join(sentence for sentence, shown in sentences.items() if shown)]

@@ -43,7 +43,7 @@ def write_table(folder: Path, table: Table, rows: Sequence[Row], sections: Seque
 
 
 def group_runs(runs: Sequence[Run], rows: Sequence[Row], experiment: Path) -> dict[str, list[Run]]:
-    """The runs of each variant, one per seed, in the order of the table.
+    """The runs of each variant, one per seed, in the order of the table; scored ones come first.
 
     Args:
         runs: of an experiment.
@@ -55,9 +55,12 @@ def group_runs(runs: Sequence[Run], rows: Sequence[Row], experiment: Path) -> di
     for row in sorted(rows, key=order):
         groups[row["variant"]][row["run"]] = by_name[row["run"]]
     return {
-        variant: sorted(members.values(), key=lambda run: read_config(run).get("seed", 0))
-        for variant, members in groups.items()
+        variant: sorted(members.values(), key=_scored_first) for variant, members in groups.items()
     }
+
+
+def _scored_first(run: Run) -> tuple[bool, int]:
+    return run.float_mode() is None, read_config(run).get("seed", 0)
 
 
 def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[Row]:

@@ -1,5 +1,6 @@
 """All that is said about an experiment: tables, figures, one page, and a card of each run."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
 from brainseg.files import write_csv, write_json
 from brainseg.report.card import write_card
 from brainseg.report.comparisons import COLUMNS as COMPARED
-from brainseg.report.comparisons import Comparison, compare_all, conclude
+from brainseg.report.comparisons import Comparison, compare_all
+from brainseg.report.conclusions import conclude
 from brainseg.report.page import Page, PageFigure, write_page
 from brainseg.report.points import collect_points
 from brainseg.report.provenance import LIMITS, SYNTHETIC, describe_data, describe_machines
@@ -57,7 +59,7 @@ def write_report(experiment: Path) -> Table:
     from brainseg.report.figures.gallery import draw_all
 
     drawn = draw_all(variants, points, comparisons, folder / "figures")
-    answer, support = recommend(rows), conclude(comparisons)
+    answer, support = recommend(rows), conclude(comparisons, len(variants))
     statements = [
         ("Data", _unique(describe_data(runs))),
         ("Environment", _unique(describe_machines(runs))),
@@ -113,7 +115,9 @@ def _main_figure(drawn: Sequence["Drawn"]) -> str | None:
 
 
 def _flat(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    return [row | {"interval": "{} {}".format(*row["interval"])} for row in comparisons]
+    return [
+        row | {key: json.dumps(row[key]) for key in ("interval", "by_seed")} for row in comparisons
+    ]
 
 
 def _unique(lines: Iterable[str]) -> list[str]:

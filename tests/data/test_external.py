@@ -83,6 +83,17 @@ def test_known_patients_are_left_out(trained, tmp_path):
     found = load(root, tmp_path / "cache", trained)
     assert found.parts.tolist() == [LEFT_OUT, "test"]
     assert [leak["shared"] for leak in found.leaks] == ["patient"]
+    data, known = trained
+    others = load_external(
+        root,
+        None,
+        SIZE,
+        cache=str(tmp_path / "cache"),
+        trained=data,
+        known=known,
+        same_patients=False,
+    )
+    assert others.parts.tolist() == ["test", "test"]
 
 
 def test_the_data_of_the_training_leave_its_test_images(trained, tmp_path):

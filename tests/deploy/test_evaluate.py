@@ -7,13 +7,13 @@ import pytest
 import yaml
 from PIL import Image, ImageOps
 
-from brainseg.deploy.evaluate import evaluate, find_model
+from brainseg.deploy.evaluate import evaluate, find_models
 from brainseg.deploy.session import open_session
 from brainseg.deploy.testset import read_test, to_input
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import read_cases, summarize
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
-from brainseg.run import find_runs
+from brainseg.run import Run, find_runs
 
 
 def picture(seed):
@@ -30,6 +30,11 @@ def write_set(root, pictures):
         image.save(root / "images" / f"{name}.png")
         Image.fromarray(mask).save(root / "masks" / f"{name}.png")
     return root
+
+
+def find_model(path, modes=None):
+    (model,) = find_models([path], modes)
+    return model
 
 
 @pytest.fixture
@@ -81,8 +86,10 @@ def test_the_files_are_those_of_a_run(trained, other, caplog):
     assert facts["left_out"] == {"image": 1}
     assert facts["unchecked"] is None
     assert facts["modes"] == ["checkpoint", "fp32", "int8_dynamic"]
-    assert facts["data"] | {"root": ""} == {
-        "name": "other", "root": "", "n": 2, "classes": {"tumor": 2}, "patients": 0, "unmasked": 0,
+    assert facts["status"] == "finished"
+    assert facts["data"] | {"root": "", "folder": ""} == {
+        "name": "other", "root": "", "folder": "", "n": 2, "classes": {"tumor": 2},
+        "patients": 0, "unmasked": 0,
     }  # fmt: skip
     assert read_json(found.data)["images"] == {"test": {"tumor": 2}, "left_out": {"tumor": 1}}
     assert found.read_config()["data"]["root"] == str(other)
@@ -114,6 +121,47 @@ def test_an_earlier_evaluation_leaves_nothing_behind(trained, other):
     assert {file.name for file in again.path.glob("predictions.*")} == {"predictions.fp32.npz"}
 
 
+def test_files_of_one_run_are_evaluated_together(trained, other):
+    files = [trained.onnx("fp32"), trained.onnx("int8_dynamic")]
+    (model,) = find_models(files)
+    found = evaluate(model, other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["fp32", "int8_dynamic"]
+    assert all(found.cases(mode).exists() for mode in ("fp32", "int8_dynamic"))
+    with pytest.raises(InputError, match="an ONNX file has its own"):
+        find_models(files, ["fp32"])
+
+
+def test_another_data_set_of_the_same_name_takes_no_place(trained, other, tmp_path):
+    found = evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    before = found.predictions("fp32").read_bytes()
+    twin = write_set(tmp_path / "elsewhere" / "other", {"z": picture(50)})
+    with pytest.raises(InputError, match=r"holds an evaluation of other data, .*--out"):
+        evaluate(find_model(trained.path, ["fp32"]), twin, progress=False)
+    assert found.predictions("fp32").read_bytes() == before
+
+
+def test_no_other_folder_is_written_into(trained, other, tmp_path):
+    before = trained.test.read_bytes()
+    write_text(tmp_path / "mine" / "notes.txt", "mine")
+    for place in (trained.path, tmp_path / "mine"):
+        with pytest.raises(InputError, match="is not empty and holds no evaluation"):
+            evaluate(find_model(trained.path, ["fp32"]), other, out=place, progress=False)
+    assert trained.test.read_bytes() == before
+
+
+def test_what_was_cut_off_is_done_again(trained, other, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("brainseg.deploy.evaluate.open_session", lambda file: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            evaluate(find_model(trained.path), other, progress=False)
+    place = Run(trained.evaluations / "other")
+    assert read_json(place.evaluation)["status"] == "running"
+    assert place.metrics.exists()
+    evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    assert read_json(place.evaluation)["status"] == "finished"
+    assert not place.metrics.exists()
+
+
 def test_a_file_in_a_run_knows_its_training(trained, other):
     found = evaluate(find_model(trained.onnx("int8_dynamic")), other, progress=False)
     assert found.path == trained.path / "evaluation" / "other"
@@ -125,7 +173,8 @@ def test_a_file_from_elsewhere_is_evaluated_with_a_warning(trained, other, tmp_p
     file = tmp_path / "away" / "mine.onnx"
     file.parent.mkdir()
     file.write_bytes(trained.onnx("fp32").read_bytes())
-    found = evaluate(find_model(file), other, out=tmp_path / "out", progress=False)
+    found = evaluate(find_model(file), other, progress=False)
+    assert found.path == file.parent / "evaluation" / "mine-other"
     assert read_json(found.evaluation)["modes"] == ["fp32"]  # the file says it itself
     assert len(read_cases(found.cases("fp32"))) == 3
     assert "Nobody can tell whether training knows" in caplog.text

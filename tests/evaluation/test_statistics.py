@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, permutation_test
+from scipy.stats import bootstrap, permutation_test, ttest_rel
 
 from brainseg.evaluation.metrics import mean_iou, mean_ious, tumor_iou, tumor_ious
 from brainseg.evaluation.statistics import (
+    FEWEST,
+    are_known,
     holm,
     paired_interval,
     paired_test,
     patient_bootstrap,
     pooled_bootstrap,
+    training_test,
 )
 
 
@@ -83,9 +86,17 @@ def test_fewer_than_two_patients_have_no_interval(values, patients):
     assert patient_bootstrap(values, patients) is None
 
 
-def test_two_patients_span_their_two_scores():
-    # Both ends are drawn alone in a quarter of the samples each.
-    assert patient_bootstrap([0.2, 0.8], ["a", "b"]) == (0.2, 0.8)
+def test_few_patients_have_no_interval():
+    names = [f"p{number}" for number in range(FEWEST)]
+    assert patient_bootstrap(range(FEWEST), names) is not None
+    assert patient_bootstrap(range(FEWEST - 1), names[:-1]) is None
+    counts = paired_counts(FEWEST)[0][:FEWEST]
+    for patients in (names, [*names[:-1], names[0]]):
+        found = pooled_bootstrap(counts, patients, mean_ious)
+        assert (found is None) == (len(set(patients)) < FEWEST)
+    empty = np.array([[0, 5, 0, 100]] * 20)  # patients without tumour do not help
+    more = [*names[:-1], *(f"healthy{i}" for i in range(20))]
+    assert pooled_bootstrap(np.concatenate([counts[:-1], empty]), more, mean_ious) is None
 
 
 def test_level_and_seed():
@@ -128,17 +139,36 @@ def test_a_pair_of_equals_has_an_interval_of_nothing():
 def test_pairing_is_narrower_than_two_intervals():
     first, second, names = paired_counts()
     low, high = paired_interval(first, second, names, mean_ious)
-    nothing = np.full_like(first, 0)
-    nothing[:, 3] = 1  # scores 1 in every draw
-    alone = paired_interval(nothing, first, names, mean_ious)
+    perfect = first.copy()
+    perfect[:, 0] += perfect[:, 2]
+    perfect[:, [1, 2]] = 0  # scores 1 in every draw
+    alone = paired_interval(perfect, first, names, mean_ious)
     assert high - low < 0.5 * (alone[1] - alone[0])
 
 
-def test_unknown_patients_are_patients_of_their_own():
-    first, second, _ = paired_counts()
-    images = [f"image{i}" for i in range(len(first))]
-    found = paired_interval(first, second, [""] * len(first), mean_ious)
-    np.testing.assert_allclose(found, paired_interval(first, second, images, mean_ious), rtol=0.1)
+def with_healthy(first, second, names):
+    """Ten more images without tumour, some with false positives."""
+    wrong = np.array([[0, i % 3 * 50, 0, 4096 - i % 3 * 50] for i in range(10)])
+    return [np.concatenate([counts, wrong]) for counts in (first, second)], [*names, *[""] * 10]
+
+
+def test_unknown_patients_without_tumour_are_patients_of_their_own():
+    first, second, names = paired_counts()
+    both, patients = with_healthy(first, second, names)
+    named = [*names, *(f"healthy{i}" for i in range(10))]
+    found = paired_interval(*both, patients, mean_ious)
+    np.testing.assert_allclose(found, paired_interval(*both, named, mean_ious), rtol=0.1)
+
+
+def test_slices_of_unknown_patients_are_no_evidence():
+    first, second, names = paired_counts()
+    both, patients = with_healthy(first, second, names)
+    patients[3] = ""
+    assert not are_known(both[0], patients)
+    assert are_known(both[0], [*patients[:3], "p", *patients[4:]])
+    assert paired_interval(*both, patients, mean_ious) is None
+    assert paired_test(*both, patients, mean_ious) is None
+    assert pooled_bootstrap(both[0], patients, mean_ious) is None
     assert paired_interval(first, second, ["one"] * len(first), mean_ious) is None
 
 
@@ -207,7 +237,7 @@ def test_the_paired_test_is_right_about_certain_things():
     assert paired_test(first, second, names, mean_ious) == pytest.approx(1e-4)
     assert paired_test(first, first, names, mean_ious) == 1
     assert paired_test(second, first, names, mean_ious) == pytest.approx(1e-4)
-    assert paired_test(first, second, ["one"] * len(first), mean_ious) is None
+    assert paired_test(first, second, ["one"] * len(first), mean_ious) == 1
     nothing = np.zeros_like(first)
     assert paired_test(nothing, nothing, names, mean_ious) is None
     once = paired_test(*nearly_alike(), mean_ious)
@@ -233,3 +263,27 @@ def test_holm_corrects_as_r_does():
     assert holm([0.5, 0.9]) == [1, 1]
     assert holm([0.04]) == [0.04]
     assert holm([]) == []
+
+
+def test_patients_whose_results_are_the_same_change_no_p_value():
+    first, second, names = nearly_alike()
+    once = paired_test(first, second, names, mean_ious)
+    same = [np.concatenate([counts, first[:5]]) for counts in (first, second)]
+    more = [*names, *(f"same{i}" for i in range(5))]
+    assert paired_test(*same, more, mean_ious) == pytest.approx(once, abs=0.05)
+
+
+def test_trainings_are_compared_by_a_paired_t_test():
+    first, second = [0.70, 0.72, 0.69, 0.73], [0.74, 0.75, 0.70, 0.79]
+    changes = np.subtract(second, first)
+    assert training_test(changes) == pytest.approx(ttest_rel(second, first).pvalue)
+    assert training_test([0.3]) is None
+    assert training_test([0.0, 0.0]) == 1
+    assert training_test([0.1, 0.1]) == 0
+
+
+def test_luck_in_training_is_rarely_called_a_difference():
+    rng = np.random.default_rng(0)
+    for seeds in (2, 3, 5):
+        found = [training_test(rng.normal(0, 0.01, seeds)) < 0.05 for _ in range(400)]
+        assert np.mean(found) < 0.09

@@ -1,5 +1,7 @@
 """What is called a difference, and what is said about it."""
 
+import itertools
+
 import numpy as np
 import pytest
 import yaml
@@ -7,16 +9,12 @@ import yaml
 from brainseg.evaluation.cases import COLUMNS as CASE_COLUMNS
 from brainseg.evaluation.cases import COUNTS
 from brainseg.evaluation.metrics import mean_iou, mean_ious
-from brainseg.evaluation.statistics import holm, paired_interval, paired_test
+from brainseg.evaluation.statistics import holm, paired_interval, paired_test, training_test
 from brainseg.files import write_csv, write_text
-from brainseg.report.comparisons import (
-    COLUMNS,
-    LEVEL,
-    compare_all,
-    conclude,
-    describe_comparisons,
-    mark,
-)
+from brainseg.report.comparisons import COLUMNS, LEVEL, compare_all, mark
+from brainseg.report.conclusions import COLUMNS as TOLD
+from brainseg.report.conclusions import conclude, tabulate
+from brainseg.report.summary import summarize
 from brainseg.run import Run
 
 PATIENTS = [f"p{number // 3}" for number in range(36)]
@@ -73,7 +71,8 @@ def test_a_row_holds_what_the_statistics_say(make):
         "interval": list(paired_interval(before, after, PATIENTS, mean_ious)),
         "p": p,
         "p_corrected": p,
-        "beyond_chance": True,
+        "p_training": None,
+        "beyond_chance": False,  # one training each
         "patients": 12,
         "images": 36,
         "seeds": 1,
@@ -93,7 +92,8 @@ def test_p_values_are_corrected_within_their_family(make):
         assert len(members) == count
         corrected = holm([row["p"] for row in members])
         assert [row["p_corrected"] for row in members] == pytest.approx(corrected)
-        assert all(row["beyond_chance"] == (row["p_corrected"] < LEVEL) for row in members)
+        beyond = [row["beyond_chance"] for row in members]
+        assert beyond == [family == "modes" and row["p_corrected"] < LEVEL for row in members]
     pairs = [(row["first"], row["second"]) for row in rows if row["family"] == "variants"]
     assert pairs[:3] == [("none", "ag"), ("none", "se"), ("none", "cbam")]
 
@@ -125,7 +125,7 @@ def test_other_test_images_are_not_compared(make, other):
     rows = cases(ids=other) if other else cases()[1:]
     runs = {"none": [make("none", fp32=cases())], "ag": [make("ag", fp32=rows)]}
     assert compare_all(runs) == []
-    assert conclude([]) == []
+    assert conclude([], 2) == []
 
 
 def test_runs_without_scores_are_left_out(make, tmp_path):
@@ -139,7 +139,7 @@ def test_no_difference_supports_no_ranking(make):
         for seed, name in enumerate(["none", "ag", "se"])
     }
     rows = compare_all(runs)
-    (sentence,) = conclude(rows)
+    (sentence,) = conclude(rows, 3)
     assert "Between variants: none of the 3 differences is beyond chance" in sentence
     assert "36 test images of 12 known patients, one training each" in sentence
     assert "support no ranking" in sentence
@@ -148,17 +148,25 @@ def test_no_difference_supports_no_ranking(make):
     assert f"up to {widest:.3f} mean IoU" in sentence
 
 
-def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
-    runs = {
-        name: [make(name, seed, fp32=cases(lost=lost, noise=4, seed=seed)) for seed in (0, 1)]
-        for name, lost in {"none": 0, "cbam": 60}.items()
+def steady(make, losses, seeds=4):
+    """Variants that lose as many pixels in every training, give or take a few."""
+    return {
+        name: [
+            make(name, seed, fp32=cases(lost=lost, noise=4, seed=10 * seed + lost))
+            for seed in range(seeds)
+        ]
+        for name, lost in losses.items()
     }
-    (row,) = compare_all(runs)
-    (sentence,) = conclude([row])
+
+
+def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
+    (row,) = compare_all(steady(make, {"none": 0, "cbam": 60}))
+    (sentence,) = conclude([row], 2)
     low, high = row["interval"]
+    assert row["p_training"] == training_test(row["by_seed"])
     assert sentence == (
-        "Between variants: 1 of 1 differences are beyond chance (on 36 test images of "
-        f"12 known patients, 2 trainings each): none is better than cbam by "
+        "Between variants: 1 of 1 differences are beyond chance (on 36 test images of 12 known "
+        "patients, 4 trainings each): none is better than cbam by "
         f"{-row['difference']:.4f} (+{-high:.4f} to +{-low:.4f})."
     )
 
@@ -166,28 +174,91 @@ def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
 def test_what_quantization_changes_is_told_apart(make):
     run = make("none", fp32=cases(), int8_static=cases(lost=50), fp16=cases())
     rows = compare_all({"none": [run]}, ["fp16", "int8_static"])
-    told = conclude(rows)
-    assert told[0].startswith(
-        "By quantization: 1 of 2 changes are beyond chance: none in int8_stat"
-    )
+    told = conclude(rows, 1)
+    start = "By quantization: 1 of 2 changes are beyond chance: none in int8_static −0."
+    assert told[0].startswith(start)
     assert rows[0]["difference"] == 0
     assert rows[0]["p"] == 1
-    (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]))
+    (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]), 1)
     assert calm.startswith("By quantization: none of the 1 changes is beyond chance")
 
 
-def test_what_changes_its_sign_with_the_seed_is_not_beyond_chance(make):
+def test_one_training_supports_no_claim(make):
+    runs = {name: [make(name, fp32=cases(lost=lost))] for name, lost in (("none", 0), ("se", 70))}
+    (row,) = compare_all(runs)
+    assert row["p_corrected"] < LEVEL
+    assert not row["beyond_chance"]
+    (sentence,) = conclude([row], 2)
+    assert "none of the 1 differences is beyond chance" in sentence
+    assert "1 of them would be by the patients alone, but not by the trainings" in sentence
+    assert "nobody can tell a variant from the luck of its training" in sentence
+
+
+def test_trainings_that_disagree_support_no_claim(make):
     runs = {
         "none": [make("none", seed, fp32=cases()) for seed in (0, 1)],
         "cbam": [make("cbam", 0, fp32=cases(lost=190)), make("cbam", 1, fp32=cases(lost=-20))],
     }
     (row,) = compare_all(runs)
-    assert row["p_corrected"] < LEVEL
+    assert row["p_corrected"] < LEVEL < row["p_training"]
+    assert not row["beyond_chance"]
+
+
+def test_a_mode_that_gains_here_and_loses_there_is_not_beyond_chance(make):
+    runs = [
+        make("none", seed, fp32=cases(), fp16=cases(lost=lost))
+        for seed, lost in enumerate((190, -20))
+    ]
+    (row,) = compare_all({"none": runs}, ["fp16"])
     assert row["by_seed"][0] < 0 < row["by_seed"][1]
     assert not row["beyond_chance"]
-    (sentence,) = conclude([row])
-    assert "none of the 1 differences" in sentence
-    assert "1 of them would be, but change their sign with the training" in sentence
+    assert "1 of them would be, but change their sign" in conclude([row], 1)[0]
+
+
+def test_luck_in_training_is_rarely_called_a_difference(make):
+    """Modules that are the same, whose trainings differ by more than the patients tell."""
+    rng, called = np.random.default_rng(0), 0
+    for _ in range(20):
+        luck = rng.normal(0, 25, (2, 3))
+        runs = {
+            name: [make(name, seed, fp32=cases(lost=int(lost))) for seed, lost in enumerate(own)]
+            for name, own in zip(("none", "ag"), luck, strict=True)
+        }
+        called += compare_all(runs)[0]["beyond_chance"]
+    assert called <= 3
+
+
+def test_unknown_patients_support_nothing(make):
+    nobody = [[row | {"patient": ""} for row in cases(lost=lost)] for lost in (0, 70)]
+    runs = {
+        name: [make(name, fp32=rows)] for name, rows in zip(("none", "ag"), nobody, strict=True)
+    }
+    (row,) = compare_all(runs)
+    assert (row["p"], row["interval"], row["beyond_chance"]) == (None, None, False)
+    (sentence,) = conclude([row], 2)
+    assert "patients of the tumour images are unknown, so no test" in sentence
+    assert "gone unnoticed" not in sentence
+    assert dict(zip(TOLD, tabulate([row])[0], strict=True))["p"] == "–"
+
+
+def test_pairs_that_could_not_be_compared_are_counted(make):
+    runs = {
+        "none": [make("none", fp32=cases())],
+        "ag": [make("ag", fp32=cases(lost=5))],
+        "se": [make("se", fp32=cases()[1:])],
+    }
+    rows = compare_all(runs)
+    assert len(rows) == 1
+    assert "2 of 3 pairs were not compared" in conclude(rows, 3)[0]
+
+
+def test_one_failed_training_leaves_the_others(make, tmp_path):
+    runs = steady(make, {"none": 0, "ag": 30}, seeds=3)
+    runs["none"][0] = Run(tmp_path / "failed")
+    write_text(runs["none"][0].config, "seed: 0")
+    (row,) = compare_all(runs)
+    assert row["seeds"] == 2
+    assert "2 trainings each" in conclude([row], 2)[0]
 
 
 def test_too_few_patients_are_told(make):
@@ -195,22 +266,38 @@ def test_too_few_patients_are_told(make):
     worse = [row | {"tp": row["tp"] - 90, "fn": row["fn"] + 90} for row in few]
     (row,) = compare_all({"none": [make("none", fp32=few)], "ag": [make("ag", fp32=worse)]})
     assert row["smallest_p"] == 1 / 8
+    assert row["interval"] is None
     assert not row["beyond_chance"]
-    assert "too few patients for 1 comparisons" in conclude([row])[0]
+    assert "too few patients for 1 comparisons" in conclude([row], 2)[0]
 
 
 def test_differences_are_marked_and_told_in_a_table(make):
-    modes = {"int8_static": cases(lost=50), "fp16": cases()}
-    runs = {
-        "none": [make("none", fp32=cases(), **modes)],
-        "ag": [make("ag", fp32=cases(lost=1, noise=60, seed=1))],
-        "se": [make("se", fp32=cases(lost=70))],
-    }
+    runs = steady(make, {"none": 0, "se": 70})
+    alike = [make("ag", seed, fp32=cases(noise=4, seed=100 + seed)) for seed in range(4)]
+    runs = {"none": runs["none"], "ag": alike, "se": runs["se"]}
+    for run in runs["none"]:
+        for mode, rows in {"int8_static": cases(lost=90), "fp16": cases(lost=-60)}.items():
+            write_csv(run.cases(mode), rows, CASE_COLUMNS)
     rows = compare_all(runs, ["fp16", "int8_static"])
-    assert mark(rows) == {("se", "fp32"): "†", ("none", "int8_static"): "*"}
+    assert mark(rows) == {
+        ("se", "fp32"): "†",
+        ("none", "int8_static"): "*",
+        ("none", "fp16"): "*",
+    }
     assert mark([]) == {}
-    columns, told = describe_comparisons(rows)
-    first = dict(zip(columns, told[1], strict=True))
+    told = [dict(zip(TOLD, cells, strict=True)) for cells in tabulate(rows)]
+    first = told[1]
     assert (first["Compared"], first["With"], first["Beyond chance"]) == ("se", "none", "yes")
-    assert told[-1][:2] == ["none int8_static", "none fp32"]
+    assert (told[-1]["Compared"], told[-1]["With"]) == ("none int8_static", "none fp32")
     assert len(told) == len(rows) == 5
+
+
+@pytest.mark.parametrize("beyond", [*itertools.product([False, True], repeat=3)])
+def test_the_caption_denies_no_difference_that_the_sentences_tell(make, beyond):
+    runs = {name: [make(name, fp32=cases())] for name in ("none", "ag", "se")}
+    rows = [
+        row | {"beyond_chance": told} for row, told in zip(compare_all(runs), beyond, strict=True)
+    ]
+    (caption,) = summarize("study", [], rows).captions
+    assert ("No difference is beyond chance." in caption) == (not any(beyond))
+    assert ("none of the 3 differences" in conclude(rows, 3)[0]) == (not any(beyond))

@@ -35,6 +35,9 @@ CASES = [
     case("c", "", "notumor", 0, 5),
     case("d", "", "notumor", 0, 0),
 ]
+IOUS = ("Mean IoU", "Tumour IoU")
+"""Without a tumour they tell no more than whether one pixel is wrong."""
+
 METRICS = summarize(CASES) | {"unmasked": {}}
 
 
@@ -53,16 +56,14 @@ def test_all_images_come_first_then_each_class():
 
 def test_what_is_undefined_is_a_dash():
     notumor = cells()[2]
-    assert [notumor[name] for name in ("Dice", "Dice per patient", "HD95, px", "Detected")] == [
-        "–"
-    ] * 4
-    assert notumor["Patients"] == "–"
+    for name in ("Dice", "Dice per patient", "HD95, px", "Detected", "Patients", *IOUS):
+        assert notumor[name] == "–"
     assert cells()[1]["False positives"] == "–"
 
 
 def test_an_interval_stands_in_brackets_where_there_is_one():
-    low, high = METRICS["dice_interval"]
-    assert cells()[0]["Dice"] == f"{METRICS['dice']:.3f} ({low:.3f}–{high:.3f})"
+    known = {"dice": 0.5, "dice_interval": [0.4321, 0.6]}
+    assert with_interval(known, "dice") == "0.500 (0.432–0.600)"
     assert with_interval({"dice": 0.5, "dice_interval": None}, "dice") == "0.500"
     assert with_interval({"dice": None}, "dice") == "–"
     assert with_interval({}, "patient_dice") == "–"  # written by an earlier version
@@ -77,9 +78,12 @@ def evaluated(tmp_path):
     run = Run(tmp_path / "ag-seed0")
     found = Run(run.evaluations / "clinic [1]")
     unmasked = {"pituitary": {"n": 60, "predicted_share": 0.75}}
-    write_json(found.evaluation, {"data": {"name": "clinic [1]"}, "modes": ["checkpoint"]})
+    write_json(
+        found.evaluation,
+        {"data": {"name": "clinic [1]"}, "modes": ["checkpoint"], "status": "finished"},
+    )
     write_json(found.metrics, METRICS | {"unmasked": unmasked})
-    (run.evaluations / "unfinished").mkdir()
+    write_json(Run(run.evaluations / "unfinished").evaluation, {"status": "running"})
     return run
 
 

@@ -48,10 +48,10 @@ def predict(part, growth):
     return 200 * (np.stack(grown) & (part["classes"] != "notumor")[:, None, None]).astype(np.uint8)
 
 
-def make_run(folder, variant, data="figshare"):
-    run, part = Run(folder / f"{variant}-seed0"), make_part()
+def make_run(folder, variant, data="figshare", seed=0, part=None):
+    run, part = Run(folder / f"{variant}-seed{seed}"), part or make_part()
     config = {
-        **{"seed": 0, "experiment_name": folder.name, "loss": {"name": "bce"}},
+        **{"seed": seed, "experiment_name": folder.name, "loss": {"name": "bce"}},
         **{"data": {"name": data, "image_size": SIDE, "batch_size": 4}, "optim": {"lr": 1e-3}},
         **{"split": {"name": "patient", "seed": 0}, "trainer": {"max_epochs": 2}},
         "model": {"attention": variant, "encoder": "resnetv2_50", "weights": "none"},
@@ -81,7 +81,8 @@ def add_evaluation(run, name="clinic"):
     left_out = {"image": 2}
     write_json(
         found.evaluation,
-        {"data": facts, "modes": ["fp32"], "left_out": left_out, "unchecked": None},
+        {"data": facts, "modes": ["fp32"], "left_out": left_out, "unchecked": None}
+        | {"status": "finished"},
     )
 
 
@@ -211,3 +212,43 @@ def test_without_measures_there_is_no_table(experiment):
     assert collect_sources(grouped(experiment)) == {}
     write_report(experiment)
     assert "Appropriateness" not in (experiment / "report" / "table.md").read_text()
+
+
+def test_a_first_training_that_failed_hides_no_variant(tmp_path):
+    folder = tmp_path / "study"
+    for variant in ("none", "ag"):
+        make_run(folder, variant, seed=1)
+    failed = Run(folder / "none-seed0")
+    write_text(failed.config, Run(folder / "none-seed1").config.read_text().replace("1", "0", 1))
+    failed.update_state(stage="train", status="failed", reason="no space")
+    write_report(folder)
+    runs = grouped(folder)
+    assert [run.name for run in runs["none"]] == ["none-seed1", "none-seed0"]
+    assert list(collect_sources(runs)) == ["truth", "none", "ag"]
+    assert (folder / "report" / "figures" / "worst_cases-none.png").exists()
+    text = (folder / "report" / "table.md").read_text()
+    assert "0 images of" not in text
+    assert len(read_json(folder / "report" / "comparisons.json")) == 3
+
+
+def test_unknown_patients_are_told(tmp_path):
+    part = make_part()
+    part["patients"] = np.array([""] * len(part["ids"]))
+    for variant in ("none", "ag"):
+        make_run(tmp_path / "study", variant, part=part)
+    write_report(tmp_path / "study")
+    text = (tmp_path / "study" / "report" / "table.md").read_text()
+    assert "The patients of the tumour images are unknown, so no test and no interval" in text
+    assert not any(
+        row["beyond_chance"]
+        for row in read_json(tmp_path / "study" / "report" / "comparisons.json")
+    )
+
+
+def test_without_tumours_only_false_positives_are_told(tmp_path):
+    part = {name: values[3::4] for name, values in make_part().items()}
+    make_run(tmp_path / "study", "none", part=part | {"ids": np.array(["a", "b", "c"])})
+    write_report(tmp_path / "study")
+    text = (tmp_path / "study" / "report" / "table.md").read_text()
+    assert "| none | notumor | 3 | 3 | – | – | – | – | – | – |" in text
+    assert "Appropriateness" not in text

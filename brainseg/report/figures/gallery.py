@@ -133,9 +133,10 @@ def _are_synthetic(runs: Runs) -> bool:
 def _remove_stale(folder: Path, drawn: Collection[str]) -> None:
     """Remove files that have a figure's name and were not drawn now."""
     names = {_name(module) for module in FIGURES}
+    several = tuple(f"{_name(module)}-" for module in (worst_cases, appropriateness))
     for file in folder.glob("*"):
-        ours = file.suffix in FORMATS and file.stem.partition("-")[0] in names
-        if ours and file.stem not in drawn:
+        ours = file.stem in names or file.stem.startswith(several)
+        if ours and file.suffix in FORMATS and file.stem not in drawn:
             file.unlink()
 
 

@@ -87,7 +87,7 @@ def test_other_data_sets_have_figures_of_their_own(own_runs, tmp_path):
     for run in (own_runs["ag"][0], own_runs["se"][0]):
         found = Run(run.evaluations / "my clinic")
         shutil.copytree(run.path, found.path, ignore=shutil.ignore_patterns("evaluation"))
-        write_json(found.evaluation, {"data": {"name": "my clinic"}})
+        write_json(found.evaluation, {"data": {"name": "my clinic"}, "status": "finished"})
     drawn = {each.name: each for each in draw_all(own_runs, [], [], tmp_path / "figures")}
     other = drawn["appropriateness-my-clinic"]
     assert other.title == "Appropriateness on my clinic"

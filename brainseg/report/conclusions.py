@@ -1,0 +1,151 @@
+"""What comparisons support, in a table and in plain sentences."""
+
+from collections.abc import Sequence
+
+from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison
+from brainseg.report.rows import REFERENCE, signed
+from brainseg.report.summary import NOTHING
+
+COLUMNS = (
+    *("Compared", "With", "Difference of mean IoU", "95 % interval", "p", "p, corrected"),
+    *("p, trainings", "Beyond chance", "Seeds"),
+)
+
+
+def tabulate(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    """The cells under `COLUMNS`, a row per comparison."""
+    return [
+        [
+            row["second"] if row["family"] == VARIANTS else f"{row['second']} {row['mode']}",
+            row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
+            signed(row["difference"]),
+            _span(row) or NOTHING,
+            *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training")),
+            "yes" if row["beyond_chance"] else "no",
+            str(row["seeds"]),
+        ]
+        for row in comparisons
+    ]
+
+
+def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
+    """What the comparisons support, in plain sentences.
+
+    Args:
+        comparisons: from `compare_all`.
+        variants: how many there are, scored or not.
+    """
+    sentences = []
+    of_variants = [row for row in comparisons if row["family"] == VARIANTS]
+    if of_variants:
+        sentences.append(_conclude_variants(of_variants, variants * (variants - 1) // 2))
+    of_modes = [row for row in comparisons if row["family"] == MODES]
+    if of_modes:
+        sentences.append(_conclude_modes(of_modes))
+    return sentences
+
+
+def _conclude_variants(rows: Sequence[Comparison], pairs: int) -> str:
+    told = [row for row in rows if row["beyond_chance"]]
+    if told:
+        clauses = "; ".join(map(_clause, told))
+        sentence = (
+            f"{len(told)} of {len(rows)} differences are beyond chance ({_basis(rows)}): {clauses}."
+        )
+    else:
+        sentence = (
+            f"none of the {len(rows)} differences is beyond chance ({_basis(rows)}), so the data "
+            "support no ranking."
+        )
+        ends = [abs(end) for row in rows for end in row["interval"] or ()]
+        if ends:
+            sentence += f" Differences of up to {max(ends):.3f} mean IoU could have gone unnoticed."
+    lucky = [row for row in rows if _by_patients(row) and not row["beyond_chance"]]
+    if lucky:
+        which = "others" if told else "of them"
+        sentence += (
+            f" {len(lucky)} {which} would be by the patients alone, but not by the trainings: that "
+            "may be luck in training."
+        )
+    if min(row["seeds"] for row in rows) == 1:
+        sentence += (
+            " With one training each, nobody can tell a variant from the luck of its training: "
+            "train several seeds (+sweeps=attention_seeds) before you call one better."
+        )
+    if len(rows) < pairs:
+        sentence += (
+            f" {pairs - len(rows)} of {pairs} pairs were not compared: they were not scored, or "
+            "not on the same images."
+        )
+    return "Between variants: " + sentence + _tell_doubts(rows)
+
+
+def _conclude_modes(rows: Sequence[Comparison]) -> str:
+    told = [row for row in rows if row["beyond_chance"]]
+    if told:
+        clauses = "; ".join(f"{row['first']} in {row['mode']} {_change(row)}" for row in told)
+        sentence = f"{len(told)} of {len(rows)} changes are beyond chance: {clauses}."
+    else:
+        largest = max(rows, key=lambda row: abs(row["difference"]))
+        sentence = (
+            f"none of the {len(rows)} changes is beyond chance; the largest is {_change(largest)} "
+            f"of {largest['first']} in {largest['mode']}."
+        )
+    unsteady = [row for row in rows if _by_patients(row) and not row["beyond_chance"]]
+    if unsteady:
+        which = "others" if told else "of them"
+        sentence += f" {len(unsteady)} {which} would be, but change their sign with the training."
+    return "By quantization: " + sentence + _tell_doubts(rows)
+
+
+def _basis(rows: Sequence[Comparison]) -> str:
+    patients = "–".join(dict.fromkeys(str(n) for n in _ends([row["patients"] for row in rows])))
+    images = "–".join(dict.fromkeys(str(n) for n in _ends([row["images"] for row in rows])))
+    seeds = "–".join(dict.fromkeys(str(n) for n in _ends([row["seeds"] for row in rows])))
+    trained = "one training each" if seeds == "1" else f"{seeds} trainings each"
+    return f"on {images} test images of {patients} known patients, {trained}"
+
+
+def _ends(numbers: Sequence[int]) -> tuple[int, int]:
+    return min(numbers), max(numbers)
+
+
+def _by_patients(row: Comparison) -> bool:
+    return row["p_corrected"] is not None and row["p_corrected"] < LEVEL
+
+
+def _tell_doubts(rows: Sequence[Comparison]) -> str:
+    """What keeps differences from being called beyond chance, though they may be there."""
+    if all(row["p"] is None for row in rows):
+        return (
+            " The patients of the tumour images are unknown, so no test and no interval is "
+            "possible: slices that may show one patient are no evidence apart."
+        )
+    if all(row["smallest_p"] * len(rows) >= LEVEL for row in rows):
+        return (
+            f" There are too few patients for {len(rows)} comparisons: no difference, however "
+            "large, could be called beyond chance."
+        )
+    return ""
+
+
+def _clause(row: Comparison) -> str:
+    """The better one first."""
+    if row["difference"] < 0:
+        interval = row["interval"] and [-end for end in reversed(row["interval"])]
+        turned = {"first": row["second"], "second": row["first"], "interval": interval}
+        row = row | turned | {"difference": -row["difference"]}
+    return f"{row['second']} is better than {row['first']} by {_change(row).removeprefix('+')}"
+
+
+def _change(row: Comparison) -> str:
+    span = _span(row)
+    return signed(row["difference"]) + (f" ({span})" if span else "")
+
+
+def _span(row: Comparison) -> str:
+    return " to ".join(map(signed, row["interval"] or ()))
+
+
+def _decimals(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
