@@ -9,10 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from brainseg.files import read_json
+from brainseg.report.summary import NOTHING
 from brainseg.run import Run
 from brainseg.terminal import widen
-
-NOTHING = "–"
 
 COLUMNS = (
     *("Class", "Images", "Patients", "Mean IoU", "Tumour IoU", "Dice", "Dice per patient"),
