@@ -40,7 +40,7 @@ format: setup ## mend what the style checker can mend
 quantize-all: setup ## export, quantize, re-score and time every run below OUTPUTS (MODES=all)
 	$(BRAINSEG) quantize $(OUTPUTS) --mode $(MODES) --time
 
-report: setup ## write and print the table of EXPERIMENT (outputs/demo)
+report: setup ## write the page, tables, figures and cards of EXPERIMENT (outputs/demo)
 	$(BRAINSEG) report $(EXPERIMENT)
 
 clean: ## remove .venv and caches; runs stay
