@@ -59,7 +59,7 @@ def show_evaluation(found: Run) -> None:
                 overflow="fold",
             )
         for row in score_rows(metrics):
-            drawn.add_row(*map(Text, (cell.replace(" (", "\n(") for cell in row)))
+            drawn.add_row(*map(Text, map(_break, row)))
         console.print(drawn)
         for name, bare in metrics["unmasked"].items():
             share, n = bare["predicted_share"], bare["n"]
@@ -67,6 +67,11 @@ def show_evaluation(found: Run) -> None:
                 f"{name}, without outlines: tumour predicted in {share:.1%} of {n} images"
             )
     console.print(f"Evaluation: {found.path}", soft_wrap=True, markup=False)
+
+
+def _break(cell: str) -> str:
+    """A value and its interval in narrow lines."""
+    return cell.replace(" (", "\n(").replace("–0", "–\n0")
 
 
 def evaluations(run: Run) -> list[Run]:

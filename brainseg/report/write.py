@@ -26,7 +26,7 @@ from brainseg.report.summary import Table, summarize
 from brainseg.report.table import collect_rows, group_runs, write_table
 from brainseg.report.viewer import collect_viewer
 from brainseg.run import find_runs
-from brainseg.terminal import widen
+from brainseg.terminal import bar, widen
 
 if TYPE_CHECKING:
     from brainseg.report.figures.gallery import Drawn
@@ -56,7 +56,7 @@ def write_report(experiment: Path) -> Table:
     table = summarize(experiment.resolve().name, rows, comparisons)
     tables = make_tables(variants, comparisons)
     # matplotlib takes longer than all of the above
-    from brainseg.report.figures.gallery import draw_all
+    from brainseg.report.figures.gallery import draw_all, draw_own
 
     drawn = draw_all(variants, points, comparisons, folder / "figures")
     answer, support = recommend(rows), conclude(comparisons, len(variants))
@@ -85,8 +85,9 @@ def write_report(experiment: Path) -> Table:
     write_table(folder, table, rows, [to_section(each) for each in tables])
     write_json(folder / "comparisons.json", comparisons)
     write_csv(folder / "comparisons.csv", _flat(comparisons), COMPARED)
-    for run in runs:
+    for run in bar(runs, "Writing cards"):
         write_card(run)
+        draw_own(run)
     return table
 
 

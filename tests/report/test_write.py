@@ -126,6 +126,8 @@ def test_every_part_is_written(written):
     assert {"appropriateness.svg", "worst_cases-ag.png"} <= figures
     for run in find_runs(written):
         assert run.card.read_text().startswith("---\n")
+        own = {file.name for file in run.figures.iterdir()}
+        assert own == {"worst_cases.svg", "worst_cases.png"}
 
 
 def test_comparisons_are_those_of_the_runs(written):

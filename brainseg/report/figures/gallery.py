@@ -27,6 +27,7 @@ from brainseg.report.figures import (
 from brainseg.report.figures.style import FORMATS, Runs, save, styled
 from brainseg.report.points import Point
 from brainseg.report.provenance import read_config
+from brainseg.run import Run
 from brainseg.terminal import bar
 
 FIGURES: tuple[ModuleType, ...] = (
@@ -93,6 +94,11 @@ def draw_all(
     drawn = [each for each in found if each is not None]
     _remove_stale(folder, {each.name for each in drawn})
     return drawn
+
+
+def draw_own(run: Run) -> None:
+    """Draw a run's own figure, its worst cases, into its folder; it stands beside its card."""
+    _draw(_Plan(worst_cases, run), {run.name: [run]}, run.figures)
 
 
 def _plan(
