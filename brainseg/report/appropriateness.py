@@ -64,7 +64,7 @@ def describe_appropriateness(sources: Sources) -> tuple[list[str], list[list[str
         [
             class_,
             "",
-            "detected",
+            "drawn at all",
             "",
             *(_detected(each["classes"].get(class_)) for each in found.values()),
         ]

@@ -199,7 +199,7 @@ def test_appropriateness_stands_beside_the_truth(written):
     assert list(sources) == ["truth", "none", "ag", "cbam"]
     columns, rows = describe_appropriateness(sources)
     assert columns == ["Class", "The paper says", "Measure", "Expected", *sources]
-    assert rows[0] == ["glioma", "", "detected", "", *["100.0% of 3"] * 4]
+    assert rows[0] == ["glioma", "", "drawn at all", "", *["100.0% of 3"] * 4]
     assert len(rows) == 3 + sum(map(len, EXPECTED.values()))
     summary = summarize_appropriateness(read_appropriateness(runs["ag"][0].appropriateness("fp32")))
     first = summary["expected"]["glioma"][1]
