@@ -1,6 +1,7 @@
 """`train.py` as a user types it: sweeps, from another folder, with mistakes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,10 @@ SMOKE = ("+sweeps=smoke", "deploy.passes=3", "deploy.devices=[cpu]")
 
 def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Type `python train.py ARGUMENTS` in `folder`, which keeps the cache too."""
-    command = [sys.executable, str(ROOT / "train.py"), *arguments]
-    return subprocess.run(
-        [*command, f"data.cache_dir={folder}/cache"], cwd=folder, capture_output=True, text=True
-    )
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, f"data.cache_dir={folder}/cache"]
+    # Where this process has used W&B before, its children would write through it, elsewhere.
+    alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=alone)
 
 
 @pytest.fixture(scope="module")
