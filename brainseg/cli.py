@@ -134,12 +134,13 @@ def evaluate(
 ) -> None:
     """Predict and score a data set; images that training knows are left out and counted."""
     from brainseg.deploy.evaluate import evaluate as score
-    from brainseg.deploy.evaluate import find_models
+    from brainseg.deploy.models import find_models
     from brainseg.report.scores import show_evaluation
 
     modes = None if mode == "all" else mode.split(",")
     files = [path for path in models if path.suffix == ".onnx"]
-    runs = _found([path for path in models if path not in files]) if files != models else []
+    folders = [path for path in models if path not in files]
+    runs = _found(folders) if folders else []
     found = find_models([*files, *(run.path for run in runs)], modes)
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")

@@ -12,8 +12,8 @@ from brainseg.files import read_json, write_json
 CHECKPOINT = "checkpoint"
 """The mode name under which the checkpoint itself is scored, before any export."""
 
-FLOAT = "fp32"
-"""The mode name of the plain export."""
+FLOAT_MODES = ("fp32", CHECKPOINT)
+"""What stands for the network itself: its plain export, or the checkpoint where there is none."""
 
 TRUTH = "truth"
 """The mode name of what is measured on the masks themselves."""
@@ -179,8 +179,8 @@ class Run:
         write_json(self.state, self.read_state() | changes)
 
     def float_mode(self) -> str | None:
-        """What stands for the network: `fp32`, or `checkpoint` where no export was scored."""
-        return next((mode for mode in (FLOAT, CHECKPOINT) if self.cases(mode).exists()), None)
+        """The first of `FLOAT_MODES` that was scored, `None` where neither was."""
+        return next((mode for mode in FLOAT_MODES if self.cases(mode).exists()), None)
 
     def is_trained(self) -> bool:
         """Whether the training has ended, so that the best checkpoint is the final one."""

@@ -189,7 +189,7 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     other = tmp_path / "demo" / "model.int8_static.onnx"
     write_text(other, "")
     monkeypatch.setattr(
-        "brainseg.deploy.evaluate.find_models",
+        "brainseg.deploy.models.find_models",
         lambda paths, modes: [(path, modes) for path in paths],
     )
 

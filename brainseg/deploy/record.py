@@ -47,14 +47,21 @@ def record(run: Run, mode: str, part: Part, probabilities: NDArray[np.uint8]) ->
     shapes = _shapes(part, probabilities >= THRESHOLD)
     write_csv(run.appropriateness(mode), shapes, APPROPRIATENESS)
     masked = ~_unmasked(part)
-    truths, maps = part["masks"][masked], probabilities[masked]
-    ids, classes, patients = _names({name: part[name][masked] for name in NAMES})
-    cases = score_cases(ids, classes, patients, maps, truths)
-    metrics = summarize(cases) | describe_probabilities(maps, truths)
+    cases = score_part(part, probabilities)
+    metrics = summarize(cases) | describe_probabilities(
+        probabilities[masked], part["masks"][masked]
+    )
     metrics["unmasked"] = _describe_unmasked(part, probabilities)
     write_json(run.metrics_of(mode), metrics)
     write_csv(run.cases(mode), cases, COLUMNS)  # last: it says that the mode has been scored
     return metrics
+
+
+def score_part(part: Part, probabilities: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Score every image of a split but those whose tumour nobody outlined, see `score_cases`."""
+    masked = ~_unmasked(part)
+    names = _names({name: part[name][masked] for name in NAMES})
+    return score_cases(*names, probabilities[masked], part["masks"][masked])
 
 
 def record_truth(run: Run, part: Part) -> None:

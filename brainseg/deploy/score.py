@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from brainseg.deploy.export import load_network
 from brainseg.deploy.placement import find_placement
-from brainseg.deploy.record import record, record_attention, record_truth
+from brainseg.deploy.record import record, record_attention, record_truth, score_part
 from brainseg.deploy.rows import REFERENCE, RUNTIME
 from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import read_test, read_val, to_input
@@ -17,7 +17,6 @@ from brainseg.evaluation.cases import (
     COLUMNS,
     COUNTS,
     read_cases,
-    score_cases,
     summarize,
     to_uint8,
 )
@@ -75,7 +74,7 @@ def score(run: Run, mode: str, *, progress: bool = True) -> None:
     """
     val, test = read_val(run), read_test(run)
     session = open_session(run.onnx(mode))
-    on_val = _cases(val, predict_part(session, val, f"{mode} on validation", progress=progress))
+    on_val = score_part(val, predict_part(session, val, f"{mode} on validation", progress=progress))
     write_csv(run.cases(mode, "val"), on_val, COLUMNS)
     record(run, mode, test, predict_part(session, test, mode, progress=progress))
 
@@ -120,7 +119,7 @@ def _scored(
     if place == (RUNTIME, "cpu") and is_fresh(stored, run.onnx(mode)):
         return read_cases(stored)
     slices = read_test(run) if part == "test" else read_val(run)
-    return _cases(slices, predict_part(session, slices, mode, progress=progress))
+    return score_part(slices, predict_part(session, slices, mode, progress=progress))
 
 
 def _interval(run: Run, cases: list[dict[str, Any]]) -> list[float] | None:
@@ -146,8 +145,3 @@ def _predict_all(
     return np.concatenate(
         [to_uint8(predict(to_input(images[start : start + batch]))[:, 0]) for start in starts]
     )
-
-
-def _cases(part: Mapping[str, NDArray], probabilities: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    ids, classes, patients = (part[name].tolist() for name in ("ids", "classes", "patients"))
-    return score_cases(ids, classes, patients, probabilities, part["masks"])

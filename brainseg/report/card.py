@@ -10,13 +10,13 @@ from jinja2 import Environment, StrictUndefined
 from brainseg import __version__
 from brainseg.files import read_json, write_text
 from brainseg.report.provenance import LIMITS, describe_data
+from brainseg.report.render import markdown_table
 from brainseg.report.rows import Row, signed
 from brainseg.report.scores import (
     COLUMNS,
     NOTHING,
     external_rows,
     score_rows,
-    to_markdown,
 )
 from brainseg.run import Run
 
@@ -66,14 +66,18 @@ def _content(run: Run) -> dict[str, Any]:
         "parameters": _scaled(model.get("parameters"), 1e6),
         "multiply_adds": _scaled(model.get("multiply_adds"), 1e9),
         "data": list(describe_data([run])),
-        "results": to_markdown(COLUMNS, score_rows(metrics)),
+        "results": _table(COLUMNS, score_rows(metrics)),
         "ece": _decimals(calibration.get("ece")),
         "ece_uncertain": _decimals(calibration.get("ece_uncertain")) or NOTHING,
-        "others": to_markdown(("Data", "Mode", *COLUMNS), others) if others else None,
-        "modes": to_markdown(MODE_COLUMNS, _mode_rows(rows)) if rows else None,
+        "others": _table(("Data", "Mode", *COLUMNS), others) if others else None,
+        "modes": _table(MODE_COLUMNS, _mode_rows(rows)) if rows else None,
         "training": _describe_training(config),
         "limits": LIMITS,
     }
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return markdown_table(columns, rows, textual=columns[:1])
 
 
 def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison
-from brainseg.report.rows import REFERENCE, signed
+from brainseg.report.rows import REFERENCE, signed, span
 from brainseg.report.summary import NOTHING
 
 COLUMNS = (
@@ -19,7 +19,7 @@ def tabulate(comparisons: Sequence[Comparison]) -> list[list[str]]:
             row["second"] if row["family"] == VARIANTS else f"{row['second']} {row['mode']}",
             row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
             signed(row["difference"]),
-            _span(row) or NOTHING,
+            _interval(row) or NOTHING,
             *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training")),
             "yes" if row["beyond_chance"] else "no",
             str(row["seeds"]),
@@ -99,15 +99,11 @@ def _conclude_modes(rows: Sequence[Comparison]) -> str:
 
 
 def _basis(rows: Sequence[Comparison]) -> str:
-    patients = "–".join(dict.fromkeys(str(n) for n in _ends([row["patients"] for row in rows])))
-    images = "–".join(dict.fromkeys(str(n) for n in _ends([row["images"] for row in rows])))
-    seeds = "–".join(dict.fromkeys(str(n) for n in _ends([row["seeds"] for row in rows])))
+    images, patients, seeds = (
+        span([str(row[key]) for row in rows]) for key in ("images", "patients", "seeds")
+    )
     trained = "one training each" if seeds == "1" else f"{seeds} trainings each"
     return f"on {images} test images of {patients} known patients, {trained}"
-
-
-def _ends(numbers: Sequence[int]) -> tuple[int, int]:
-    return min(numbers), max(numbers)
 
 
 def _by_patients(row: Comparison) -> bool:
@@ -139,11 +135,11 @@ def _clause(row: Comparison) -> str:
 
 
 def _change(row: Comparison) -> str:
-    span = _span(row)
-    return signed(row["difference"]) + (f" ({span})" if span else "")
+    interval = _interval(row)
+    return signed(row["difference"]) + (f" ({interval})" if interval else "")
 
 
-def _span(row: Comparison) -> str:
+def _interval(row: Comparison) -> str:
     return " to ".join(map(signed, row["interval"] or ()))
 
 

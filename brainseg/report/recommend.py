@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 from brainseg.report.choose import LEARNED, Choice, Finding, choose
 from brainseg.report.points import Point, is_timed, name_places, place_of
-from brainseg.report.rows import REFERENCE, RUNTIME, Row, is_reference, order, signed
+from brainseg.report.rows import REFERENCE, RUNTIME, Row, is_reference, order, signed, span
 
 Choices = Mapping[str, Choice]
 """What was chosen in one place, by variant."""
@@ -127,7 +127,7 @@ def _speeds(points: Iterable[Point]) -> str:
     points = list(points)
     found = [f"{point.speedup:.1f}" for point in points if point.speedup is not None]
     noisy = ", noisy" if any(point.noisy for point in points) else ""
-    return f" ({_span(found)}×{noisy})" if found else ""
+    return f" ({span(found)}×{noisy})" if found else ""
 
 
 def _merge(found: Mapping[str, Finding], everyone: int) -> str:
@@ -136,16 +136,10 @@ def _merge(found: Mapping[str, Finding], everyone: int) -> str:
     for variant, finding in found.items():
         texts[finding.text].append(variant)
     return ", ".join(
-        text.replace("{}", _span([found[variant].number for variant in variants]))
+        text.replace("{}", span([found[variant].number for variant in variants]))
         + (f" for {_join(variants)}" if len(variants) < everyone else "")
         for text, variants in texts.items()
     )
-
-
-def _span(numbers: Sequence[str]) -> str:
-    """The number where all are the same, otherwise the lowest and the highest."""
-    ends = sorted(numbers, key=lambda number: float(number or 0))
-    return "–".join(dict.fromkeys([ends[0], ends[-1]]))
 
 
 def _join(names: Sequence[str]) -> str:

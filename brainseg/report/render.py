@@ -1,6 +1,6 @@
 """A described table as Markdown and for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.console import Group
@@ -22,13 +22,22 @@ BREAKING = ("Attention", "Mode", "Device")
 def to_markdown(table: Table) -> str:
     """The table as a Markdown document."""
     names, groups = select_columns(table)
-    rule = ["---" if name in TEXTUAL else "---:" for name in names]
-    cells = [names, rule, *(row for group in groups for row in group)]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    lines = [markdown_table(names, [row for group in groups for row in group], TEXTUAL)]
     notes = [f"- [{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
     figure = [f"![{table.title}: accuracy against latency]({table.figure})"] if table.figure else []
     parts = [[f"# {table.title}"], lines, notes, *([caption] for caption in table.captions), figure]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def markdown_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], textual: Collection[str]
+) -> str:
+    """A table as Markdown; columns that are not `textual` are aligned to the right."""
+    rule = ["---" if name in textual else "---:" for name in columns]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in (columns, rule, *rows)
+    )
 
 
 def to_rich(table: Table) -> Group:

@@ -28,7 +28,7 @@ TELLING = ("precision", "per_channel", "max_drop")
 def order(row: Row) -> tuple[Any, ...]:
     """Sort key of a row."""
     return (
-        *(_rank(row[key], names) for key, names in ORDERS.items()),
+        *(rank(row[key], names) for key, names in ORDERS.items()),
         row["batch"] or 0,
         row["threads"] or 0,
         (bool(row["options"]), canonical(row["options"])),
@@ -71,6 +71,12 @@ def name_options(row: Row, varying: set[tuple[str, str]]) -> str:
     return ", ".join(filter(None, (_name_option(key, shown[key]) for key in shown)))
 
 
+def span(numbers: Sequence[str]) -> str:
+    """The number where all are the same, otherwise the lowest and the highest."""
+    ends = sorted(numbers, key=lambda number: float(number or 0))
+    return "–".join(dict.fromkeys([ends[0], ends[-1]]))
+
+
 def signed(value: float) -> str:
     """A change with its sign and four decimals."""
     text = f"{value:+.4f}"
@@ -90,5 +96,6 @@ def _name_option(key: str, value: Any) -> str:
     return value if isinstance(value, str) else f"{words} {canonical(value)}"
 
 
-def _rank(name: str | None, names: Sequence[str]) -> tuple[int, str]:
+def rank(name: str | None, names: Sequence[str]) -> tuple[int, str]:
+    """Sort key: `names` in their order, then others by name."""
     return (names.index(name) if name in names else len(names), str(name))

@@ -1,6 +1,6 @@
 """Metrics of runs as the cells of tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -86,15 +86,6 @@ def with_interval(metrics: Mapping[str, Any], name: str) -> str:
     if value is None:
         return NOTHING
     return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
-
-
-def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
-    rule = ["---", *("---:" for _ in columns[1:])]
-    lines = [columns, rule, *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
 
 
 def _cells(metrics: Mapping[str, Any]) -> list[str]:

@@ -15,9 +15,9 @@ from brainseg.report.conclusions import COLUMNS as COMPARED
 from brainseg.report.conclusions import tabulate
 from brainseg.report.page import PageTable
 from brainseg.report.provenance import read_config
-from brainseg.report.render import WIDE, select_columns
+from brainseg.report.render import WIDE, markdown_table, select_columns
 from brainseg.report.scores import COLUMNS as SCORES
-from brainseg.report.scores import external_rows, score_rows, to_markdown
+from brainseg.report.scores import external_rows, score_rows
 from brainseg.report.summary import COLUMNS, TEXTUAL, Table
 from brainseg.run import Run
 
@@ -72,7 +72,8 @@ def make_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[PageTable
 
 def to_section(table: PageTable) -> str:
     """A table as a section of a Markdown document."""
-    parts = [f"## {table.title}", to_markdown(table.columns, table.rows), *table.notes]
+    drawn = markdown_table(table.columns, table.rows, textual=table.columns[:1])
+    parts = [f"## {table.title}", drawn, *table.notes]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.report.contour import contour
-from brainseg.report.rows import ORDERS, REFERENCE
+from brainseg.report.rows import ORDERS, REFERENCE, rank
 from brainseg.report.selection import Key, Picture, choose_pictures, tell_rule
 from brainseg.run import CHECKPOINT, Run
 from brainseg.terminal import bar
@@ -121,7 +121,7 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
     return Viewer(
         list(sources),
         {variant: source.run.name for variant, source in sources.items()},
-        sorted({mode for _, mode in steps}, key=_rank),
+        _in_order({mode for _, mode in steps}),
         list(cases.values()),
         tell_rule(len(cases), len(pictures)),
     )
@@ -134,13 +134,11 @@ def _modes(run: Run) -> list[str]:
         file.name.removeprefix(start).removesuffix(end) for file in run.path.glob(f"{start}*{end}")
     )
     modes = [mode for mode in found if run.cases(mode).exists()]
-    return sorted(
-        (mode for mode in modes if mode != CHECKPOINT or REFERENCE not in modes), key=_rank
-    )
+    return _in_order(mode for mode in modes if mode != CHECKPOINT or REFERENCE not in modes)
 
 
-def _rank(mode: str) -> tuple[int, str]:
-    return (MODES.index(mode) if mode in MODES else len(MODES), mode)
+def _in_order(modes: Iterable[str]) -> list[str]:
+    return sorted(modes, key=lambda mode: rank(mode, MODES))
 
 
 def _read_source(variant: str, run: Run, pictures: dict[Key, Picture]) -> _Source:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import wandb
 
+import wandb
 from brainseg.deploy.overlay import overlay
-from brainseg.deploy.rows import REFERENCE, Row, read_rows
+from brainseg.deploy.rows import Row, read_rows
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.files import read_json
 from brainseg.run import CHECKPOINT, Run
@@ -72,9 +72,9 @@ def media_of(run: Run) -> dict[str, Callable[[], Any]]:
         media["deploy"] = lambda: to_table(read_rows(run))
     if run.metrics.exists():
         media["classes"] = lambda: class_table(read_json(run.metrics))
-    scored = [mode for mode in (REFERENCE, CHECKPOINT) if run.cases(mode).exists()]
-    if scored:
-        media["cases"] = lambda: to_table(read_cases(run.cases(scored[0])))
+    mode = run.float_mode()
+    if mode:
+        media["cases"] = lambda: to_table(read_cases(run.cases(mode)))
     if run.predictions(CHECKPOINT).exists():
         media["overlays"] = partial(_overlays, run)
     for figure in sorted(run.figures.glob("*.png")):

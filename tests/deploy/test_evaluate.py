@@ -7,7 +7,8 @@ import pytest
 import yaml
 from PIL import Image, ImageOps
 
-from brainseg.deploy.evaluate import evaluate, find_models
+from brainseg.deploy.evaluate import evaluate
+from brainseg.deploy.models import find_models
 from brainseg.deploy.session import open_session
 from brainseg.deploy.testset import read_test, to_input
 from brainseg.errors import InputError

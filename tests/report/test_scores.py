@@ -4,13 +4,13 @@ import pytest
 
 from brainseg.evaluation.cases import summarize
 from brainseg.files import write_json
+from brainseg.report.render import markdown_table
 from brainseg.report.scores import (
     COLUMNS,
     evaluations,
     external_rows,
     score_rows,
     show_evaluation,
-    to_markdown,
     with_interval,
 )
 from brainseg.run import Run
@@ -70,7 +70,10 @@ def test_an_interval_stands_in_brackets_where_there_is_one():
 
 
 def test_a_table_as_markdown():
-    assert to_markdown(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+    assert (
+        markdown_table(["a", "b"], [["x|y", "1"]], ["a"])
+        == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+    )
 
 
 @pytest.fixture

@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.evaluation.cases import THRESHOLD, read_cases
-from brainseg.report.rows import ORDERS, REFERENCE
-from brainseg.run import CHECKPOINT, Run
-
-FLOAT_MODES = (REFERENCE, CHECKPOINT)
-"""What stands for the network itself: its export, or the checkpoint where there is none."""
+from brainseg.report.rows import ORDERS, rank
+from brainseg.run import FLOAT_MODES, Run
 
 QUANTIZED = ("int8_static", "int8_dynamic", *ORDERS["mode"][1:])
 """Modes in the order in which a figure takes one to stand for quantization."""
@@ -57,9 +54,9 @@ def shown_mode(run: Run, modes: Iterable[str] = FLOAT_MODES) -> str | None:
 
 
 def read_float_cases(run: Run) -> list[dict[str, Any]]:
-    """The cases of the first of `FLOAT_MODES` that was scored, none where neither was."""
-    scored = [file for file in map(run.cases, FLOAT_MODES) if file.exists()]
-    return read_cases(scored[0]) if scored else []
+    """The cases of the network itself, none where it was not scored."""
+    mode = run.float_mode()
+    return read_cases(run.cases(mode)) if mode else []
 
 
 def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str, Picture]:
@@ -89,9 +86,7 @@ def by_class(cases: Iterable[Case]) -> dict[str, list[Case]]:
     members: dict[str, list[Case]] = {}
     for case in cases:
         members.setdefault(case["class"], []).append(case)
-    ranks = {name: rank for rank, name in enumerate(CLASSES)}
-    names = sorted(members, key=lambda name: (ranks.get(name, len(ranks)), name))
-    return {name: members[name] for name in names}
+    return {name: members[name] for name in sorted(members, key=lambda name: rank(name, CLASSES))}
 
 
 def typical_cases(run: Run, mode: str) -> dict[str, Case]:
