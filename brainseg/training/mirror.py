@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import wandb
+
 from brainseg.deploy.overlay import overlay
 from brainseg.deploy.rows import Row, read_rows
 from brainseg.evaluation.cases import THRESHOLD, read_cases
