@@ -3,15 +3,15 @@
 import numpy as np
 from scipy import ndimage
 
-PREDICTION = (230, 159, 0)
-"""Orange of the colour-blind-safe palette of Okabe and Ito (2008)."""
+PREDICTION = (240, 228, 66)
+"""Yellow of the colour-blind-safe palette of Okabe and Ito (2008)."""
 
 TRUTH = (86, 180, 233)
-"""Sky blue of the same palette."""
+"""Sky blue of the same palette, darker than its yellow in a grey print too."""
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
-    """Draw the outline of `mask` in orange and, where given, that of `truth` in sky blue.
+    """Draw the outline of `mask` in yellow and, where given, that of `truth` in sky blue.
 
     The prediction's line runs just inside its edge and the truth's just outside, so that both
     stay visible where they agree. Lines are one pixel wide on an image of 256 pixels, two on 512.

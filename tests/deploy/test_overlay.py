@@ -69,3 +69,9 @@ def test_lines_widen_with_the_image(size: int, width: int) -> None:
     mask[:, size // 4 : -size // 4] = True
     row = drawn(overlay(np.zeros((size, size), np.uint8), mask), PREDICTION)[size // 2]
     assert row.sum() == 2 * width
+
+
+def test_lines_differ_in_grey_too() -> None:
+    # Luma of ITU-R BT.601, as grey prints have it.
+    lightness = [np.dot(colour, [0.299, 0.587, 0.114]) for colour in (PREDICTION, TRUTH)]
+    assert abs(lightness[0] - lightness[1]) > 40

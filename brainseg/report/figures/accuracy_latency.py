@@ -2,36 +2,29 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from brainseg.report.figures.style import GRID, styled
+from brainseg.report.figures.style import COLOURS, GRID, mode_marker, styled
 from brainseg.report.points import Point, dominates, name_places, place_of
 from brainseg.report.rows import is_reference
 
-COLOURS = {
-    "fp32": "#999999",
-    "fp16": "#56B4E9",
-    "int8_dynamic": "#E69F00",
-    "int8_weights": "#CC79A7",
-    "int8_static": "#009E73",
-    "int8_qat": "#F0E442",
-}
-"""Mode to colour, after Okabe and Ito (https://jfly.uni-koeln.de/color/): told apart by readers who
-are colour-blind."""
+FRONT, GREY = "#0072B2", "#999999"
+"""Colours of the front, and of the legend's outlines."""
 
-OTHER, FRONT, GREY = "#D55E00", "#0072B2", "#999999"
-"""Colours of modes without one, of the front, and of the legend's outlines."""
+EMPHASIS = {"markeredgecolor": "black", "markeredgewidth": 1.8}
+"""Of the reference, fp32 with onnxruntime."""
 
 TITLE = "Accuracy against latency"
 CAPTION = (
     "Mean IoU on the test split against the median latency of one image, means over the seeds. "
-    "Colour: the mode; shape: the runtime; area: the size of the file. Black edge and dotted line: "
-    "fp32 with onnxruntime. Line: what no other configuration of the variant beats in both."
+    "Colour and filled part of the marker: the mode; shape: the runtime; area: the size of the "
+    "file. Thick edge and dotted line: fp32 with onnxruntime. Line: what no other configuration of "
+    "the variant beats in both."
 )
 
 MARKERS = {"onnxruntime": "o", "openvino": "s"}
@@ -67,7 +60,7 @@ def make_figure(points: Sequence[Point]) -> Figure:
 
     Variants of one device share their axes; the area of a marker is the size of the file; the line
     joins what no other configuration of the variant beats in both. fp32 with onnxruntime has a
-    black edge, and a dotted line at its accuracy.
+    thick edge, and a dotted line at its accuracy.
     """
     places = name_places(row for point in points for row in point.rows)
     variants = list(dict.fromkeys(point.rows[0]["variant"] for point in points))
@@ -116,15 +109,10 @@ def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
         x, y = _position(point)
         emphasis = is_reference(point.rows[0])
         marker = MARKERS.get(point.rows[0]["runtime"], "D")
-        axes.scatter(
-            *([x], [y]),
-            s=_area(point) * (1 if marker == "o" else math.pi / 4),  # a circle in its square
-            marker=marker,
-            color=COLOURS.get(point.rows[0]["mode"], OTHER),
-            edgecolors="black" if emphasis else "white",
-            linewidths=1.6 if emphasis else 0.6,
-            zorder=3,
-        )
+        # A square is as wide as a circle of its diameter, but larger in area.
+        size = math.sqrt(_area(point) * (1 if marker == "o" else math.pi / 4))
+        look = mode_marker(point.rows[0]["mode"], marker, size)
+        axes.plot(x, y, **look | (EMPHASIS if emphasis else {}), zorder=3)
         if emphasis:
             axes.axhline(y, color="black", linewidth=0.8, linestyle=":", zorder=1)
         if options := point.mode.partition(" (")[2].removesuffix(")"):
@@ -138,26 +126,20 @@ def _legend(points: Sequence[Point]) -> list[Line2D]:
     sizes = sorted({round(point.mib) for point in points if point.mib})
     shown = dict.fromkeys([sizes[0], sizes[-1]]) if sizes else {}
     return [
-        *(_entry(mode, color=COLOURS[mode], edge="white") for mode in modes),
+        *(Line2D([], [], label=mode, **mode_marker(mode)) for mode in modes),
         *(_entry(runtime, marker=MARKERS.get(runtime, "D")) for runtime in runtimes),
         *(_entry(f"{size} MiB", area=AREA * size) for size in shown),
-        _entry("fp32 with onnxruntime", edge="black", line=":"),
+        _entry(
+            "fp32 with onnxruntime", linestyle=":", markeredgecolor="black", markeredgewidth=1.8
+        ),
         Line2D([], [], color=FRONT, linewidth=1.2, label="Pareto front"),
     ]
 
 
-def _entry(
-    label: str,
-    color: str = "white",
-    marker: str = "o",
-    area: float = 90,
-    edge: str = GREY,
-    line: Literal["", ":"] = "",
-) -> Line2D:
-    style = {"markerfacecolor": color, "markeredgecolor": edge, "markersize": area**0.5}
-    return Line2D(
-        [], [], color="black", linestyle=line, linewidth=0.8, marker=marker, label=label, **style
-    )
+def _entry(label: str, marker: str = "o", area: float = 90, **style: Any) -> Line2D:
+    plain = {"linestyle": "", "color": "black", "markerfacecolor": "white"}
+    shape = {"marker": marker, "markersize": area**0.5, "markeredgecolor": GREY}
+    return Line2D([], [], label=label, **{**plain, **shape, **style})
 
 
 def _front(points: Sequence[Point]) -> list[Point]:

@@ -6,8 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from brainseg.report.figures.accuracy_latency import COLOURS, OTHER
-from brainseg.report.figures.style import GRID, looks_of, styled
+from brainseg.report.figures.style import GRID, looks_of, mode_marker, styled
 from brainseg.report.points import Point
 
 TITLE = "Accuracy against size"
@@ -17,12 +16,6 @@ CAPTION = (
     "mode. One point per variant and mode: the first of the table, where several runtimes or "
     "devices were measured."
 )
-
-FILLS = {
-    **{"fp32": "full", "fp16": "top", "int8_dynamic": "left", "int8_weights": "right"},
-    **{"int8_static": "bottom", "int8_qat": "none"},
-}
-"""The part of the marker that is filled, so that modes can be told apart in grey too."""
 
 
 @styled
@@ -43,7 +36,7 @@ def draw_accuracy_size(points: Sequence[Point]) -> Figure | None:
         line = sorted(map(_position, members))
         axes.plot(*zip(*line, strict=True), color="#999999", linestyle=look.line, linewidth=1)
         for point in members:
-            axes.plot(*_position(point), **_marker(look.marker, point.rows[0]["mode"]))
+            axes.plot(*_position(point), **mode_marker(point.rows[0]["mode"], look.marker))
     axes.set(xlabel="size of the file, MiB", ylabel="mean IoU, test")
     axes.set_xlim(left=0)
     axes.margins(y=0.1)
@@ -55,7 +48,7 @@ def draw_accuracy_size(points: Sequence[Point]) -> Figure | None:
             Line2D([], [], label=name, **_shape(look.marker, look.line))
             for name, look in looks.items()
         ),
-        *(Line2D([], [], label=mode, **_marker("o", mode)) for mode in modes),
+        *(Line2D([], [], label=mode, **mode_marker(mode)) for mode in modes),
     ]
     figure.legend(handles=handles, loc="outside right center", frameon=False, labelspacing=1)
     return figure
@@ -82,19 +75,6 @@ def sized_points(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 def _position(point: Point) -> tuple[float, float]:
     return point.mib or 0.0, point.mean("mean_iou") or 0.0
-
-
-def _marker(marker: str, mode: str) -> Mapping[str, Any]:
-    return {
-        **{
-            "marker": marker,
-            "markersize": 11,
-            "linestyle": "none",
-            "color": COLOURS.get(mode, OTHER),
-        },
-        **{"fillstyle": FILLS.get(mode, "full"), "markerfacecoloralt": "white"},
-        **{"markeredgecolor": "black", "markeredgewidth": 0.8},
-    }
 
 
 def _shape(marker: str, line: Any) -> Mapping[str, Any]:

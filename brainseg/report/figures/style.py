@@ -1,8 +1,9 @@
 """How every figure looks: the palette, outlines on slices, and files that do not change by chance.
 
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by readers who are
-colour-blind. Nothing is told by colour alone: variants also differ in line and marker, outlines in
-their dashes, so that a figure can be read from a grey print.
+colour-blind. Nothing is told by colour alone: variants also differ in line and marker, modes in the
+part of the marker that is filled, outlines in their dashes, so that a figure can be read from a
+grey print.
 """
 
 import re
@@ -17,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.typing import LineStyleType
+from matplotlib.typing import FillStyleType, LineStyleType
 from numpy.typing import NDArray
 from skimage.measure import find_contours
 
@@ -63,6 +64,22 @@ SPARE = (
 """For variants of another name."""
 
 
+COLOURS = {
+    **{"fp32": "#999999", "fp16": "#56B4E9", "int8_dynamic": "#E69F00"},
+    **{"int8_weights": "#CC79A7", "int8_static": "#009E73", "int8_qat": "#F0E442"},
+}
+"""Of the modes."""
+
+FILLS: dict[str, FillStyleType] = {
+    **{"fp32": "full", "fp16": "top", "int8_dynamic": "left", "int8_weights": "right"},
+    **{"int8_static": "bottom", "int8_qat": "none"},
+}
+"""The part of a mode's marker that is filled."""
+
+OTHER = "#D55E00"
+"""Of modes of another name."""
+
+
 @dataclass(frozen=True)
 class Outline:
     """How the outline of a mask is drawn on a slice, above a black casing."""
@@ -86,6 +103,15 @@ def looks_of(variants: Iterable[str]) -> dict[str, Look]:
     others = [variant for variant in variants if variant not in LOOKS]
     spare = {variant: SPARE[index % len(SPARE)] for index, variant in enumerate(others)}
     return {variant: LOOKS.get(variant) or spare[variant] for variant in variants}
+
+
+def mode_marker(mode: str, marker: str = "o", size: float = 10) -> dict[str, Any]:
+    """Properties of a `Line2D` without a line: a marker in a mode's colour, filled as its mode."""
+    return {
+        **{"linestyle": "none", "marker": marker, "markersize": size},
+        **{"color": COLOURS.get(mode, OTHER), "fillstyle": FILLS.get(mode, "full")},
+        **{"markerfacecoloralt": "white", "markeredgecolor": "black", "markeredgewidth": 0.6},
+    }
 
 
 @styled

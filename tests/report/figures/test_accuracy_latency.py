@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from brainseg.report.figures.accuracy_latency import AREA, COLOURS, OTHER, make_figure
+from brainseg.report.figures.accuracy_latency import AREA, make_figure
+from brainseg.report.figures.style import COLOURS, OTHER
 from brainseg.report.points import collect_points
 from brainseg.report.table import COLUMNS
 from brainseg.report.write import write_report
@@ -48,17 +49,24 @@ def test_each_device_and_variant_has_a_panel() -> None:
 
 def test_markers_tell_place_size_and_mode() -> None:
     (axes,) = panels([row("fp32", 40.0, 0.8), row("int8_x", 10.0, 0.79, size_bytes=25 * 2**20)])
-    large, small = axes.collections
-    assert large.get_offsets().tolist() == [[40.0, 0.8]]
-    assert small.get_offsets().tolist() == [[10.0, 0.79]]
-    assert (large.get_sizes()[0], small.get_sizes()[0]) == (100 * AREA, 25 * AREA)
-    assert to_hex(large.get_facecolor()[0]) == COLOURS["fp32"].lower()
-    assert to_hex(small.get_facecolor()[0]) == OTHER.lower()
-    assert to_hex(large.get_edgecolor()[0]) == "#000000"
+    large, small = markers(axes)
+    assert large.get_xydata().tolist() == [[40.0, 0.8]]
+    assert small.get_xydata().tolist() == [[10.0, 0.79]]
+    sizes = [large.get_markersize() ** 2, small.get_markersize() ** 2]
+    assert sizes == pytest.approx([100 * AREA, 25 * AREA])
+    assert (large.get_markerfacecolor(), small.get_markerfacecolor()) == (COLOURS["fp32"], OTHER)
+    assert large.get_markeredgewidth() > small.get_markeredgewidth()
 
 
-def to_hex(colour: Any) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colour[:3])
+def test_modes_differ_in_more_than_colour() -> None:
+    modes = [mode for mode in COLOURS if mode != "int8_qat"]
+    (axes,) = panels([row(mode, 40.0 + index, 0.8) for index, mode in enumerate(modes)])
+    assert len({marker.get_fillstyle() for marker in markers(axes)}) == len(modes)
+
+
+def markers(axes: Any) -> list[Any]:
+    """Large ones first."""
+    return [line for line in axes.lines if line.get_marker() not in ("", "None", None)]
 
 
 def test_front_joins_what_is_not_beaten() -> None:
@@ -82,8 +90,8 @@ def test_options_are_written_beside_their_marker() -> None:
 def test_seeds_are_one_point() -> None:
     rows = [row("fp32", 40.0 + seed, 0.8, run=f"ag-seed{seed}") for seed in range(3)]
     (axes,) = panels(rows)
-    (marker,) = axes.collections
-    assert marker.get_offsets()[0].tolist() == pytest.approx([41.0, 0.8])
+    (marker,) = markers(axes)
+    assert marker.get_xydata()[0].tolist() == pytest.approx([41.0, 0.8])
 
 
 def make_run(experiment: Path, rows: list[Row], data: str = "figshare") -> None:

@@ -1,11 +1,10 @@
-from brainseg.report.figures.accuracy_latency import COLOURS, draw_accuracy_latency
+from brainseg.report.figures.accuracy_latency import draw_accuracy_latency
 from brainseg.report.figures.accuracy_size import (
-    FILLS,
     describe_accuracy_size,
     draw_accuracy_size,
     sized_points,
 )
-from brainseg.report.figures.style import LOOKS
+from brainseg.report.figures.style import COLOURS, FILLS, LOOKS
 
 
 def markers_of(figure):

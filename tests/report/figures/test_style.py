@@ -6,8 +6,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from brainseg.report.figures.accuracy_size import FILLS
 from brainseg.report.figures.style import (
+    FILLS,
     LOOKS,
     PREDICTION,
     SPARE,
