@@ -175,10 +175,10 @@ def predict(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Segment images: a mask at each image's own size, an overlay, and one CSV row each."""
+    from brainseg.deploy.models import find_file
     from brainseg.deploy.predict import predict as segment
-    from brainseg.deploy.predict import run_model
 
-    rows = segment(run_model(model, mode), images, out, device=device)
+    rows = segment(find_file(model, mode), images, out, device=device)
     failed = [row for row in rows if row["error"]]
     print(f"{len(rows) - len(failed)} of {len(rows)} images segmented: {out}/predictions.csv")
     if failed:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainseg.deploy.quantize import MODES
+from brainseg.deploy.rows import REFERENCE
 from brainseg.deploy.session import open_session
 from brainseg.errors import InputError
 from brainseg.run import CHECKPOINT, Run
@@ -39,13 +40,13 @@ def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> li
     Raises:
         InputError: a path is neither, a run lacks one of the modes, or modes of files are chosen.
     """
-    models = [_find_run(path, modes) for path in paths if path.suffix != ".onnx"]
+    models = [_model_of_run(path, modes) for path in paths if path.suffix != ".onnx"]
     files = [path for path in paths if path.suffix == ".onnx"]
     if files and modes is not None:
         raise InputError("--mode chooses among the modes of a run; an ONNX file has its own.")
     owned: dict[Path, Model] = {}
     for path in files:
-        model = _find_file(path)
+        model = _model_of_file(path)
         if model.run and model.run.path in owned:
             before = owned[model.run.path]
             model = replace(before, files={**before.files, **model.files})
@@ -53,7 +54,24 @@ def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> li
     return [*models, *owned.values()]
 
 
-def _find_file(path: Path) -> Model:
+def find_file(path: Path, mode: str) -> Path:
+    """The ONNX file that `path` stands for: itself, or a run's `model.<mode>.onnx`.
+
+    Raises:
+        InputError: `path` is neither, or the run has not been exported in `mode`.
+    """
+    if path.is_file() and path.suffix == ".onnx":
+        return path
+    run = Run(path)
+    if not run.state.exists():
+        raise InputError(
+            f"{path} is neither a run nor an ONNX file. Give a folder such as outputs/demo/ag-seed0"
+            ", or a file such as model.fp32.onnx."
+        )
+    return _file_of(run, mode)
+
+
+def _model_of_file(path: Path) -> Model:
     session = open_session(path)
     owner = Run(path.parent)
     mode = session.metadata.get("mode", path.stem.removeprefix("model."))
@@ -61,18 +79,27 @@ def _find_file(path: Path) -> Model:
     return Model(run, {mode: path}, False, session.image_size, str(path))
 
 
-def _find_run(path: Path, modes: Sequence[str] | None) -> Model:
+def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
     run = Run(path)
     size = run.read_config()["data"]["image_size"]
-    made = [mode for mode in ("fp32", *MODES) if run.onnx(mode).exists()]
-    wanted = [CHECKPOINT, *made] if modes is None else list(modes)
-    for mode in wanted:
-        if mode not in (CHECKPOINT, *made):
-            raise InputError(
-                f"{path} has no {run.onnx(mode).name} (exported: {', '.join(made) or 'none yet'}). "
-                f"Make it first: brainseg quantize {path} --mode all"
-            )
+    wanted = [CHECKPOINT, *_exported(run)] if modes is None else modes
+    files = {mode: _file_of(run, mode) for mode in wanted if mode != CHECKPOINT}
     if CHECKPOINT in wanted and not run.best.exists():
         raise InputError(f"{path} has no {run.best.name}: train it first, or to its end.")
-    files = {mode: run.onnx(mode) for mode in wanted if mode != CHECKPOINT}
     return Model(run, files, CHECKPOINT in wanted, size, str(path))
+
+
+def _exported(run: Run) -> list[str]:
+    return [mode for mode in (REFERENCE, *MODES) if run.onnx(mode).exists()]
+
+
+def _file_of(run: Run, mode: str) -> Path:
+    if not run.onnx(mode).exists():
+        command = "export" if mode == REFERENCE else "quantize"
+        chosen = "" if mode == REFERENCE else f" --mode {mode}"
+        raise InputError(
+            f"{run.path} has no {run.onnx(mode).name} (exported: "
+            f"{', '.join(_exported(run)) or 'none yet'}). Make it first: "
+            f"brainseg {command} {run.path}{chosen}"
+        )
+    return run.onnx(mode)

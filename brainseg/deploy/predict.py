@@ -15,7 +15,6 @@ from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import to_input
 from brainseg.errors import InputError
 from brainseg.files import replacing, write_csv
-from brainseg.run import Run
 from brainseg.terminal import bar
 
 MASK, OVERLAY = ".mask.png", ".overlay.png"
@@ -32,30 +31,6 @@ COLUMNS = (
     "seconds",
     "error",
 )
-
-
-def run_model(path: Path, mode: str) -> Path:
-    """The ONNX file that `path` stands for: itself, or a run's `model.<mode>.onnx`.
-
-    Raises:
-        InputError: `path` is neither, or the run has not been exported in `mode`.
-    """
-    if path.is_file() and path.suffix == ".onnx":
-        return path
-    run = Run(path)
-    if not run.state.exists():
-        raise InputError(
-            f"{path} is neither a run nor an ONNX file. Give a folder such as outputs/demo/ag-seed0"
-            ", or a file such as model.fp32.onnx."
-        )
-    if not run.onnx(mode).exists():
-        command = f"export {path}" if mode == "fp32" else f"quantize {path} --mode {mode}"
-        found = ", ".join(sorted(file.name for file in path.glob("model.*.onnx"))) or "none yet"
-        raise InputError(
-            f"{path} has no {run.onnx(mode).name} (exported: {found}). Make it first: "
-            f"brainseg {command}"
-        )
-    return run.onnx(mode)
 
 
 def predict(

@@ -204,7 +204,7 @@ def test_class_folders_are_predicted_and_counted(trained, tmp_path, caplog):
     [
         ("gone", None, "it is not a finished brainseg run"),
         ("gone.onnx", None, "gone.onnx does not exist"),
-        ("none-seed0", ["int8_static"], "quantize .* --mode all"),
+        ("none-seed0", ["int8_static"], "quantize .* --mode int8_static"),
         ("none-seed0", ["int4"], "exported: fp32, int8_dynamic"),
     ],
 )

@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from brainseg.deploy.predict import COLUMNS, find_images, predict, run_model, unique_stems
+from brainseg.deploy.models import find_file
+from brainseg.deploy.predict import COLUMNS, find_images, predict, unique_stems
 from brainseg.errors import InputError
 
 SIZE = 32
@@ -191,22 +192,22 @@ def test_no_image_is_an_error(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_run_model_takes_a_file_or_a_run(model: Path, tmp_path: Path) -> None:
-    assert run_model(model, "fp32") == model
+def test_find_file_takes_a_file_or_a_run(model: Path, tmp_path: Path) -> None:
+    assert find_file(model, "fp32") == model
     run = tmp_path / "ag-seed0"
     run.mkdir()
     (run / "state.json").write_text("{}")
     with pytest.raises(InputError, match=r"exported: none yet.*brainseg export .*ag-seed0$"):
-        run_model(run, "fp32")
+        find_file(run, "fp32")
     (run / "model.fp32.onnx").write_bytes(b"")
-    assert run_model(run, "fp32") == run / "model.fp32.onnx"
-    with pytest.raises(InputError, match=r"model\.fp32\.onnx\).*quantize .* --mode int8_static$"):
-        run_model(run, "int8_static")
+    assert find_file(run, "fp32") == run / "model.fp32.onnx"
+    with pytest.raises(InputError, match=r"exported: fp32\).*quantize .* --mode int8_static$"):
+        find_file(run, "int8_static")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "image.png", "folder"])
-def test_run_model_refuses_other_paths(tmp_path: Path, name: str) -> None:
+def test_find_file_refuses_other_paths(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "image.png").write_bytes(b"")
     with pytest.raises(InputError, match="neither a run nor an ONNX file"):
-        run_model(tmp_path / name, "fp32")
+        find_file(tmp_path / name, "fp32")
