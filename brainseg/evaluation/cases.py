@@ -120,10 +120,11 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     patient's images with tumour and is the mean over patients; the others are means over images.
     Overall, `negatives` tells the false positives in images of patients who have a tumour from
     those in images of others.
-    Intervals are of 95 %, over patients. Cases whose patient is empty (unknown) stay out of those
-    of Dice and of `n_patients`; in those of IoU each is a patient of its own. What is
-    undefined is `None`, and `undefined` counts the images that a metric says nothing about
-    (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
+    Intervals are of 95 %, over patients. There is none where an image that a metric is about has
+    no patient (an empty one: unknown); in those of IoU, images without tumour may be unknown, and
+    each is a patient of its own then. `patient_dice` and `n_patients` are about known patients
+    only. What is undefined is `None`, and `undefined` counts the images that a metric says nothing
+    about (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
     """
     names = sorted({case["class"] for case in cases})
     members = {name: [case for case in cases if case["class"] == name] for name in names}
@@ -140,24 +141,19 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     healthy = [case for case in cases if case["tp"] + case["fn"] == 0]
     counts = np.array([[case[name] for name in COUNTS] for case in cases], np.int64).reshape(-1, 4)
     pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
-    dices = [case["dice"] for case in tumor]
-    known = [case for case in tumor if case["patient"]]
-    per_patient = _dice_per_patient(known)
+    per_patient = _dice_per_patient([case for case in tumor if case["patient"]])
     patients = [case["patient"] for case in cases]
     return pooled | {
         "mean_iou_interval": _ends(pooled_bootstrap(counts, patients, mean_ious)),
         "tumor_iou_interval": _ends(pooled_bootstrap(counts, patients, tumor_ious)),
-        "dice": _mean(dices),
-        "dice_interval": _ends(
-            patient_bootstrap([case["dice"] for case in known], [case["patient"] for case in known])
-        ),
+        **_over_images("dice", tumor, [case["dice"] for case in tumor]),
         "patient_dice": _mean(list(per_patient.values())),
         "patient_dice_interval": _ends(
             patient_bootstrap(list(per_patient.values()), list(per_patient))
         ),
-        "hd95_px": _mean([case["hd95_px"] for case in tumor]),
-        "detection_rate": _mean([case["tp"] > 0 for case in tumor]),
-        "false_positive_rate": _false_positive_rate(healthy),
+        **_over_images("hd95_px", tumor, [case["hd95_px"] for case in tumor]),
+        **_over_images("detection_rate", tumor, [case["tp"] > 0 for case in tumor]),
+        **_over_images("false_positive_rate", healthy, [case["fp"] > 0 for case in healthy]),
         "n": len(cases),
         "n_tumor": len(tumor),
         "n_patients": len({case["patient"] for case in cases} - {""}),
@@ -167,6 +163,15 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "false_positive_rate": len(tumor),
         },
     }
+
+
+def _over_images(
+    name: str, cases: Sequence[Mapping[str, Any]], values: Sequence[float]
+) -> dict[str, Any]:
+    """The mean over images, and its interval where all of their patients are known."""
+    patients = [case["patient"] for case in cases]
+    interval = patient_bootstrap(values, patients) if all(patients) else None
+    return {name: _mean(values), f"{name}_interval": _ends(interval)}
 
 
 def _dice_per_patient(tumor: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -35,12 +35,13 @@ def patient_bootstrap(
         level: share of the samples' means that lie in the interval.
 
     Returns:
-        Lower and upper end, or `None` where fewer than `FEWEST` patients have a value.
+        Lower and upper end, or `None` where fewer than `FEWEST` patients have a value, or where all
+        values are the same: draws of them tell nothing of other patients.
     """
     numbers = np.array(values, dtype=float)
     defined = ~np.isnan(numbers)
     names, index = np.unique(np.array(patients, dtype=str)[defined], return_inverse=True)
-    if len(names) < FEWEST:
+    if len(names) < FEWEST or np.ptp(numbers[defined]) == 0:
         return None
     sums = np.bincount(index, weights=numbers[defined])
     counts = np.bincount(index)

@@ -71,7 +71,8 @@ def show_evaluation(found: Run) -> None:
 
 def _break(cell: str) -> str:
     """A value and its interval in narrow lines."""
-    return cell.replace(" (", "\n(").replace("–0", "–\n0")
+    value, *interval = cell.split(" (")
+    return "\n(".join([value, *(ends.replace("–", "–\n") for ends in interval)])
 
 
 def evaluations(run: Run) -> list[Run]:
@@ -80,12 +81,13 @@ def evaluations(run: Run) -> list[Run]:
     return [Run(file.parent) for file in files if read_json(file)["status"] == "finished"]
 
 
-def with_interval(metrics: Mapping[str, Any], name: str) -> str:
-    """A metric with its interval over patients."""
+def with_interval(metrics: Mapping[str, Any], name: str, form: str = ".3f") -> str:
+    """A metric with its interval over patients, in a format for numbers."""
     value, interval = metrics.get(name), metrics.get(f"{name}_interval")
     if value is None:
         return NOTHING
-    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+    ends = f" ({interval[0]:{form}}–{interval[1]:{form}})" if interval else ""
+    return f"{value:{form}}{ends}"
 
 
 def _cells(metrics: Mapping[str, Any]) -> list[str]:
@@ -97,11 +99,7 @@ def _cells(metrics: Mapping[str, Any]) -> list[str]:
         *(with_interval(metrics, name) if shown else NOTHING for name in ("mean_iou", "tumor_iou")),
         with_interval(metrics, "dice"),
         with_interval(metrics, "patient_dice"),
-        NOTHING if metrics["hd95_px"] is None else f"{metrics['hd95_px']:.1f}",
-        _percent(metrics["detection_rate"]),
-        _percent(metrics["false_positive_rate"]),
+        with_interval(metrics, "hd95_px", ".1f"),
+        with_interval(metrics, "detection_rate", ".1%"),
+        with_interval(metrics, "false_positive_rate", ".1%"),
     ]
-
-
-def _percent(share: float | None) -> str:
-    return NOTHING if share is None else f"{share:.1%}"

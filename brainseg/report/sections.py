@@ -36,7 +36,8 @@ SCORES_NOTE = (
     "In brackets: 95 % intervals from a bootstrap over patients. HD95: a missed tumour counts the "
     "image's diagonal. Detected: share of images with tumour where the prediction meets it. False "
     "positives: share of images without tumour with any predicted pixel. No interval: fewer than 8 "
-    "patients, or unknown ones; with few patients intervals are too narrow."
+    "patients, unknown ones, or the same value in every image; with few patients intervals are too "
+    "narrow."
 )
 
 

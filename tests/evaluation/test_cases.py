@@ -3,6 +3,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import COLUMNS, read_cases, score_cases, summarize, to_uint8
@@ -149,6 +150,7 @@ def test_summary_follows_its_definitions(cases):
     assert found.pop("negatives") == {"of_tumor_patients": nothing, "others": others}
     shown = np.array(patients)[tumor]
     low, high = patient_bootstrap(dices, shown.tolist())
+    distances = [row["hd95_px"] for row in cases if row["class"] != "notumor"]
     counts = confusion(predictions, truths)
     doubled, pixels = (2 * overlap)[tumor], sizes.sum(axis=(1, 2))[tumor]
     of_patients = {
@@ -166,9 +168,12 @@ def test_summary_follows_its_definitions(cases):
         "patient_dice_interval": pytest.approx(
             patient_bootstrap(list(of_patients.values()), list(of_patients))
         ),
-        "hd95_px": fmean(row["hd95_px"] for row in cases if row["class"] != "notumor"),
+        "hd95_px": fmean(distances),
+        "hd95_px_interval": list(patient_bootstrap(distances, shown.tolist())),
         "detection_rate": pytest.approx(hit[tumor].mean()),
+        "detection_rate_interval": list(patient_bootstrap(hit[tumor], shown.tolist())),
         "false_positive_rate": pytest.approx(predictions[~tumor].any(axis=(1, 2)).mean()),
+        "false_positive_rate_interval": None,  # of six patients
         "n": 24,
         "n_tumor": 18,
         "n_patients": 12,
@@ -197,6 +202,21 @@ def test_negatives_of_tumour_patients_are_told_from_others():
         "of_tumor_patients": {"n": 2, "false_positive_rate": 0.5},
         "others": {"n": 2, "false_positive_rate": 0.5},
     }
+
+
+def test_rates_have_intervals_where_all_patients_are_known(cases):
+    row = next(row for row in cases if row["class"] == "notumor") | {"fp": 0}
+    rows = [row | {"patient": f"p{index}", "fp": index % 4 == 0} for index in range(12)]
+    found = summarize(rows)
+    assert found["false_positive_rate"] == 0.25
+    low, high = found["false_positive_rate_interval"]
+    # A cluster bootstrap of single images draws from a binomial distribution.
+    assert [low, high] == pytest.approx(binom(12, 0.25).ppf([0.025, 0.975]) / 12, abs=1 / 12)
+    unknown = summarize([*rows, row | {"patient": ""}])
+    assert unknown["false_positive_rate"] == pytest.approx(3 / 13)
+    assert unknown["false_positive_rate_interval"] is None
+    silent = summarize([row | {"fp": 0} for row in rows])
+    assert (silent["false_positive_rate"], silent["false_positive_rate_interval"]) == (0, None)
 
 
 def test_what_is_undefined_is_none(cases):

@@ -65,6 +65,8 @@ def test_an_interval_stands_in_brackets_where_there_is_one():
     known = {"dice": 0.5, "dice_interval": [0.4321, 0.6]}
     assert with_interval(known, "dice") == "0.500 (0.432–0.600)"
     assert with_interval({"dice": 0.5, "dice_interval": None}, "dice") == "0.500"
+    rate = {"detection_rate": 0.5, "detection_rate_interval": [0.25, 0.75]}
+    assert with_interval(rate, "detection_rate", ".1%") == "50.0% (25.0%–75.0%)"
     assert with_interval({"dice": None}, "dice") == "–"
     assert with_interval({}, "patient_dice") == "–"  # written by an earlier version
 

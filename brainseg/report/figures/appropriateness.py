@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 
 from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
-from brainseg.report.appropriateness import Sources, collect_sources
-from brainseg.report.figures.style import GRID, Runs, looks_of, styled
+from brainseg.report.appropriateness import Sources
+from brainseg.report.figures.style import GRID, looks_of, styled
 from brainseg.run import TRUTH
 
 TITLE = "Appropriateness"
@@ -28,17 +28,15 @@ ARROWS = {"high": "↑", "low": "↓"}
 
 
 @styled
-def draw_appropriateness(runs: Runs) -> Figure | None:
+def draw_appropriateness(sources: Sources) -> Figure | None:
     """Draw the distribution of each measure that a class is expected to have high or low.
 
     Args:
-        runs: by variant; of each the first is shown, beside the truth where it was outlined. They
-            may be evaluations on another data set.
+        sources: from `collect_sources`, of runs or of evaluations on another data set.
 
     Returns:
         The figure, or `None` where nothing was measured.
     """
-    sources = collect_sources(runs)
     if not any(sources.values()):
         return None
     shown = [name for name in MEASURES if any(_expected(class_, name) for class_ in EXPECTED)]
@@ -61,11 +59,11 @@ def draw_appropriateness(runs: Runs) -> Figure | None:
     return figure
 
 
-def describe_appropriateness(runs: Runs) -> str:
+def describe_appropriateness(sources: Sources) -> str:
     """Alt text: how many tumours each source drew, by class."""
     counts = [
         f"{name}: " + ", ".join(f"{_detected(rows, class_)} {class_}" for class_ in EXPECTED)
-        for name, rows in collect_sources(runs).items()
+        for name, rows in sources.items()
     ]
     return (
         "Box plots of place, shape and contrast of tumours by class. Tumours measured: "

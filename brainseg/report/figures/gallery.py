@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from brainseg.report.appropriateness import by_data_set
+from brainseg.report.appropriateness import by_data_set, collect_sources
 from brainseg.report.comparisons import Comparison
 from brainseg.report.figures import (
     accuracy_latency,
@@ -113,8 +113,11 @@ def _plan(
     if module is appropriateness:
         others = by_data_set(runs).items()
         return [
-            _Plan(module, runs),
-            *(_Plan(module, found, f"-{_to_name(name)}", f" on {name}") for name, found in others),
+            _Plan(module, collect_sources(runs)),
+            *(
+                _Plan(module, collect_sources(found), f"-{_to_name(name)}", f" on {name}")
+                for name, found in others
+            ),
         ]
     arguments = {accuracy_latency: points, accuracy_size: points, comparisons: rows}
     return [_Plan(module, arguments.get(module, runs))]

@@ -5,6 +5,7 @@ import pytest
 
 from brainseg.evaluation.appropriateness import EXPECTED, read_appropriateness
 from brainseg.evaluation.tumor import MEASURES
+from brainseg.report.appropriateness import collect_sources
 from brainseg.report.figures.appropriateness import (
     describe_appropriateness,
     draw_appropriateness,
@@ -18,7 +19,7 @@ def panels(figure):
 
 
 def test_a_panel_per_measure_of_which_something_is_expected(runs):
-    found = panels(draw_appropriateness(runs))
+    found = panels(draw_appropriateness(collect_sources(runs)))
     expected = {entry.measure for entries in EXPECTED.values() for entry in entries}
     assert set(found) == {name.replace("_", " ") for name in expected}
     assert set(MEASURES) >= expected
@@ -29,7 +30,7 @@ def test_a_panel_per_measure_of_which_something_is_expected(runs):
 
 
 def test_medians_are_those_of_the_files(runs):
-    axes = panels(draw_appropriateness(runs))["roundness"]
+    axes = panels(draw_appropriateness(collect_sources(runs)))["roundness"]
     drawn = sorted(
         float(line.get_ydata()[0])
         for line in axes.lines
@@ -45,20 +46,20 @@ def test_medians_are_those_of_the_files(runs):
 
 
 def test_the_truth_comes_first_where_it_was_outlined(own_runs, texts_of):
-    assert "truth" not in texts_of(draw_appropriateness(own_runs))
+    assert "truth" not in texts_of(draw_appropriateness(collect_sources(own_runs)))
     run = own_runs["none"][0]
     run.appropriateness("truth").write_bytes(run.appropriateness("fp32").read_bytes())
-    figure = draw_appropriateness(own_runs)
+    figure = draw_appropriateness(collect_sources(own_runs))
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["truth", *own_runs]
     hatches = {patch.get_hatch() for patch in legend.get_patches()}
     assert len(hatches) == 5  # told apart without colours
     counts = "truth: 2 glioma, 2 meningioma, 2 pituitary"
-    assert counts in describe_appropriateness(own_runs)
+    assert counts in describe_appropriateness(collect_sources(own_runs))
 
 
 def test_without_measures_there_is_nothing_to_draw(own_runs, empty_runs, forget):
     forget(own_runs, "appropriateness.*.csv")
-    assert draw_appropriateness(own_runs) is None
-    assert draw_appropriateness(empty_runs) is None
-    assert draw_appropriateness({}) is None
+    assert draw_appropriateness(collect_sources(own_runs)) is None
+    assert draw_appropriateness(collect_sources(empty_runs)) is None
+    assert draw_appropriateness(collect_sources({})) is None
