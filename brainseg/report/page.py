@@ -16,7 +16,7 @@ NOTHING = "–"
 """The cell of what was not measured."""
 
 LIGHTEST = 300_000
-"""Bytes up to which the SVG of a figure is embedded where it has a PNG too: plots, not pictures."""
+"""Bytes up to which the SVG of a figure is embedded, and not its PNG: plots, not pictures."""
 
 COLOURS = ("#F0E442", "#009E73", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7")
 """Of the variants' contours, after Okabe and Ito (https://jfly.uni-koeln.de/color/). The figures
@@ -57,15 +57,13 @@ class PageFigure:
         title: its heading.
         caption: what it shows.
         alt: the same for who cannot see it.
-        svg_path: a file; embedded where it is light, or the only one.
-        png_path: a file; at least one of the two is needed.
+        stem: of its files `<stem>.svg` and `<stem>.png`.
     """
 
     title: str
     caption: str
     alt: str
-    svg_path: Path | None = None
-    png_path: Path | None = None
+    stem: Path
 
 
 @dataclass(frozen=True)
@@ -121,11 +119,11 @@ def to_number(cell: str) -> float | None:
 
 def _embed(figure: PageFigure) -> str:
     """A data URI: as an image of its own, a figure shares no ids with others and loads nothing."""
-    paths = [path for path in (figure.svg_path, figure.png_path) if path]
-    if len(paths) == 2 and paths[0].stat().st_size > LIGHTEST:
-        del paths[0]
-    content = base64.b64encode(paths[0].read_bytes()).decode()
-    return f"data:{TYPES[paths[0].suffix]};base64,{content}"
+    # Names of variants may hold dots, so `with_suffix` would cut them.
+    svg, png = (figure.stem.with_name(figure.stem.name + suffix) for suffix in TYPES)
+    chosen = svg if svg.stat().st_size <= LIGHTEST else png
+    content = base64.b64encode(chosen.read_bytes()).decode()
+    return f"data:{TYPES[chosen.suffix]};base64,{content}"
 
 
 def _sha256(text: str) -> str:

@@ -14,15 +14,14 @@ from brainseg.report.comparisons import Comparison
 from brainseg.report.conclusions import COLUMNS as COMPARED
 from brainseg.report.conclusions import tabulate
 from brainseg.report.page import PageTable
+from brainseg.report.parts import architecture_table
 from brainseg.report.provenance import read_config
 from brainseg.report.render import WIDE, markdown_table, select_columns
 from brainseg.report.scores import COLUMNS as SCORES
 from brainseg.report.scores import external_rows, score_rows
 from brainseg.report.summary import COLUMNS, TEXTUAL, Table
+from brainseg.report.table import Runs
 from brainseg.run import Run
-
-Runs = Mapping[str, Sequence[Run]]
-"""Variants in the order of the main table, each with its runs, one per seed."""
 
 COMPARISON_NOTE = (
     "Mean IoU on the same test images, the first minus the one it is compared with, mean over "
@@ -143,8 +142,6 @@ def _appropriateness(title: str, runs: Runs) -> PageTable:
 
 
 def _parts(runs: Runs) -> PageTable:
-    from brainseg.report.figures.parts import architecture_table
-
     columns, rows = architecture_table(runs)
     return PageTable("Parts of the network", columns, rows, [], columns[2:])
 

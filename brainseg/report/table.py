@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from brainseg.files import read_json, write_csv, write_json, write_text
@@ -23,6 +23,9 @@ COLUMNS = (
     *("session", "measured_at", "noisy"),
 )
 """What every row has; a row of `deploy.json` may bring more."""
+
+Runs = Mapping[str, Sequence[Run]]
+"""Variants in the order of the table, each with its runs, one per seed."""
 
 LATENCIES = ("p50", "p90", "p99", "mean")
 

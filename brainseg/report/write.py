@@ -105,8 +105,7 @@ def show_report(experiment: Path) -> None:
 
 
 def _figure(drawn: "Drawn", folder: Path) -> PageFigure:
-    svg, png = (folder / f"{drawn.name}.{suffix}" for suffix in ("svg", "png"))
-    return PageFigure(drawn.title, drawn.caption, drawn.alt, svg, png)
+    return PageFigure(drawn.title, drawn.caption, drawn.alt, folder / drawn.name)
 
 
 def _main_figure(drawn: Sequence["Drawn"]) -> str | None:

@@ -58,9 +58,9 @@ def write_run(run: Run, growth: int) -> Run:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the page lies."""
     folder = tmp_path_factory.mktemp("study")
-    figure = folder / "figure.svg"
+    figure = folder / "figure"
     write_text(
-        figure,
+        figure.with_suffix(".svg"),
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 300"><circle r="90"/></svg>',
     )
     columns = ["Attention", "Note", *(f"A rather wide column {number}" for number in range(9))]

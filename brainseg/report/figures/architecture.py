@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from brainseg.report.figures.parts import Models, read_models, shape_of, steps_of, with_part
-from brainseg.report.figures.style import Runs, styled
+from brainseg.report.figures.style import styled
+from brainseg.report.parts import Models, read_models, shape_of, steps_of, with_part
 from brainseg.report.provenance import read_config
+from brainseg.report.table import Runs
 
 TITLE = "Architecture"
 CAPTION = (

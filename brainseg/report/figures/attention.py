@@ -15,13 +15,13 @@ from brainseg.report.figures.style import (
     GRID,
     LOOKS,
     TRUTH,
-    Runs,
     draw_outline,
     hide_frame,
     show_slice,
     styled,
     write_on_slice,
 )
+from brainseg.report.table import Runs
 from brainseg.run import Run
 
 TITLE = "Attention coefficients"

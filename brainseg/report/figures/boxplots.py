@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from brainseg.report.figures.pictures import Case, by_class, read_float_cases
-from brainseg.report.figures.style import GRID, Look, Runs, looks_of, styled
+from brainseg.report.figures.style import GRID, Look, looks_of, styled
+from brainseg.report.table import Runs
 from brainseg.run import Run
 
 TITLE = "Scores of single images"

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from brainseg.files import read_json
-from brainseg.report.figures.style import GRID, Look, Runs, looks_of, styled
+from brainseg.report.figures.style import GRID, Look, looks_of, styled
+from brainseg.report.table import Runs
 
 TITLE = "Calibration and threshold"
 CAPTION = (

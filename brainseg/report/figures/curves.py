@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from brainseg.files import read_csv
-from brainseg.report.figures.style import GRID, Look, Runs, looks_of, styled
+from brainseg.report.figures.style import GRID, Look, looks_of, styled
+from brainseg.report.table import Runs
 from brainseg.run import Run
 
 TITLE = "Training and validation"

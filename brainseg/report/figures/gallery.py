@@ -24,9 +24,10 @@ from brainseg.report.figures import (
     qualitative,
     worst_cases,
 )
-from brainseg.report.figures.style import FORMATS, Runs, save, styled
+from brainseg.report.figures.style import FORMATS, save, styled
 from brainseg.report.points import Point
 from brainseg.report.provenance import read_config
+from brainseg.report.table import Runs
 from brainseg.run import Run
 from brainseg.terminal import bar
 

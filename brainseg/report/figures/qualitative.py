@@ -21,7 +21,6 @@ from brainseg.report.figures.pictures import (
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
-    Runs,
     draw_outline,
     make_grid,
     outline_handles,
@@ -29,6 +28,7 @@ from brainseg.report.figures.style import (
     styled,
     write_on_slice,
 )
+from brainseg.report.table import Runs
 from brainseg.run import Run
 
 TITLE = "Predictions of each variant"

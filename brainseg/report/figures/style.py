@@ -7,7 +7,7 @@ grey print.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,6 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from brainseg.files import replacing
-from brainseg.run import Run
-
-Runs = Mapping[str, Sequence[Run]]
-"""Variants in the order of the table, each with its runs, one per seed."""
 
 FORMATS = (".svg", ".png")
 

@@ -5,7 +5,7 @@ from matplotlib.text import Annotation
 
 from brainseg.files import read_json, write_json, write_text
 from brainseg.report.figures.architecture import TAPS, alike, draw_architecture
-from brainseg.report.figures.parts import architecture_table, read_models, steps_of
+from brainseg.report.parts import architecture_table, read_models, steps_of
 
 
 def change(run, **parts):

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brainseg.files import read_json
-from brainseg.report.figures.style import Runs
 from brainseg.report.summary import NOTHING
+from brainseg.report.table import Runs
 
 STEP = re.compile(r"decoder\.(\d+)")
 """Names of the decoder's steps; step 1 is the deepest."""
