@@ -45,7 +45,7 @@ def patient_bootstrap(
         return None
     sums = np.bincount(index, weights=numbers[defined])
     counts = np.bincount(index)
-    drawn = _draw(len(names), resamples, seed)
+    drawn = _draw(np.ones(len(names), bool), resamples, seed)
     return _percentiles(drawn @ sums / (drawn @ counts), level)
 
 
@@ -60,7 +60,9 @@ def pooled_bootstrap(
 ) -> tuple[float, float] | None:
     """Percentile interval of a pooled metric, from a cluster bootstrap over patients.
 
-    As `patient_bootstrap`, for metrics that are not means over images.
+    As `patient_bootstrap`, for metrics that are not means over images. Patients with a tumour and
+    patients without are drawn apart, as many of each as there are: a split's share of tumours was
+    chosen, and IoU means nothing in a draw without one.
 
     Args:
         counts: pixel counts `tp, fp, fn, tn` of each image, N×4.
@@ -76,9 +78,10 @@ def pooled_bootstrap(
         with one has no patient.
     """
     (sums,) = _sum_by_patient(counts, patients)
-    if not are_known(counts, patients) or _with_tumor(sums) < FEWEST:
+    tumor = _have_tumor(sums)
+    if not are_known(counts, patients) or tumor.sum() < FEWEST:
         return None
-    return _percentiles(metric(_draw(len(sums), resamples, seed) @ sums), level)
+    return _percentiles(metric(_draw(tumor, resamples, seed) @ sums), level)
 
 
 def paired_interval(
@@ -93,7 +96,7 @@ def paired_interval(
 ) -> tuple[float, float] | None:
     """Percentile interval of how a pooled metric changes between two networks on the same images.
 
-    A cluster bootstrap over patients, as in `patient_bootstrap`; both networks are scored on the
+    A cluster bootstrap over patients, as in `pooled_bootstrap`; both networks are scored on the
     same draw, so that what is hard about a patient cancels. Of several seeds the mean change is
     taken: the interval tells of other patients, not of other trainings.
 
@@ -111,9 +114,10 @@ def paired_interval(
         Lower and upper end of variant minus reference, or `None` as in `pooled_bootstrap`.
     """
     before, after = (_sum_by_patient(counts, patients) for counts in (reference, variant))
-    if not are_known(reference, patients) or _with_tumor(before[0]) < FEWEST:
+    tumor = _have_tumor(before[0])
+    if not are_known(reference, patients) or tumor.sum() < FEWEST:
         return None
-    drawn = _draw(before.shape[-2], resamples, seed)
+    drawn = _draw(tumor, resamples, seed)
     return _percentiles(_change(drawn @ before, drawn @ after, metric), level)
 
 
@@ -181,7 +185,7 @@ def training_test(changes: Sequence[float]) -> float | None:
 
 def are_known(counts: ArrayLike, patients: Sequence[str]) -> bool:
     """Whether every image with a tumour, of counts N×4 or S×N×4, has a patient that is known."""
-    tumor = _with_seeds(counts)[0][:, [0, 2]].any(axis=1)
+    tumor = _have_tumor(_with_seeds(counts)[0])
     return all(patient or not shown for patient, shown in zip(patients, tumor, strict=True))
 
 
@@ -204,10 +208,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.float64]:
     """Pixel counts of images, N×4 or S×N×4, to those of patients, S×P×4."""
-    names = [patient or f"unknown {index}" for index, patient in enumerate(patients)]
-    clusters, index = np.unique(names, return_inverse=True)
-    belongs = np.arange(len(clusters))[:, None] == index
-    return belongs.astype(float) @ _with_seeds(counts)
+    given, numbers = _with_seeds(counts), dict[str | int, int]()
+    index = [
+        numbers.setdefault(patient or position, len(numbers))
+        for position, patient in enumerate(patients)
+    ]
+    sums = np.zeros((len(given), len(numbers), 4))
+    np.add.at(sums, (slice(None), index), given)
+    return sums
 
 
 def _with_seeds(counts: ArrayLike) -> NDArray[np.float64]:
@@ -216,9 +224,9 @@ def _with_seeds(counts: ArrayLike) -> NDArray[np.float64]:
     return given if given.ndim == 3 else given[None]
 
 
-def _with_tumor(sums: NDArray[np.float64]) -> int:
-    """How many of the patients with counts P×4 have a tumour."""
-    return int(np.count_nonzero(sums[:, [0, 2]].any(axis=1)))
+def _have_tumor(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the images or patients, N×4, have a true tumour."""
+    return counts[:, [0, 2]].any(axis=1)
 
 
 def _change(
@@ -228,10 +236,15 @@ def _change(
     return (metric(after) - metric(before)).mean(axis=0)
 
 
-def _draw(patients: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each patient is drawn, resamples×patients: the draws themselves are not needed."""
-    chances = np.full(patients, 1 / patients)
-    return np.random.default_rng(seed).multinomial(patients, chances, size=resamples)
+def _draw(strata: NDArray[np.bool_], resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each patient is drawn from those of its stratum, resamples×patients."""
+    random = np.random.default_rng(seed)
+    drawn = np.empty((resamples, len(strata)), np.int64)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        chances = np.full(len(members), 1 / len(members))
+        drawn[:, members] = random.multinomial(len(members), chances, size=resamples)
+    return drawn
 
 
 def _percentiles(values: ArrayLike, level: float) -> tuple[float, float]:

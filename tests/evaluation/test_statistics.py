@@ -160,6 +160,29 @@ def test_unknown_patients_without_tumour_are_patients_of_their_own():
     np.testing.assert_allclose(found, paired_interval(*both, named, mean_ious), rtol=0.1)
 
 
+@pytest.mark.parametrize("metric", [mean_ious, tumor_ious])
+@pytest.mark.parametrize("healthy", [30, 100, 400])
+def test_few_tumours_among_many_clean_images_have_an_interval(metric, healthy):
+    first, second, names = paired_counts(patients=FEWEST)
+    clean = np.tile([0, 0, 0, 4096], (healthy, 1))
+    both = [np.concatenate([counts, clean]) for counts in (first, second)]
+    patients = [*names, *[""] * healthy]
+    low, high = pooled_bootstrap(both[0], patients, metric)
+    assert 0 < low < metric(both[0].sum(axis=0)) < high < 1
+    lower, upper = paired_interval(*both, patients, metric)
+    assert lower < metric(both[1].sum(axis=0)) - metric(both[0].sum(axis=0)) < upper < 0
+
+
+def test_a_name_is_no_unknown_patient():
+    first, _, names = paired_counts()
+    (both, _), patients = with_healthy(first, first, names)
+    for name in (str(len(names)), f"unknown {len(names)}"):
+        renamed = [name if patient == "p0" else patient for patient in patients]
+        assert pooled_bootstrap(both, renamed, mean_ious) == pooled_bootstrap(
+            both, patients, mean_ious
+        )
+
+
 def test_slices_of_unknown_patients_are_no_evidence():
     first, second, names = paired_counts()
     both, patients = with_healthy(first, second, names)
