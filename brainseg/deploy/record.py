@@ -28,7 +28,14 @@ Part = Mapping[str, NDArray]
 some tumours were never drawn."""
 
 
-def record(run: Run, mode: str, part: Part, probabilities: NDArray[np.uint8]) -> dict[str, Any]:
+def record(
+    run: Run,
+    mode: str,
+    part: Part,
+    probabilities: NDArray[np.uint8],
+    *,
+    progress: bool = True,
+) -> dict[str, Any]:
     """Write predictions, what they look like, their metrics, and last the score of each case.
 
     Images whose tumour nobody outlined are predicted and measured, but cannot be scored.
@@ -38,13 +45,14 @@ def record(run: Run, mode: str, part: Part, probabilities: NDArray[np.uint8]) ->
         mode: of the network.
         part: the images, N, with their truth.
         probabilities: maps N×H×W.
+        progress: whether to draw a bar, where standard error is a terminal.
 
     Returns:
         The metrics (SPEC section 8), with `calibration`, `thresholds`, and under `unmasked` how
         many images of each class could not be scored, and in what share a tumour is predicted.
     """
     write_npz(run.predictions(mode), ids=part["ids"], probabilities=probabilities)
-    shapes = _shapes(part, probabilities >= THRESHOLD)
+    shapes = _shapes(part, probabilities >= THRESHOLD, progress)
     write_csv(run.appropriateness(mode), shapes, APPROPRIATENESS)
     masked = ~_unmasked(part)
     cases = score_part(part, probabilities)
@@ -64,11 +72,12 @@ def score_part(part: Part, probabilities: NDArray[np.uint8]) -> list[dict[str, A
     return score_cases(*names, probabilities[masked], part["masks"][masked])
 
 
-def record_truth(run: Run, part: Part) -> None:
+def record_truth(run: Run, part: Part, *, progress: bool = True) -> None:
     """Write what the true tumours look like, as `record` does of predicted ones."""
     masked = ~_unmasked(part)
     known = {name: values[masked] for name, values in part.items()}
-    write_csv(run.appropriateness(TRUTH), _shapes(known, known["masks"] > 0), APPROPRIATENESS)
+    shapes = _shapes(known, known["masks"] > 0, progress)
+    write_csv(run.appropriateness(TRUTH), shapes, APPROPRIATENESS)
 
 
 def record_attention(run: Run, part: Part) -> None:
@@ -82,8 +91,8 @@ def record_attention(run: Run, part: Part) -> None:
     write_npz(run.attention, ids=part["ids"][rows], **arrays)
 
 
-def _shapes(part: Part, masks: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    return measure_appropriateness(*_names(part), part["images"], masks)
+def _shapes(part: Part, masks: NDArray[np.bool_], progress: bool) -> list[dict[str, Any]]:
+    return measure_appropriateness(*_names(part), part["images"], masks, progress=progress)
 
 
 def _names(part: Part) -> tuple[list[str], list[str], list[str]]:

@@ -15,7 +15,7 @@ from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import read_test, read_val, to_input
 from brainseg.evaluation.cases import (
     COLUMNS,
-    COUNTS,
+    counts_of,
     read_cases,
     summarize,
     to_uint8,
@@ -45,9 +45,10 @@ def score_checkpoint(run: Run, *, progress: bool = True) -> dict[str, Any]:
         InputError: the run has no configuration, checkpoint or test images.
     """
     test = read_test(run)
-    record_truth(run, test)
+    record_truth(run, test, progress=progress)
     record_attention(run, test)
-    return record(run, CHECKPOINT, test, predict_checkpoint(run, test, progress=progress))
+    found = predict_checkpoint(run, test, progress=progress)
+    return record(run, CHECKPOINT, test, found, progress=progress)
 
 
 def predict_checkpoint(
@@ -76,7 +77,8 @@ def score(run: Run, mode: str, *, progress: bool = True) -> None:
     session = open_session(run.onnx(mode))
     on_val = score_part(val, predict_part(session, val, f"{mode} on validation", progress=progress))
     write_csv(run.cases(mode, "val"), on_val, COLUMNS)
-    record(run, mode, test, predict_part(session, test, mode, progress=progress))
+    found = predict_part(session, test, mode, progress=progress)
+    record(run, mode, test, found, progress=progress)
 
 
 def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> 
         "load_ms": session.load_ms,
         "parity": None if parity is None else float(parity),
         **{name: metrics[name] for name in ("mean_iou", "tumor_iou", "dice")},
-        "val_mean_iou": mean_iou(_counts(val)),
+        "val_mean_iou": mean_iou(counts_of(val)),
         "delta_mean_iou_interval": None if reference else _interval(run, cases),
     }
 
@@ -128,13 +130,8 @@ def _interval(run: Run, cases: list[dict[str, Any]]) -> list[float] | None:
         return None
     reference = read_cases(run.cases(REFERENCE))
     patients = [case["patient"] for case in cases]
-    interval = paired_interval(_counts(reference), _counts(cases), patients, mean_ious)
+    interval = paired_interval(counts_of(reference), counts_of(cases), patients, mean_ious)
     return None if interval is None else list(interval)
-
-
-def _counts(cases: list[dict[str, Any]]) -> NDArray[np.int64]:
-    """N×4, as `evaluation.metrics` takes them."""
-    return np.array([[case[name] for name in COUNTS] for case in cases], dtype=np.int64)
 
 
 def _predict_all(

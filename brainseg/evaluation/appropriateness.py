@@ -9,6 +9,7 @@ prediction; `LIMITS` is what a slice cannot show.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ def measure_appropriateness(
     patients: Sequence[str],
     images: NDArray[np.uint8],
     masks: NDArray[np.bool_],
+    *,
+    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Measure the tumour of every image that has one, or whose mask shows one.
 
@@ -94,6 +97,7 @@ def measure_appropriateness(
         patients: the patient of each image, N.
         images: grey T1-weighted slices with contrast agent, dark background, N×H×W.
         masks: a prediction or the truth, N×H×W, nonzero is tumour.
+        progress: whether to draw a bar, where standard error is a terminal.
 
     Returns:
         One row with the keys of `COLUMNS` per image that is not `notumor` or has a mask pixel.
@@ -107,7 +111,7 @@ def measure_appropriateness(
         raise ValueError(f"Images and masks differ: {np.shape(images)} and {np.shape(masks)}.")
     rows = []
     each = zip(ids, classes, patients, images, masks, strict=True)
-    for name, class_, patient, image, mask in bar(each, "Measuring tumours", total=len(masks)):
+    for name, class_, patient, image, mask in bar(each, "Measuring tumours", progress, len(masks)):
         tumor = mask > 0
         if class_ == NO_TUMOR and not tumor.any():
             continue
@@ -152,61 +156,36 @@ def summarize_appropriateness(rows: Sequence[Mapping[str, Any]]) -> dict[str, An
     """Summarize rows of `measure_appropriateness` by class of tumour, without `notumor`.
 
     Returns:
-        Plain JSON. `classes` holds for each class `n` images, the share `detected`, and for every
-        measure `n` where it is defined, `median` and `quartiles`. `expected` lists for each class
-        of `EXPECTED` its entries with the `median` of the class and of all `others` in `EXPECTED`,
-        whether the first `agrees` (lies on the expected side of the second), and the `auc`: the
-        chance that an image of the class lies on the expected side of one of another class, 0.5
-        where the measure says nothing; `auc_by_class` is the same against each of them. `None`
-        where undefined. `limits` is `LIMITS`.
+        Plain JSON. `classes` holds for each class `n` images and the share `detected`. `expected`
+        lists for each class of `EXPECTED` its entries with the `median` of the class, and by other
+        class of `EXPECTED` the `auc`: the chance that an image of the class lies on the expected
+        side of one of the other, 0.5 where the measure says nothing. `None` where undefined.
     """
     tumors = [row for row in rows if row["class"] != NO_TUMOR]
     names = sorted({row["class"] for row in tumors})
     members = {name: [row for row in tumors if row["class"] == name] for name in names}
     return {
-        "classes": {name: _describe(own) for name, own in members.items()},
+        "classes": {
+            name: {"n": len(own), "detected": fmean(row["detected"] for row in own)}
+            for name, own in members.items()
+        },
         "expected": {
             name: [_compare(entry, name, members) for entry in entries]
             for name, entries in EXPECTED.items()
         },
-        "limits": list(LIMITS),
     }
-
-
-def _describe(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "n": len(rows),
-        "detected": sum(row["detected"] for row in rows) / len(rows),
-        "measures": {name: _distribution(_values(rows, name)) for name in MEASURES},
-    }
-
-
-def _distribution(values: NDArray[np.floating]) -> dict[str, Any]:
-    if not values.size:
-        return {"n": 0, "median": None, "quartiles": None}
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-    return {"n": values.size, "median": median, "quartiles": [low, high]}
 
 
 def _compare(
     entry: Expectation, name: str, members: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    own = _values(members.get(name, []), entry.measure)
-    others = {
-        other: _values(members.get(other, []), entry.measure) for other in EXPECTED if other != name
-    }
-    pooled = np.concatenate(list(others.values()))
-    medians = [_distribution(values)["median"] for values in (own, pooled)]
+    values = {each: _values(members.get(each, []), entry.measure) for each in EXPECTED}
+    own = values.pop(name)
     sign = 1 if entry.direction == "high" else -1
     return {
         **asdict(entry),
-        "median": medians[0],
-        "others": medians[1],
-        "agrees": None if None in medians else sign * (medians[0] - medians[1]) > 0,
-        "auc": _auc(sign * own, sign * pooled),
-        "auc_by_class": {
-            other: _auc(sign * own, sign * values) for other, values in others.items()
-        },
+        "median": float(np.median(own)) if own.size else None,
+        "auc": {other: _auc(sign * own, sign * theirs) for other, theirs in values.items()},
     }
 
 

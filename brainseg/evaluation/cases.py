@@ -1,5 +1,6 @@
 """Scores of each image, and what they come to over a split: the content of `cases.<mode>.csv`."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -113,6 +114,11 @@ def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def counts_of(cases: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    """The pixel counts `tp, fp, fn, tn` of each case, N×4, as `evaluation.metrics` takes them."""
+    return np.array([[case[name] for name in COUNTS] for case in cases], np.int64).reshape(-1, 4)
+
+
 def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
 
@@ -139,7 +145,7 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tumor = [case for case in cases if case["tp"] + case["fn"] > 0]
     healthy = [case for case in cases if case["tp"] + case["fn"] == 0]
-    counts = np.array([[case[name] for name in COUNTS] for case in cases], np.int64).reshape(-1, 4)
+    counts = counts_of(cases)
     pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
     per_patient = _dice_per_patient([case for case in tumor if case["patient"]])
     patients = [case["patient"] for case in cases]
@@ -176,10 +182,10 @@ def _over_images(
 
 def _dice_per_patient(tumor: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Dice over all pixels of each patient's images with tumour."""
-    counts: dict[str, list[list[int]]] = {}
+    images: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for case in tumor:
-        counts.setdefault(case["patient"], []).append([case[name] for name in COUNTS])
-    found = {patient: dice(rows) for patient, rows in counts.items()}
+        images[case["patient"]].append(case)
+    found = {patient: dice(counts_of(own)) for patient, own in images.items()}
     return {patient: value for patient, value in found.items() if value is not None}
 
 

@@ -213,9 +213,9 @@ def _sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.fl
         numbers.setdefault(patient or position, len(numbers))
         for position, patient in enumerate(patients)
     ]
-    sums = np.zeros((len(given), len(numbers), 4))
-    np.add.at(sums, (slice(None), index), given)
-    return sums
+    sums = np.zeros((len(numbers), len(given), 4))
+    np.add.at(sums, np.array(index, np.intp), given.swapaxes(0, 1))
+    return sums.swapaxes(0, 1)
 
 
 def _with_seeds(counts: ArrayLike) -> NDArray[np.float64]:
@@ -226,7 +226,7 @@ def _with_seeds(counts: ArrayLike) -> NDArray[np.float64]:
 
 def _have_tumor(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of the images or patients, N×4, have a true tumour."""
-    return counts[:, [0, 2]].any(axis=1)
+    return counts[:, 0] + counts[:, 2] > 0
 
 
 def _change(

@@ -54,7 +54,7 @@ def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[st
     return sources
 
 
-def describe_appropriateness(sources: Sources) -> tuple[list[str], list[list[str]]]:
+def tabulate_appropriateness(sources: Sources) -> tuple[list[str], list[list[str]]]:
     """A table: columns, and one row per class and thing that the paper says of it.
 
     The first rows tell in what share of the images a tumour was drawn at all.
@@ -86,7 +86,7 @@ def _cell(compared: Mapping[str, Any]) -> str:
     if compared["median"] is None:
         return NOTHING
     median = f"{compared['median']:.2f}".replace("-", "−")
-    areas = [area for area in compared["auc_by_class"].values() if area is not None]
+    areas = [area for area in compared["auc"].values() if area is not None]
     if not areas:
         return median
     return f"{median} {'✓' if min(areas) > 0.5 else '✗'} (A {min(areas):.2f})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from brainseg.evaluation.cases import COUNTS, read_cases
+from brainseg.evaluation.cases import counts_of, read_cases
 from brainseg.evaluation.metrics import mean_ious
 from brainseg.evaluation.statistics import holm, paired_interval, paired_test, training_test
 from brainseg.report.rows import REFERENCE
@@ -90,7 +90,7 @@ def _compare(
     if not seeds:
         return None
     reference, variant = (
-        np.array([_counts(cases[seed]) for seed in seeds]) for cases in (before, after)
+        np.array([counts_of(cases[seed]) for seed in seeds]) for cases in (before, after)
     )
     patients = [case["patient"] for case in before[seeds[0]]]
     p = paired_test(reference, variant, patients, mean_ious)
@@ -120,10 +120,6 @@ def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]
     """Whether two lists of cases are about the same images with the same truth."""
     keys = [[(c["id"], c["patient"], c["tp"] + c["fn"]) for c in each] for each in (cases, others)]
     return keys[0] == keys[1]
-
-
-def _counts(cases: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    return [[case[name] for name in COUNTS] for case in cases]
 
 
 def _correct(found: Sequence[Comparison | None]) -> Iterator[Comparison]:

@@ -8,7 +8,7 @@ from brainseg.report.appropriateness import (
     NOTE,
     by_data_set,
     collect_sources,
-    describe_appropriateness,
+    tabulate_appropriateness,
 )
 from brainseg.report.comparisons import Comparison
 from brainseg.report.conclusions import COLUMNS as COMPARED
@@ -137,7 +137,7 @@ def _appropriateness(title: str, runs: Runs) -> PageTable:
     sources = collect_sources(runs)
     if not any(sources.values()):
         return PageTable(title, [], [])
-    columns, rows = describe_appropriateness(sources)
+    columns, rows = tabulate_appropriateness(sources)
     return PageTable(title, columns, rows, [NOTE], columns[4:])
 
 

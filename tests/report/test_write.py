@@ -11,7 +11,7 @@ from brainseg.evaluation.appropriateness import (
     summarize_appropriateness,
 )
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
-from brainseg.report.appropriateness import collect_sources, describe_appropriateness
+from brainseg.report.appropriateness import collect_sources, tabulate_appropriateness
 from brainseg.report.comparisons import compare_all
 from brainseg.report.provenance import LIMITS
 from brainseg.report.table import collect_rows, group_runs
@@ -197,7 +197,7 @@ def test_appropriateness_stands_beside_the_truth(written):
     runs = grouped(written)
     sources = collect_sources(runs)
     assert list(sources) == ["truth", "none", "ag", "cbam"]
-    columns, rows = describe_appropriateness(sources)
+    columns, rows = tabulate_appropriateness(sources)
     assert columns == ["Class", "The paper says", "Measure", "Expected", *sources]
     assert rows[0] == ["glioma", "", "drawn at all", "", *["100.0% of 3"] * 4]
     assert len(rows) == 3 + sum(map(len, EXPECTED.values()))
@@ -205,7 +205,9 @@ def test_appropriateness_stands_beside_the_truth(written):
     first = summary["expected"]["glioma"][1]
     told = dict(zip(columns, rows[4], strict=True))
     assert (told["Measure"], told["Expected"]) == ("sharpness", "low")
-    assert told["ag"].startswith(f"{first['median']:.2f} {'✓' if first['agrees'] else '✗'} (A ")
+    lowest = min(area for area in first["auc"].values() if area is not None)
+    sign = "✓" if lowest > 0.5 else "✗"
+    assert told["ag"] == f"{first['median']:.2f} {sign} (A {lowest:.2f})".replace("-", "−")
 
 
 def test_without_measures_there_is_no_table(experiment):
