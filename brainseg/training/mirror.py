@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def media_of(run: Run) -> dict[str, Callable[[], Any]]:
     """The tables and images of a run, by name; each is made when it is called.
 
     `deploy` holds the rows, `classes` the metrics of each class, `cases` the scores of each test
-    case, `overlays` some test cases with outlines, and `figures/…` the run's own figures.
+    case, and `overlays` some test cases with outlines.
     """
     media: dict[str, Callable[[], Any]] = {}
     if run.deploy.exists():
@@ -77,8 +76,6 @@ def media_of(run: Run) -> dict[str, Callable[[], Any]]:
         media["cases"] = lambda: to_table(read_cases(run.cases(mode)))
     if run.predictions(CHECKPOINT).exists():
         media["overlays"] = partial(_overlays, run)
-    for figure in sorted(run.figures.glob("*.png")):
-        media[f"figures/{figure.stem}"] = partial(_figure, figure)
     return media
 
 
@@ -146,7 +143,3 @@ def _overlays(run: Run) -> list[wandb.Image]:
         )
         for i in chosen
     ]
-
-
-def _figure(path: Path) -> wandb.Image:
-    return wandb.Image(str(path), caption=path.stem)

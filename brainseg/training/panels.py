@@ -176,9 +176,4 @@ def _cost_bars(keys: Collection[str]) -> list[Any]:
 
 def _galleries(keys: Collection[str]) -> list[Any]:
     overlays = [key for key in keys if key == "overlays"]
-    figures = [key for key in keys if key.startswith("figures/")]
-    return [
-        wr.MediaBrowser(media_keys=shown, num_columns=4, layout=WIDE)
-        for shown in (overlays, figures)
-        if shown
-    ]
+    return [wr.MediaBrowser(media_keys=overlays, num_columns=4, layout=WIDE)] if overlays else []

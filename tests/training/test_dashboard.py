@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from brainseg.deploy.rows import new_row, upsert_rows
 from brainseg.errors import InputError
@@ -69,8 +68,6 @@ def write_run(path: Path, config: dict[str, Any]) -> Run:
     write_csv(run.cases("fp32"), cases, list(cases[0]))
     write_json(run.metrics, summarize(cases))
     upsert_rows(run, [new_row("fp32", device="cpu", threads=2, **TIMED)])
-    run.figures.mkdir()
-    Image.fromarray(masks[0] * 200).save(run.figures / "curves.png")
     return run
 
 
@@ -154,7 +151,7 @@ def test_deploy_table_has_the_rows_also_of_a_later_stage(made: Path):
 def test_folder_holds_tables_images_group_and_tags(made: Path):
     held = held_by(Run(made / "ag-seed0"))
     assert held["tables"] == {"deploy": 2, "classes": 3, "cases": 2}
-    assert held["images"] == {"overlays": 2, "figures/curves": 1}
+    assert held["images"] == {"overlays": 2}
     assert (held["group"], held["tags"]) == (GROUP, ["ag", "phantom", "patient"])
     assert held["config"] == config_of("ag")
     assert held["exit_code"] == 0
@@ -255,7 +252,7 @@ def test_panels_read_only_what_an_offline_run_holds(made: Path, specs: dict[str,
         assert {("xAxis", f"{place}/latency_p50_ms"), ("yAxis", f"{place}/mean_iou")} <= read
         assert ("metrics", f"{place}/size_mib") in read
     assert ("metrics", "test/classes/notumor/dice") not in read  # undefined in every run
-    assert {("table", "cases"), ("table", "classes"), ("mediaKeys", "figures/curves")} <= read
+    assert {("table", "cases"), ("table", "classes"), ("mediaKeys", "overlays")} <= read
 
 
 @pytest.mark.parametrize("name", ["workspace", "report"])
@@ -454,9 +451,7 @@ def test_without_a_server_it_says_what_waits_and_how_to_send_it(
     at = lines.index("ag-seed0")
     assert lines[at + 1].endswith(str(latest_offline(Run(experiment / "ag-seed0"))))
     assert re.match(r" +epochs: 2; numbers: \d+, test/mean_iou 1\.0000$", lines[at + 2])
-    assert (
-        "table rows: cases 2, classes 3, deploy 2; images: figures/curves 1, overl" in lines[at + 3]
-    )
+    assert lines[at + 3].endswith("table rows: cases 2, classes 3, deploy 2; images: overlays 2")
     assert lines[at + 4].endswith("not sent yet")
     assert "tracking=none" in lines[lines.index("se-seed0") + 1]
 

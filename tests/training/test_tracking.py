@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from brainseg.deploy.rows import new_row
 from brainseg.errors import InputError
@@ -201,14 +200,11 @@ def test_media_are_those_that_the_run_has(run: Run):
     row = {"id": "a", "class": "glioma", "patient": "p", "tp": 1, "fp": 0, "fn": 0, "tn": 9}
     for mode, dice in ((CHECKPOINT, 0.25), ("fp32", 0.75)):
         write_csv(run.cases(mode), [row | {"dice": dice, "hd95_px": None}], COLUMNS)
-    run.figures.mkdir()
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(run.figures / "curves.png")
     media = media_of(run)
-    assert list(media) == ["deploy", "classes", "cases", "overlays", "figures/curves"]
+    assert list(media) == ["deploy", "classes", "cases", "overlays"]
     assert media["cases"]().get_column("dice") == [0.75]  # of fp32, which is deployed
     run.cases("fp32").unlink()
     assert media_of(run)["cases"]().get_column("dice") == [0.25]
-    assert media["figures/curves"]().image.size == (4, 4)
 
 
 @pytest.mark.parametrize(
