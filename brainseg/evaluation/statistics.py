@@ -183,6 +183,24 @@ def training_test(changes: Sequence[float]) -> float | None:
     return float(ttest_1samp(changes, 0).pvalue)
 
 
+def training_interval(changes: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of the mean change over trainings, from the t distribution.
+
+    Args:
+        changes: as in `training_test`.
+        level: its coverage.
+
+    Returns:
+        Lower and upper end, or `None` for one seed.
+    """
+    if len(changes) < 2:
+        return None
+    if np.ptp(changes) == 0:
+        return changes[0], changes[0]
+    low, high = ttest_1samp(changes, 0).confidence_interval(level)
+    return float(low), float(high)
+
+
 def are_known(counts: ArrayLike, patients: Sequence[str]) -> bool:
     """Whether every image with a tumour, of counts N×4 or S×N×4, has a patient that is known."""
     tumor = _have_tumor(_with_seeds(counts)[0])

@@ -1,6 +1,6 @@
 """Which differences between variants, and between modes, are beyond the chance of the patients."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +14,7 @@ from brainseg.run import Run
 
 COLUMNS = (
     *("family", "first", "second", "mode", "difference", "by_seed", "interval", "p"),
-    *("smallest_p", "p_corrected", "p_training", "beyond_chance"),
+    *("smallest_p", "p_corrected", "p_training", "p_training_corrected", "beyond_chance"),
     *("patients", "images", "seeds"),
 )
 
@@ -40,10 +40,10 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
     All on the same test images, with a paired interval and a permutation test over patients
     (`brainseg.evaluation.statistics`), corrected for the number of comparisons of each family by
     Holm's method. Of several seeds that both have, the mean difference is taken. Between variants
-    it is beyond chance only where a t-test over the seeds says so too: with one training each, it
-    may be the luck of that training. A mode is compared with the very network that it was made of;
-    there it is enough that all seeds agree in the sign. Networks that were tested on other images
-    are not compared.
+    it is beyond chance only where a t-test over the seeds, corrected likewise, says so too: with
+    one training each, it may be the luck of that training. A mode is compared with the very
+    network that it was made of; there it is enough that all seeds agree in the sign. Networks that
+    were tested on other images are not compared.
 
     Args:
         runs: by variant, one per seed.
@@ -61,14 +61,18 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
 
 
 def mark(comparisons: Sequence[Comparison]) -> Marks:
-    """Marks of what differs beyond chance from the first variant, and from its own fp32."""
-    variants = [row for row in comparisons if row["family"] == VARIANTS]
-    first = variants[0]["first"] if variants else None
+    """Marks of what differs beyond chance from `first_of`, and from its own fp32."""
+    first = first_of(comparisons)
     return {
         (row["second"], row["mode"]): "†" if row["family"] == VARIANTS else "*"
         for row in comparisons
         if row["beyond_chance"] and (row["family"] == MODES or row["first"] == first)
     }
+
+
+def first_of(comparisons: Sequence[Comparison]) -> str | None:
+    """The first variant that was compared with others."""
+    return next((row["first"] for row in comparisons if row["family"] == VARIANTS), None)
 
 
 def _cases_of(runs: Sequence[Run], mode: str | None = None) -> Seeds:
@@ -104,7 +108,7 @@ def _compare(
         "second": second,
         "mode": mode,
         "difference": float(changes.mean()),
-        "by_seed": changes.tolist(),
+        "by_seed": dict(zip(map(str, seeds), changes.tolist(), strict=True)),
         "interval": None if interval is None else list(interval),
         "p": p,
         # Every way to exchange the patients whose results differ, and its mirror image.
@@ -122,18 +126,25 @@ def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]
     return keys[0] == keys[1]
 
 
-def _correct(found: Sequence[Comparison | None]) -> Iterator[Comparison]:
+def _correct(found: Sequence[Comparison | None]) -> list[Comparison]:
+    """Correct the p-values of a family, and say what is beyond chance."""
     rows = [row for row in found if row is not None]
-    tested = [row for row in rows if row["p"] is not None]
-    corrected = iter(holm([row["p"] for row in tested]))
-    for row in rows:
-        p = next(corrected) if row["p"] is not None else None
-        beyond = p is not None and p < LEVEL and _trainings_agree(row)
-        yield row | {"p_corrected": p, "beyond_chance": beyond}
+    for key in ("p", "p_training"):
+        tested = [row for row in rows if row[key] is not None]
+        corrected = holm([row[key] for row in tested])
+        for row in rows:
+            row[f"{key}_corrected"] = None
+        for row, p in zip(tested, corrected, strict=True):
+            row[f"{key}_corrected"] = p
+    return [row | {"beyond_chance": _below(row["p_corrected"]) and _agree(row)} for row in rows]
 
 
-def _trainings_agree(row: Comparison) -> bool:
+def _agree(row: Comparison) -> bool:
     """Whether other trainings can be expected to say the same."""
     if row["family"] == VARIANTS:
-        return row["p_training"] is not None and row["p_training"] < LEVEL
-    return not min(row["by_seed"]) < 0 < max(row["by_seed"])
+        return _below(row["p_training_corrected"])
+    return not min(row["by_seed"].values()) < 0 < max(row["by_seed"].values())
+
+
+def _below(p: float | None) -> bool:
+    return p is not None and p < LEVEL

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from brainseg.evaluation.statistics import training_interval
 from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison
-from brainseg.report.rows import REFERENCE, signed, span
+from brainseg.report.rows import REFERENCE, RUNTIME, signed, span
 from brainseg.report.summary import NOTHING
 
 COLUMNS = (
     *("Compared", "With", "Difference of mean IoU", "95 % interval", "p", "p, corrected"),
-    *("p, trainings", "Beyond chance", "Seeds"),
+    *("p, trainings, corrected", "Beyond chance", "Seeds"),
 )
 
 
@@ -20,9 +21,9 @@ def tabulate(comparisons: Sequence[Comparison]) -> list[list[str]]:
             row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
             signed(row["difference"]),
             _interval(row) or NOTHING,
-            *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training")),
+            *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training_corrected")),
             "yes" if row["beyond_chance"] else "no",
-            str(row["seeds"]),
+            ", ".join(row["by_seed"]),
         ]
         for row in comparisons
     ]
@@ -47,55 +48,86 @@ def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
 
 def _conclude_variants(rows: Sequence[Comparison], pairs: int) -> str:
     told = [row for row in rows if row["beyond_chance"]]
-    if told:
-        clauses = "; ".join(map(_clause, told))
-        sentence = (
-            f"{len(told)} of {len(rows)} differences are beyond chance ({_basis(rows)}): {clauses}."
-        )
-    else:
-        sentence = (
-            f"none of the {len(rows)} differences is beyond chance ({_basis(rows)}), so the data "
-            "support no ranking."
-        )
-        ends = [abs(end) for row in rows for end in row["interval"] or ()]
-        if ends:
-            sentence += f" Differences of up to {max(ends):.3f} mean IoU could have gone unnoticed."
+    tested = [row for row in rows if row["p_training"] is not None]
     lucky = [row for row in rows if _by_patients(row) and not row["beyond_chance"]]
+    which = "others" if told else "of them"
+    sentences = [_open_variants(rows, told, tested)]
+    if not told and tested:
+        sentences += _tell_unnoticed(rows)
     if lucky:
-        which = "others" if told else "of them"
-        sentence += (
-            f" {len(lucky)} {which} would be by the patients alone, but not by the trainings: that "
-            "may be luck in training."
+        sentences.append(
+            f"{len(lucky)} {which} would be beyond chance by the patients alone, but not by the "
+            "trainings: that may be luck in training."
         )
-    if min(row["seeds"] for row in rows) == 1:
-        sentence += (
-            " With one training each, nobody can tell a variant from the luck of its training: "
+    if len(tested) < len(rows):
+        sentences.append(
+            "With one training each, nobody can tell a variant from the luck of its training: "
             "train several seeds (+sweeps=attention_seeds) before you call one better."
         )
     if len(rows) < pairs:
-        sentence += (
-            f" {pairs - len(rows)} of {pairs} pairs were not compared: they were not scored, or "
+        sentences.append(
+            f"{pairs - len(rows)} of {pairs} pairs were not compared: they were not scored, or "
             "not on the same images."
         )
-    return "Between variants: " + sentence + _tell_doubts(rows)
+    return "Between variants: " + " ".join(sentences + _tell_doubts(rows))
+
+
+def _open_variants(
+    rows: Sequence[Comparison], told: Sequence[Comparison], tested: Sequence[Comparison]
+) -> str:
+    if told:
+        clauses = "; ".join(map(_clause, told))
+        return (
+            f"{len(told)} of {len(rows)} differences are beyond chance ({_basis(rows)}): {clauses}."
+        )
+    if tested:
+        return (
+            f"none of the {len(rows)} differences is beyond chance ({_basis(rows)}), so the data "
+            "support no ranking."
+        )
+    return (
+        f"the {len(rows)} differences cannot be judged ({_basis(rows)}), so the data support no "
+        "ranking."
+    )
+
+
+def _tell_unnoticed(rows: Sequence[Comparison]) -> list[str]:
+    """How large a difference may be that neither the patients nor the trainings exclude."""
+    intervals = [
+        interval
+        for row in rows
+        for interval in (row["interval"], training_interval(list(row["by_seed"].values())))
+        if interval
+    ]
+    ends = [abs(end) for interval in intervals for end in interval]
+    if not ends or any(row["interval"] is None for row in rows):
+        return []
+    return [f"Differences of up to {max(ends):.3f} mean IoU could have gone unnoticed."]
 
 
 def _conclude_modes(rows: Sequence[Comparison]) -> str:
     told = [row for row in rows if row["beyond_chance"]]
-    if told:
-        clauses = "; ".join(f"{row['first']} in {row['mode']} {_change(row)}" for row in told)
-        sentence = f"{len(told)} of {len(rows)} changes are beyond chance: {clauses}."
-    else:
-        largest = max(rows, key=lambda row: abs(row["difference"]))
-        sentence = (
-            f"none of the {len(rows)} changes is beyond chance; the largest is {_change(largest)} "
-            f"of {largest['first']} in {largest['mode']}."
-        )
+    worst = min(rows, key=lambda row: row["difference"])
     unsteady = [row for row in rows if _by_patients(row) and not row["beyond_chance"]]
+    if told:
+        sentences = [
+            f"{len(told)} of {len(rows)} changes are beyond chance: "
+            + "; ".join(map(_change_of, told))
+            + "."
+        ]
+    else:
+        sentences = [f"none of the {len(rows)} changes is beyond chance."]
+    if worst["difference"] < 0 and worst not in told:
+        sentences.append(
+            f"The largest loss, {_change_of(worst)}, is not beyond chance, nor is it excluded."
+        )
     if unsteady:
         which = "others" if told else "of them"
-        sentence += f" {len(unsteady)} {which} would be, but change their sign with the training."
-    return "By quantization: " + sentence + _tell_doubts(rows)
+        sentences.append(
+            f"{len(unsteady)} {which} would be, but change their sign with the training."
+        )
+    where = f"By quantization, with {RUNTIME} on the cpu: "
+    return where + " ".join(sentences + _tell_doubts(rows))
 
 
 def _basis(rows: Sequence[Comparison]) -> str:
@@ -110,19 +142,19 @@ def _by_patients(row: Comparison) -> bool:
     return row["p_corrected"] is not None and row["p_corrected"] < LEVEL
 
 
-def _tell_doubts(rows: Sequence[Comparison]) -> str:
+def _tell_doubts(rows: Sequence[Comparison]) -> list[str]:
     """What keeps differences from being called beyond chance, though they may be there."""
     if all(row["p"] is None for row in rows):
-        return (
-            " The patients of the tumour images are unknown, so no test and no interval is "
+        return [
+            "The patients of the tumour images are unknown, so no test and no interval is "
             "possible: slices that may show one patient are no evidence apart."
-        )
+        ]
     if all(row["smallest_p"] * len(rows) >= LEVEL for row in rows):
-        return (
-            f" There are too few patients for {len(rows)} comparisons: no difference, however "
+        return [
+            f"There are too few patients for {len(rows)} comparisons: no difference, however "
             "large, could be called beyond chance."
-        )
-    return ""
+        ]
+    return []
 
 
 def _clause(row: Comparison) -> str:
@@ -132,6 +164,11 @@ def _clause(row: Comparison) -> str:
         turned = {"first": row["second"], "second": row["first"], "interval": interval}
         row = row | turned | {"difference": -row["difference"]}
     return f"{row['second']} is better than {row['first']} by {_change(row).removeprefix('+')}"
+
+
+def _change_of(row: Comparison) -> str:
+    """What a mode changes."""
+    return f"{row['first']} in {row['mode']} {_change(row)}"
 
 
 def _change(row: Comparison) -> str:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, permutation_test, ttest_rel
+from scipy.stats import bootstrap, permutation_test, t, ttest_rel
 
 from brainseg.evaluation.metrics import mean_iou, mean_ious, tumor_iou, tumor_ious
 from brainseg.evaluation.statistics import (
@@ -11,6 +11,7 @@ from brainseg.evaluation.statistics import (
     paired_test,
     patient_bootstrap,
     pooled_bootstrap,
+    training_interval,
     training_test,
 )
 
@@ -310,3 +311,12 @@ def test_luck_in_training_is_rarely_called_a_difference():
     for seeds in (2, 3, 5):
         found = [training_test(rng.normal(0, 0.01, seeds)) < 0.05 for _ in range(400)]
         assert np.mean(found) < 0.09
+
+
+def test_an_interval_over_trainings_is_that_of_student():
+    changes = [0.01, 0.03, -0.005]
+    reach = t.ppf(0.975, 2) * np.std(changes, ddof=1) / np.sqrt(3)
+    mean = np.mean(changes)
+    assert training_interval(changes) == pytest.approx((mean - reach, mean + reach))
+    assert training_interval([0.01]) is None
+    assert training_interval([0.01, 0.01]) == (0.01, 0.01)
