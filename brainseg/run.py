@@ -219,3 +219,21 @@ def find_runs(path: Path) -> list[Run]:
     if not runs:
         raise InputError(f"No run below {path}: expected folders with a state.json. Train first.")
     return runs
+
+
+def find_experiment(path: Path) -> list[Run]:
+    """The runs of the experiment at `path`.
+
+    Raises:
+        InputError: as `find_runs`, or the folder is a run itself.
+    """
+    runs = find_runs(path)
+    if runs[0].path == path:
+        raise InputError(f"{path} is a run. Give its experiment's folder: {path.parent}")
+    return runs
+
+
+def find_evaluations(run: Run) -> list[Run]:
+    """The finished evaluations of a run on other data sets, in the order of their names."""
+    files = sorted(run.evaluations.glob("*/evaluation.json"))
+    return [Run(file.parent) for file in files if read_json(file)["status"] == "finished"]

@@ -9,7 +9,6 @@ prediction; `LIMITS` is what a slice cannot show.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from brainseg.errors import InputError
+from brainseg.evaluation.statistics import auc_bootstrap
 from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
 from brainseg.files import read_csv
 from brainseg.terminal import bar
@@ -72,8 +72,9 @@ LIMITS = (
     "and FLAIR: neither is measured here.",
     "Sharpness depends on where the outline was drawn: a coarse outline of a sharp tumour reads as "
     "a blurred one. It also grows with contrast: bone and air beside a pituitary tumour raise it.",
-    "Only what was detected is measured: a tumour that a prediction misses is in no median, so "
-    "compare a prediction with the truth of the images that it found.",
+    "What was drawn is measured, also where it lies in the wrong place; an image in which nothing "
+    "was drawn is in no median. So medians of predictions and of the truth are not about the same "
+    "tumours.",
     "A mask can be right where its class is exceptional, and wrong where it looks typical. That a "
     "class agrees is no evidence for a single image.",
 )
@@ -152,40 +153,39 @@ def _values_of(row: Mapping[str, str]) -> dict[str, Any]:
     )
 
 
-def summarize_appropriateness(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarize rows of `measure_appropriateness` by class of tumour, without `notumor`.
+def compare_classes(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Compare each class with the others in what is expected of it.
+
+    Args:
+        rows: of `measure_appropriateness`.
 
     Returns:
-        Plain JSON. `classes` holds for each class `n` images and the share `detected`. `expected`
-        lists for each class of `EXPECTED` its entries with the `median` of the class, and by other
-        class of `EXPECTED` the `auc`: the chance that an image of the class lies on the expected
-        side of one of the other, 0.5 where the measure says nothing. `None` where undefined.
+        Plain JSON: for each class of `EXPECTED` its entries with the `median` of the class, and by
+        other class of `EXPECTED` the `auc`: the chance that an image of the class lies on the
+        expected side of one of the other, 0.5 where the measure says nothing; `auc_interval` is its
+        95 % interval over patients. `None` where undefined.
     """
-    tumors = [row for row in rows if row["class"] != NO_TUMOR]
-    names = sorted({row["class"] for row in tumors})
-    members = {name: [row for row in tumors if row["class"] == name] for name in names}
+    members = {name: [row for row in rows if row["class"] == name] for name in EXPECTED}
     return {
-        "classes": {
-            name: {"n": len(own), "detected": fmean(row["detected"] for row in own)}
-            for name, own in members.items()
-        },
-        "expected": {
-            name: [_compare(entry, name, members) for entry in entries]
-            for name, entries in EXPECTED.items()
-        },
+        name: [_compare(entry, name, members) for entry in entries]
+        for name, entries in EXPECTED.items()
     }
 
 
 def _compare(
     entry: Expectation, name: str, members: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    values = {each: _values(members.get(each, []), entry.measure) for each in EXPECTED}
-    own = values.pop(name)
+    found = {each: _values(own, entry.measure) for each, own in members.items()}
+    own, patients = found.pop(name)
     sign = 1 if entry.direction == "high" else -1
     return {
         **asdict(entry),
         "median": float(np.median(own)) if own.size else None,
-        "auc": {other: _auc(sign * own, sign * theirs) for other, theirs in values.items()},
+        "auc": {other: _auc(sign * own, sign * theirs) for other, (theirs, _) in found.items()},
+        "auc_interval": {
+            other: auc_bootstrap(sign * own, sign * theirs, patients, others)
+            for other, (theirs, others) in found.items()
+        },
     }
 
 
@@ -196,5 +196,8 @@ def _auc(own: NDArray[np.floating], others: NDArray[np.floating]) -> float | Non
     return float(roc_auc_score(labels, np.concatenate([own, others])))
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.floating]:
-    return np.array([row[name] for row in rows if row[name] is not None], dtype=float)
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.floating], list[str]]:
+    """A measure where it is defined, and the patients."""
+    defined = [row for row in rows if row[name] is not None]
+    values = np.array([row[name] for row in defined], dtype=float)
+    return values, [row["patient"] for row in defined]

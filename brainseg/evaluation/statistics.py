@@ -84,6 +84,50 @@ def pooled_bootstrap(
     return _percentiles(metric(_draw(tumor, resamples, seed) @ sums), level)
 
 
+def auc_bootstrap(
+    own: ArrayLike,
+    others: ArrayLike,
+    own_patients: Sequence[str],
+    other_patients: Sequence[str],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float] | None:
+    """Percentile interval of the area under the ROC curve, from a bootstrap over patients.
+
+    The area is the chance that a value of the one group is higher than one of the other (ties
+    count half); patients of both groups are drawn with replacement, each with all of its values.
+
+    Args:
+        own: values of the group that should be higher, N.
+        others: values of the other group, M.
+        own_patients: the patient of each of `own`.
+        other_patients: the patient of each of `others`.
+        resamples: number of bootstrap samples.
+        seed: seed of the draws.
+        level: share of the samples' areas that lie in the interval.
+
+    Returns:
+        Lower and upper end, or `None` where a patient is unknown (empty) or one of the groups has
+        fewer than `FEWEST`.
+    """
+    (names, index), (other_names, other_index) = (
+        np.unique(np.array(patients, str), return_inverse=True)
+        for patients in (own_patients, other_patients)
+    )
+    known = "" not in names and "" not in other_names
+    if not known or min(len(names), len(other_names)) < FEWEST:
+        return None
+    above = np.sign(np.subtract.outer(np.asarray(own, float), np.asarray(others, float)))
+    wins = np.zeros((len(names), len(other_names)))
+    np.add.at(wins, (index[:, None], other_index), (above + 1) / 2)
+    drawn = _draw(np.ones(len(names), bool), resamples, seed)
+    other_drawn = _draw(np.ones(len(other_names), bool), resamples, seed + 1)
+    pairs = (drawn @ np.bincount(index)) * (other_drawn @ np.bincount(other_index))
+    return _percentiles(((drawn @ wins) * other_drawn).sum(axis=1) / pairs, level)
+
+
 def paired_interval(
     reference: ArrayLike,
     variant: ArrayLike,

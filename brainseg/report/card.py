@@ -9,15 +9,23 @@ from jinja2 import Environment, StrictUndefined
 
 from brainseg import __version__
 from brainseg.files import read_json, write_text
-from brainseg.report.provenance import LIMITS, describe_data
-from brainseg.report.render import markdown_table
-from brainseg.report.rows import Row, signed
-from brainseg.report.scores import (
-    COLUMNS,
-    NOTHING,
-    external_rows,
-    score_rows,
+from brainseg.report.provenance import (
+    LIMITS,
+    data_statements,
+    machine_statements,
+    training_statements,
 )
+from brainseg.report.render import markdown_table
+from brainseg.report.rows import (
+    NOTHING,
+    Row,
+    name_device,
+    name_mode,
+    signed,
+    threads_vary,
+    varying_options,
+)
+from brainseg.report.scores import COLUMNS, external_rows, score_rows
 from brainseg.run import Run
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -31,7 +39,13 @@ METRICS = {
 }
 """Those of `metrics.json` that stand in the front matter, and what people call them."""
 
-MODE_COLUMNS = ("Mode", "Size, MiB", "Mean IoU", "Δ mean IoU", "Dice", "Latency, ms")
+MODE_COLUMNS = (
+    *("Mode", "Device", "Size, MiB", "Mean IoU", "Δ mean IoU", "Dice", "Latency, ms", "Note"),
+)
+
+
+OTHER_COLUMNS = ("Data", "Mode", *COLUMNS)
+TEXTUAL = ("Mode", "Device", "Note")
 
 
 def write_card(run: Run) -> None:
@@ -65,19 +79,16 @@ def _content(run: Run) -> dict[str, Any]:
         "size": config["data"]["image_size"],
         "parameters": _scaled(model.get("parameters"), 1e6),
         "multiply_adds": _scaled(model.get("multiply_adds"), 1e9),
-        "data": list(describe_data([run])),
-        "results": _table(COLUMNS, score_rows(metrics)),
+        "data": list(data_statements([run])),
+        "results": markdown_table(COLUMNS, score_rows(metrics), ["Class"]),
         "ece": _decimals(calibration.get("ece")),
         "ece_uncertain": _decimals(calibration.get("ece_uncertain")) or NOTHING,
-        "others": _table(("Data", "Mode", *COLUMNS), others) if others else None,
-        "modes": _table(MODE_COLUMNS, _mode_rows(rows)) if rows else None,
-        "training": _describe_training(config),
+        "others": markdown_table(OTHER_COLUMNS, others, OTHER_COLUMNS[:3]) if others else None,
+        "modes": markdown_table(MODE_COLUMNS, _mode_rows(rows), TEXTUAL) if rows else None,
+        "training": [*training_statements([run]), f"Seed {config['seed']}."],
+        "machines": list(machine_statements([run])),
         "limits": LIMITS,
     }
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return markdown_table(columns, rows, textual=columns[:1])
 
 
 def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
@@ -106,30 +117,22 @@ def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any
 
 
 def _mode_rows(rows: Sequence[Row]) -> list[list[str]]:
-    """A row per mode, runtime and device that was measured."""
+    """A row per mode, runtime and device that was measured one image at a time."""
+    varying, threads = varying_options(rows), threads_vary(rows)
     return [
         [
-            f"{row['mode']} ({row['runtime']}, {row['device']})",
+            name_mode(row, varying),
+            name_device(row, threads),
             _decimals(row["size_bytes"] and row["size_bytes"] / 2**20, 1) or NOTHING,
             _decimals(row["mean_iou"]) or NOTHING,
             NOTHING if row["delta_mean_iou"] is None else signed(row["delta_mean_iou"]),
             _decimals(row["dice"]) or NOTHING,
             _decimals((row["latency_ms"] or {}).get("p50"), 1) or NOTHING,
+            "noisy" if row["noisy"] else "",
         ]
         for row in rows
-        if row["status"] == "ok"
+        if row["status"] == "ok" and row["batch"] == 1
     ]
-
-
-def _describe_training(config: Mapping[str, Any]) -> str:
-    trainer, split, data = config["trainer"], config["split"], config["data"]
-    return (
-        f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "
-        f"learning rate of {config['optim']['lr']:g}, loss {config['loss']['name']}, schedule "
-        f"{config['schedule']['name']}; encoder weights: {config['model']['weights']}; seed "
-        f"{config['seed']}; split {split['name']}, seed {split['seed']}. The epoch with the "
-        "best mean IoU on validation is kept."
-    )
 
 
 def _scaled(count: int | None, unit: float) -> str | None:

@@ -88,8 +88,8 @@ def _doubt(points: Sequence[Point], references: Iterable[Row], learned: set[str]
     if not scores:
         return Finding(f"{REFERENCE} with {RUNTIME} was not scored there")
     if not learned:
-        text = f"with {{}} on test the tumour IoU of {REFERENCE} is below {LEARNED:g}, and a "
-        return Finding(text + "network that finds nothing loses nothing", f"{fmean(scores):.2f}")
+        text = f"with {{}} on test the tumour IoU of {REFERENCE} is below {LEARNED:g}, too low for "
+        return Finding(text + "a small loss to mean anything", f"{fmean(scores):.2f}")
     if not any(point.changes("val_mean_iou") for point in points):
         return Finding("validation was not scored, run `brainseg quantize RUN --mode all`")
     return None

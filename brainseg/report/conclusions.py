@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from brainseg.evaluation.statistics import training_interval
 from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison
-from brainseg.report.rows import REFERENCE, RUNTIME, signed, span
-from brainseg.report.summary import NOTHING
+from brainseg.report.rows import NOTHING, REFERENCE, RUNTIME, signed, span
 
 COLUMNS = (
     *("Compared", "With", "Difference of mean IoU", "95 % interval", "p", "p, corrected"),

@@ -10,10 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from brainseg.files import write_text
+from brainseg.report.rows import NOTHING
 from brainseg.report.viewer import Viewer
-
-NOTHING = "–"
-"""The cell of what was not measured."""
 
 LIGHTEST = 300_000
 """Bytes up to which the SVG of a figure is embedded, and not its PNG: plots, not pictures."""

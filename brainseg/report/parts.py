@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brainseg.files import read_json
-from brainseg.report.summary import NOTHING
+from brainseg.report.rows import NOTHING
 from brainseg.report.table import Runs
 
 STEP = re.compile(r"decoder\.(\d+)")

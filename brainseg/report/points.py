@@ -125,6 +125,11 @@ def collect_points(rows: Iterable[Row]) -> list[Point]:
     ]
 
 
+def scored_points(points: Sequence[Point]) -> list[Point]:
+    """The points that have a `mean_iou`."""
+    return [point for point in points if point.mean("mean_iou") is not None]
+
+
 def dominates(costs: Sequence[float], others: Sequence[float]) -> bool:
     """Whether `costs` are nowhere above `others`, and somewhere below."""
     pairs = list(zip(costs, others, strict=True))

@@ -1,10 +1,13 @@
 """Where numbers come from: data, split and machine of the runs."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from brainseg.files import read_csv, read_json
 from brainseg.run import Run
+
+PARTS = ("train", "val", "test")
 
 SYNTHETIC = "synthetic data (phantoms): these numbers say nothing about patients"
 
@@ -23,21 +26,22 @@ LIMITS = (
 """What no number in a report can do away with."""
 
 
-def describe_data(runs: Sequence[Run]) -> Iterator[str]:
+def data_statements(runs: Sequence[Run]) -> Iterator[str]:
     """Data, split and test set of each run, and what about them flatters the numbers."""
     for run in runs:
-        config, test = read_config(run), read_test(run)
+        config, parts = read_config(run), _read_parts(run)
+        test = parts.get("test")
         if not config or not test:
             continue
         data, split = config.get("data", {}), config.get("split", {})
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
-        patients = len({row["patient"] for row in test} - {""}) or "unknown"
+        seen = ", ".join(f"{part}: {_count(parts[part])}" for part in PARTS if part in parts)
         negative = sum(row["class"] == "notumor" for row in test)
         name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (
             f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
-            f"{split.get('seed')}{fold}); image size {data.get('image_size')}; test: {len(test)} "
-            f"images of {patients} patients, {negative} of the class notumor."
+            f"{split.get('seed')}{fold}); image size {data.get('image_size')}; {seen}, "
+            f"{negative} of the class notumor."
         )
         if run.data.exists():
             yield from _describe_weaknesses(read_json(run.data), len(test))
@@ -73,19 +77,52 @@ def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
         )
 
 
-def describe_machines(runs: Sequence[Run]) -> Iterator[str]:
-    """The machine of each timing session, or of the training where nothing was timed."""
+def training_statements(runs: Sequence[Run]) -> Iterator[str]:
+    """How each run was trained, but for its seed."""
+    for config in filter(None, map(read_config, runs)):
+        trainer, data = config["trainer"], config["data"]
+        yield (
+            f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "
+            f"learning rate of {config['optim']['lr']:g}, loss {config['loss']['name']}, schedule "
+            f"{config['schedule']['name']}; encoder: {config['model']['encoder']}, weights: "
+            f"{config['model']['weights']}. The epoch with the best mean IoU on validation is kept."
+        )
+
+
+def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
+    """The machine of each training, and of each timing session with what disturbed it."""
+    for run in runs:
+        if environment := run.read_environment():
+            yield f"Trained on {_describe_machine(environment)}"
     for run in runs:
         timed = read_json(run.benchmarks).values() if run.benchmarks.exists() else ()
-        environments = [session.get("environment") for session in timed]
-        for environment in filter(None, environments or [run.read_environment()]):
-            cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
-            gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
-            yield (
-                f"Machine: {cpu.get('model')}, {cpu.get('physical_cores')} cores; GPU: {gpus}; "
-                f"torch {versions.get('torch')}, onnxruntime {versions.get('onnxruntime')}; "
-                f"commit {commit_of(environment) or 'unknown'}."
-            )
+        yield from map(_describe_session, timed)
+
+
+def _describe_session(session: dict[str, Any]) -> str:
+    control, others = session["control"], session["other_cpu_share"]
+    low, high = control["interval"]
+    failed = "" if low <= 1 <= high else ": speed-ups nearer to 1 than that tell nothing"
+    return (
+        f"Timed on {_describe_machine(session['environment'])} {session['passes']} rounds on "
+        f"{session['device']} with {session['threads']} threads, begun {session['started_at']}; "
+        f"other processes took {others:.0%} of the CPU; control, {control['mode']} with "
+        f"{control['runtime']} against itself: {control['ratio']:.2f} ({low:.2f}–{high:.2f})"
+        f"{failed}."
+    )
+
+
+def _describe_machine(environment: dict[str, Any]) -> str:
+    cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
+    gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
+    named = ("torch", "onnxruntime", "openvino")
+    told = ", ".join(f"{name} {versions[name]}" for name in named if name in versions)
+    flags = " ".join(cpu.get("flags", ()))
+    return (
+        f"{cpu.get('model')}, {cpu.get('physical_cores')} cores ({flags}); "
+        f"GPU: {gpus}; {environment.get('os')}, Python {environment.get('python')}; {told}, "
+        f"brainseg {versions.get('brainseg')}, commit {commit_of(environment) or 'unknown'}."
+    )
 
 
 def commit_of(environment: dict[str, Any]) -> str | None:
@@ -101,5 +138,17 @@ def read_config(run: Run) -> dict[str, Any]:
 
 def read_test(run: Run) -> list[dict[str, str]]:
     """The rows of the test split, none where the run has no split yet."""
-    rows = read_csv(run.split) if run.split.exists() else []
-    return [row for row in rows if row["split"] == "test"]
+    return _read_parts(run).get("test", [])
+
+
+def _read_parts(run: Run) -> dict[str, list[dict[str, str]]]:
+    """The rows of `split.csv` by part."""
+    parts: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in read_csv(run.split) if run.split.exists() else ():
+        parts[row["split"]].append(row)
+    return parts
+
+
+def _count(rows: Sequence[dict[str, str]]) -> str:
+    patients = len({row["patient"] for row in rows} - {""}) or "unknown"
+    return f"{len(rows)} images of {patients} patients"

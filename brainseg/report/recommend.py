@@ -1,7 +1,7 @@
 """What to deploy where, in sentences."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from brainseg.report.choose import LEARNED, Choice, Finding, choose
@@ -15,8 +15,10 @@ Choices = Mapping[str, Choice]
 def recommend(rows: Iterable[Row]) -> list[str]:
     """What to deploy on each device for each variant, what it costs, and why not something else.
 
-    Devices where fewer than two configurations of a variant were timed get no sentence.
+    Devices where fewer than two configurations of a variant were timed get no sentence, those that
+    were not there one that says why.
     """
+    rows = list(rows)
     timed = sorted(filter(is_timed, rows), key=order)
     sentences = []
     for place, name in name_places(timed).items():
@@ -26,7 +28,17 @@ def recommend(rows: Iterable[Row]) -> list[str]:
                 variants[row["variant"]].append(row)
         found = {variant: choose(members) for variant, members in variants.items()}
         sentences += _describe(name, {key: choice for key, choice in found.items() if choice})
-    return sentences
+    return [*sentences, *_tell_missing(rows, {row["device"] for row in timed})]
+
+
+def _tell_missing(rows: Iterable[Row], timed: Collection[str]) -> list[str]:
+    """The devices that were asked for, where nothing was timed."""
+    reasons = {
+        row["device"]: row["reason"]
+        for row in rows
+        if row["device"] and row["device"] not in timed and row["status"] == "unavailable"
+    }
+    return [f"On {device}: not measured. {reason}" for device, reason in reasons.items()]
 
 
 def _describe(place: str, choices: Choices) -> list[str]:
@@ -78,7 +90,7 @@ def _on_test(point: Point) -> str:
     if len(changes) > 1:
         spread = f" ± {stdev(changes):.4f}"
     elif interval and own is not None and abs(own - change) < 5e-5:
-        # The interval is against fp32 of the same runtime: shown where that makes no difference.
+        # The interval is against fp32 with onnxruntime on the CPU: shown where that is the same.
         spread = f" ({signed(interval[0])} to {signed(interval[1])})"
     return f"{signed(change)}{spread} on test"
 

@@ -7,10 +7,11 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from brainseg.report.summary import COLUMNS, NOTHING, TEXTUAL, Table
+from brainseg.report.rows import NOTHING
+from brainseg.report.summary import COLUMNS, TEXTUAL, Table
 
 WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
-"""Columns for which a terminal and the page have no room."""
+"""Columns for which a terminal has no room."""
 
 OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
 """Columns that are left out where no row has a number."""
@@ -24,8 +25,10 @@ def to_markdown(table: Table) -> str:
     names, groups = select_columns(table)
     lines = [markdown_table(names, [row for group in groups for row in group], TEXTUAL)]
     notes = [f"- [{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
+    legend = describe_columns(table, names)
     figure = [f"![{table.title}: accuracy against latency]({table.figure})"] if table.figure else []
-    parts = [[f"# {table.title}"], lines, notes, *([caption] for caption in table.captions), figure]
+    captions = ([caption] for caption in (legend, *table.captions))
+    parts = [[f"# {table.title}"], lines, notes, *captions, figure]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -65,7 +68,13 @@ def to_rich(table: Table) -> Group:
             drawn.add_row(*map(Text, broken))
         drawn.add_section()
     notes = [Text(f"[{number}] {text}") for number, text in enumerate(table.footnotes, 1)]
-    return Group(drawn, Text(), *notes, *map(Text, table.captions))
+    captions = map(Text, (describe_columns(table, names), *table.captions))
+    return Group(drawn, Text(), *notes, *captions)
+
+
+def describe_columns(table: Table, names: Collection[str]) -> str:
+    """The legend of those columns that are shown and have a number, in one line."""
+    return " ".join(sentence for column, sentence in table.legend if column in names)
 
 
 def select_columns(

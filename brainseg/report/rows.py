@@ -21,6 +21,9 @@ SETTINGS = ("mode", "options", "runtime", "device", "batch", "threads")
 
 REFERENCE, RUNTIME = "fp32", "onnxruntime"
 
+NOTHING = "–"
+"""The cell of what was not measured, or is undefined."""
+
 TELLING = ("precision", "per_channel", "max_drop")
 """Options that change what is deployed; the others are told only where they vary."""
 
@@ -69,6 +72,28 @@ def name_options(row: Row, varying: set[tuple[str, str]]) -> str:
         if key in TELLING or (row["mode"], key) in varying
     }
     return ", ".join(filter(None, (_name_option(key, shown[key]) for key in shown)))
+
+
+def name_device(row: Row, threads: bool) -> str:
+    """The device with what tells the row from others there; threads only where they vary."""
+    if row["device"] is None:
+        return NOTHING
+    extras = [
+        row["runtime"] if row["runtime"] != RUNTIME else None,
+        f"batch {row['batch']}" if (row["batch"] or 1) > 1 else None,
+        f"threads {row['threads']}" if threads and row["threads"] else None,
+    ]
+    return " ".join([row["device"], *(f"({extra})" for extra in extras if extra)])
+
+
+def threads_vary(rows: Iterable[Row]) -> bool:
+    """Whether something was measured with several numbers of threads."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        if row["threads"] is not None:
+            place = [row[name] for name in ("mode", "runtime", "device", "batch")]
+            found[canonical(place)].add(row["threads"])
+    return any(len(values) > 1 for values in found.values())
 
 
 def span(numbers: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from brainseg.files import read_json
-from brainseg.report.summary import NOTHING
-from brainseg.run import Run
+from brainseg.report.rows import NOTHING
+from brainseg.run import Run, find_evaluations
 from brainseg.terminal import widen
 
 COLUMNS = (
@@ -35,7 +35,7 @@ def external_rows(run: Run) -> list[list[str]]:
     Classes are told apart for the first mode of each data set only.
     """
     rows = []
-    for found in evaluations(run):
+    for found in find_evaluations(run):
         facts = read_json(found.evaluation)
         for mode in facts["modes"]:
             scores = score_rows(read_json(found.metrics_of(mode)))
@@ -73,12 +73,6 @@ def _break(cell: str) -> str:
     """A value and its interval in narrow lines."""
     value, *interval = cell.split(" (")
     return "\n(".join([value, *(ends.replace("–", "–\n") for ends in interval)])
-
-
-def evaluations(run: Run) -> list[Run]:
-    """The finished evaluations of a run on other data sets, in the order of their names."""
-    files = sorted(run.evaluations.glob("*/evaluation.json"))
-    return [Run(file.parent) for file in files if read_json(file)["status"] == "finished"]
 
 
 def with_interval(metrics: Mapping[str, Any], name: str, form: str = ".3f") -> str:

@@ -1,7 +1,6 @@
 """The tables of a report beside its main one: differences, classes, other data, parts."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from brainseg.files import read_json
 from brainseg.report.appropriateness import (
@@ -9,47 +8,59 @@ from brainseg.report.appropriateness import (
     by_data_set,
     collect_sources,
     tabulate_appropriateness,
+    tell_drawn,
 )
 from brainseg.report.comparisons import Comparison
 from brainseg.report.conclusions import COLUMNS as COMPARED
 from brainseg.report.conclusions import tabulate
+from brainseg.report.external import tell_external
 from brainseg.report.page import PageTable
 from brainseg.report.parts import architecture_table
 from brainseg.report.provenance import read_config
-from brainseg.report.render import WIDE, markdown_table, select_columns
+from brainseg.report.render import describe_columns, markdown_table, select_columns
+from brainseg.report.rows import RUNTIME
 from brainseg.report.scores import COLUMNS as SCORES
 from brainseg.report.scores import external_rows, score_rows
 from brainseg.report.summary import COLUMNS, TEXTUAL, Table
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
+ELSEWHERE = ("95 % of Δ", "Dice")
+"""Columns of the main table that other tables of the page have."""
+
 COMPARISON_NOTE = (
-    "Mean IoU on the same test images, the first minus the one it is compared with, mean over "
-    "common seeds. Interval: bootstrap over patients. p: permutation test over patients, corrected "
-    "for the number of comparisons of its kind by Holm's method (intervals are not corrected); p, "
-    "trainings: t-test over the seeds. Beyond chance: both below 0.05; for a mode, which is "
-    "compared with the very network it was made of, the first alone."
+    "Mean IoU on the same test images of what is compared minus that of what it is compared with, "
+    "mean over the seeds that both have. Interval: bootstrap over patients, not corrected. p: "
+    "permutation test over patients; p, trainings: t-test over the seeds; both corrected for the "
+    "number of comparisons of their kind by Holm's method. Beyond chance: both below 0.05; for a "
+    "mode, which is compared with the very network it was made of, the first below 0.05 and the "
+    f"same sign in every seed. Modes are compared with {RUNTIME} on the cpu."
 )
 
 SCORES_NOTE = (
-    "In brackets: 95 % intervals from a bootstrap over patients. HD95: a missed tumour counts the "
-    "image's diagonal. Detected: share of images with tumour where the prediction meets it. False "
-    "positives: share of images without tumour with any predicted pixel. No interval: fewer than 8 "
-    "patients, unknown ones, or the same value in every image; with few patients intervals are too "
-    "narrow."
+    "In brackets: 95 % intervals from a bootstrap over patients. HD95: where nothing is predicted, "
+    "the image's diagonal. Detected: share of images with tumour where the prediction meets it. "
+    "False positives: share of images without tumour with any predicted pixel. No interval: fewer "
+    "than 8 patients, unknown ones, or the same value in every image; with few patients intervals "
+    "are too narrow."
+)
+
+PARTS_NOTE = (
+    "A decoder step includes the attention modules that stand under it. Multiply-adds: of the "
+    "convolutions, for one slice of the size that the network was trained with."
 )
 
 
 def main_table(table: Table) -> PageTable:
-    """The main table for the page, but for columns that other tables have."""
-    columns, groups = select_columns(table, [name for name in COLUMNS if name not in WIDE])
+    """The main table for the page, but for the columns `ELSEWHERE`."""
+    columns, groups = select_columns(table, [name for name in COLUMNS if name not in ELSEWHERE])
     notes = [f"[{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
     rows = [cells for group in groups for cells in group]
     return PageTable(
         "Accuracy, size and speed",
         columns,
         rows,
-        [*notes, *table.captions],
+        [*notes, describe_columns(table, columns)],
         [name for name in columns if name not in TEXTUAL],
     )
 
@@ -72,7 +83,8 @@ def make_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[PageTable
 
 def to_section(table: PageTable) -> str:
     """A table as a section of a Markdown document."""
-    drawn = markdown_table(table.columns, table.rows, textual=table.columns[:1])
+    textual = [name for name in table.columns if name not in table.numeric]
+    drawn = markdown_table(table.columns, table.rows, textual)
     parts = [f"## {table.title}", drawn, *table.notes]
     return "\n\n".join(parts) + "\n"
 
@@ -92,7 +104,8 @@ def _scores(runs: Runs) -> PageTable:
         for cells in score_rows(read_json(run.metrics))
     ]
     columns = ("Variant", *SCORES)
-    return PageTable("Scores by class", columns, rows, [SCORES_NOTE], SCORES[1:])
+    of = "Of the checkpoint, in torch. "
+    return PageTable("Scores by class", columns, rows, [of + SCORES_NOTE], SCORES[1:])
 
 
 def _external(runs: Runs) -> PageTable:
@@ -102,48 +115,22 @@ def _external(runs: Runs) -> PageTable:
         for run in members
         for cells in external_rows(run)
     ]
-    left_out = [f"{name}: {told}" for name, told in dict.fromkeys(_left_out(runs))]
+    notes = [SCORES_NOTE, *tell_external(runs)] if rows else []
     columns = ("Variant", "Data", "Mode", *SCORES)
-    return PageTable("On other data", columns, rows, [SCORES_NOTE, *left_out], SCORES[1:])
-
-
-def _left_out(runs: Runs) -> Iterable[tuple[str, str]]:
-    """What training knew of each other data set, and what is predicted where nobody outlined."""
-    for name, variants in by_data_set(runs).items():
-        for variant, members in variants.items():
-            for found in members:
-                facts = read_json(found.evaluation)
-                yield name, _tell_known(facts)
-                mode = facts["modes"][0]
-                for class_, bare in read_json(found.metrics_of(mode))["unmasked"].items():
-                    share = f"{bare['predicted_share']:.1%} of {bare['n']}"
-                    yield (
-                        name,
-                        f"{variant} ({mode}) predicts a tumour in {share} images of {class_}.",
-                    )
-
-
-def _tell_known(facts: Mapping[str, Any]) -> str:
-    if facts["unchecked"]:
-        return f"not known what training knows of it ({facts['unchecked']})."
-    known, data = sum(facts["left_out"].values()), facts["data"]
-    return (
-        f"{data['n']} images, {data['unmasked']} of them with a tumour that nobody outlined; "
-        f"{known} others that training knows are left out."
-    )
+    return PageTable("On other data", columns, rows, notes, SCORES[1:])
 
 
 def _appropriateness(title: str, runs: Runs) -> PageTable:
     sources = collect_sources(runs)
-    if not any(sources.values()):
+    if not sources:
         return PageTable(title, [], [])
     columns, rows = tabulate_appropriateness(sources)
-    return PageTable(title, columns, rows, [NOTE], columns[4:])
+    return PageTable(title, columns, rows, [NOTE, *tell_drawn(sources)], columns[4:])
 
 
 def _parts(runs: Runs) -> PageTable:
     columns, rows = architecture_table(runs)
-    return PageTable("Parts of the network", columns, rows, [], columns[2:])
+    return PageTable("Parts of the network", columns, rows, [PARTS_NOTE], columns[2:])
 
 
 def _name(variant: str, run: Run, members: Sequence[Run]) -> str:

@@ -2,20 +2,23 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import fmean, stdev
 
-from brainseg.report.comparisons import Comparison, Marks, mark
+from brainseg.report.comparisons import Comparison, Marks, first_of, mark
 from brainseg.report.rows import (
+    NOTHING,
     REFERENCE,
     RUNTIME,
     SETTINGS,
     Row,
     canonical,
+    name_device,
     name_mode,
     order,
     signed,
+    threads_vary,
     varying_options,
 )
 
@@ -26,8 +29,6 @@ COLUMNS = (
 TEXTUAL = ("Attention", "Mode", "Device", "Note")
 """Columns that are no numbers."""
 
-NOTHING = "–"
-
 
 @dataclass(frozen=True)
 class Table:
@@ -37,6 +38,7 @@ class Table:
         title: one line above the table.
         groups: the cells of each row under `COLUMNS`, rows of the same variant together.
         footnotes: the text of footnote 1, 2, …, which cells name as `[1]`.
+        legend: what the cells under a column mean, as sentences with the name of that column.
         captions: lines under the table.
         figure: name of a picture beside the Markdown document.
     """
@@ -44,7 +46,8 @@ class Table:
     title: str
     groups: list[list[list[str]]]
     footnotes: list[str]
-    captions: list[str]
+    legend: list[tuple[str, str]]
+    captions: list[str] = field(default_factory=list)
     figure: str | None = None
 
 
@@ -58,14 +61,15 @@ def summarize(title: str, rows: Sequence[Row], comparisons: Sequence[Comparison]
     merged: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=order):
         merged[canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
-    varying, threads = varying_options(rows), _threads_vary(rows)
+    varying, threads = varying_options(rows), threads_vary(rows)
     footnotes: dict[str, int] = {}
     marks = mark(comparisons)
+    seeds = any(len(members) > 1 for members in merged.values())
     groups = [
-        [_cells(members, varying, threads, footnotes, marks) for members in variant]
+        [_cells(members, varying, threads, seeds, footnotes, marks) for members in variant]
         for _, variant in groupby(merged.values(), key=lambda members: members[0]["variant"])
     ]
-    legend = _legend(rows, merged.values(), comparisons, marks.values())
+    legend = _legend(rows, groups, comparisons, marks.values())
     return Table(title, groups, list(footnotes), legend)
 
 
@@ -73,10 +77,12 @@ def _cells(
     rows: Sequence[Row],
     varying: set[tuple[str, str]],
     threads: bool,
+    seeds: bool,
     footnotes: dict[str, int],
     marks: Marks,
 ) -> list[str]:
-    first, seeds = rows[0], len(rows)
+    first = rows[0]
+    counted = f" ({len(rows)} seed{'s' if len(rows) > 1 else ''})" if seeds else ""
     # Scores are compared as onnxruntime has them on the CPU; elsewhere they differ a little.
     here = (first["runtime"], first["device"]) in ((RUNTIME, "cpu"), (None, None))
     marked = marks.get((first["variant"], first["mode"]), "") if here else ""
@@ -86,9 +92,9 @@ def _cells(
         for row in measured
     ]
     return [
-        first["variant"] + (f" ({seeds} seeds)" if seeds > 1 else ""),
+        first["variant"] + counted,
         name_mode(first, varying) if first["mode"] else NOTHING,
-        _device(first, threads),
+        name_device(first, threads),
         _number(measured, "mean_iou", ".4f") + (marked if first["mode"] == REFERENCE else ""),
         _change(measured, "delta_mean_iou") + ("" if first["mode"] == REFERENCE else marked),
         _interval(measured),
@@ -130,17 +136,6 @@ def _size(rows: Sequence[Row]) -> str:
     return f"{fmean(sizes):.1f}{share}" if sizes else NOTHING
 
 
-def _device(row: Row, threads: bool) -> str:
-    if row["device"] is None:
-        return NOTHING
-    extras = [
-        row["runtime"] if row["runtime"] != RUNTIME else None,
-        f"batch {row['batch']}" if (row["batch"] or 1) > 1 else None,
-        f"threads {row['threads']}" if threads and row["threads"] else None,
-    ]
-    return " ".join([row["device"], *(f"({extra})" for extra in extras if extra)])
-
-
 def _note(rows: Sequence[Row], footnotes: dict[str, int]) -> str:
     notes: Counter[str] = Counter()
     for row in rows:
@@ -170,36 +165,44 @@ def _share_on_cpu(row: Row) -> float:
 
 def _legend(
     rows: Sequence[Row],
-    merged: Iterable[list[Row]],
+    groups: Iterable[list[list[str]]],
     comparisons: Sequence[Comparison],
     marks: Collection[str],
-) -> list[str]:
+) -> list[tuple[str, str]]:
     passes = sorted({row["passes"] for row in rows if row["passes"]})
     threads = sorted({row["threads"] for row in rows if row["latency_ms"]})
     over = f" over {', '.join(map(str, passes))} passes" if passes else ""
     on = f" with {', '.join(map(str, threads))} threads" if threads else ""
-    seeds = any(len(members) > 1 for members in merged)
-    told = {key for row in rows for key in ("end_to_end_ms", "delta_mean_iou", "noisy") if row[key]}
-    sentences = {
-        f"Latency: median{over} of one image{on}.": True,
-        "End to end: from an image file to its mask.": "end_to_end_ms" in told,
-        "Speed-up: against fp32 with onnxruntime on the same device.": True,
-        "Runtime: onnxruntime where none is named.": True,
-        "Δ: against fp32 with the same runtime on the same device.": "delta_mean_iou" in told,
-        "±: standard deviation over seeds.": seeds,
-        "†: differs from the first variant beyond chance.": "†" in marks,
-        "*: differs from fp32 beyond chance.": "*" in marks,
-        "No difference is beyond chance.": bool(comparisons)
-        and not any(row["beyond_chance"] for row in comparisons),
-        "Noisy: other processes took part of the CPU meanwhile.": "noisy" in told,
-    }
-    return [" ".join(sentence for sentence, shown in sentences.items() if shown)]
-
-
-def _threads_vary(rows: Iterable[Row]) -> bool:
-    found: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        if row["threads"] is not None:
-            place = [row[name] for name in ("mode", "runtime", "device", "batch")]
-            found[canonical(place)].add(row["threads"])
-    return any(len(values) > 1 for values in found.values())
+    spread = any("±" in cell for group in groups for cells in group for cell in cells)
+    noisy = any(row["noisy"] for row in rows)
+    silent = bool(comparisons) and not any(row["beyond_chance"] for row in comparisons)
+    tested = f"tested with {RUNTIME} on the cpu only"
+    sentences = [
+        ("Device", f"Runtime: {RUNTIME} where none is named.", True),
+        ("Mean IoU", "±: standard deviation over seeds.", spread),
+        ("Mean IoU", f"†: differs from {first_of(comparisons)} beyond chance.", "†" in marks),
+        ("Δ mean IoU", "Δ: against fp32 with the same runtime on the same device.", True),
+        ("Δ mean IoU", f"*: differs from fp32 beyond chance, {tested}.", "*" in marks),
+        ("Mean IoU", f"No difference is beyond chance, {tested}.", silent),
+        (
+            "95 % of Δ",
+            f"95 % of Δ: over patients, against fp32 with {RUNTIME} on the cpu, not corrected for "
+            "their number.",
+            True,
+        ),
+        ("Latency, ms", f"Latency: median{over} of one image{on}.", True),
+        (
+            "End to end, ms",
+            "End to end: from an image file to its mask, in a tenth as many rounds of its own, so "
+            "that noise may put it below the latency.",
+            True,
+        ),
+        (
+            "Speed-up",
+            f"Speed-up: against fp32 with {RUNTIME} on the same device; the median of the ratios "
+            "within each round, not the ratio of the medians.",
+            True,
+        ),
+        ("Note", "Noisy: other processes took part of the CPU meanwhile.", noisy),
+    ]
+    return [(column, sentence) for column, sentence, shown in sentences if shown]

@@ -1,35 +1,43 @@
 """All that is said about an experiment: tables, figures, one page, and a card of each run."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from brainseg.errors import InputError
 from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
 from brainseg.files import write_csv, write_json
 from brainseg.report.card import write_card
 from brainseg.report.comparisons import COLUMNS as COMPARED
-from brainseg.report.comparisons import Comparison, compare_all
+from brainseg.report.comparisons import compare_all
 from brainseg.report.conclusions import conclude
 from brainseg.report.page import Page, PageFigure, write_page
-from brainseg.report.points import collect_points
-from brainseg.report.provenance import LIMITS, SYNTHETIC, describe_data, describe_machines
+from brainseg.report.points import collect_points, scored_points
+from brainseg.report.provenance import (
+    LIMITS,
+    SYNTHETIC,
+    data_statements,
+    machine_statements,
+    training_statements,
+)
 from brainseg.report.recommend import recommend
 from brainseg.report.render import to_rich
 from brainseg.report.rows import ORDERS, REFERENCE
 from brainseg.report.sections import main_table, make_tables, to_section
 from brainseg.report.summary import Table, summarize
-from brainseg.report.table import collect_rows, group_runs, write_table
+from brainseg.report.table import collect_rows, flatten, group_runs, write_table
+from brainseg.report.terms import TERMS
 from brainseg.report.viewer import collect_viewer
-from brainseg.run import find_runs
+from brainseg.run import find_experiment
 from brainseg.terminal import bar, widen
 
 if TYPE_CHECKING:
     from brainseg.report.figures.gallery import Drawn
+
+MAIN_FIGURE = "figures/accuracy_latency.png"
+"""Accuracy against latency, which takes two points."""
 
 UNTIMED = "No recommendation: two modes or more must be timed (brainseg benchmark)."
 
@@ -43,11 +51,7 @@ def write_report(experiment: Path) -> Table:
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
     """
-    runs = find_runs(experiment)
-    if runs[0].path == experiment:
-        raise InputError(
-            f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
-        )
+    runs = find_experiment(experiment)
     folder = experiment / "report"
     rows = collect_rows(experiment, runs)
     variants = group_runs(runs, rows, experiment)
@@ -55,36 +59,40 @@ def write_report(experiment: Path) -> Table:
     comparisons = compare_all(variants, [mode for mode in ORDERS["mode"] if mode != REFERENCE])
     table = summarize(experiment.resolve().name, rows, comparisons)
     tables = make_tables(variants, comparisons)
+    answer = [*(recommend(rows) or [UNTIMED]), *conclude(comparisons, len(variants))]
+    statements = [
+        ("Data", _unique(data_statements(runs))),
+        ("Training", _unique(training_statements(runs))),
+        ("Environment", _unique(machine_statements(runs))),
+    ]
+    table = replace(
+        table,
+        captions=[*answer, *(line for _, lines in statements for line in lines)],
+        figure=MAIN_FIGURE if len(scored_points(points)) > 1 else None,
+    )
+    write_table(folder, table, rows, [to_section(each) for each in tables])
+    write_json(folder / "comparisons.json", comparisons)
+    write_csv(folder / "comparisons.csv", [flatten(row) for row in comparisons], COMPARED)
     # matplotlib takes longer than all of the above
     from brainseg.report.figures.gallery import draw_all, draw_own
 
-    drawn = draw_all(variants, points, comparisons, folder / "figures")
-    answer, support = recommend(rows), conclude(comparisons, len(variants))
-    statements = [
-        ("Data", _unique(describe_data(runs))),
-        ("Environment", _unique(describe_machines(runs))),
-    ]
+    figures = draw_all(variants, points, comparisons, folder / "figures")
     synthetic = any(row["data"] == "phantom" for row in rows)
     page = Page(
         table.title,
         f"{SYNTHETIC.capitalize()}." if synthetic else None,
-        [*(answer or [UNTIMED]), *support],
+        answer,
         [main_table(table), *tables],
-        [_figure(each, folder / "figures") for each in drawn],
+        [_figure(each, folder / "figures") for each in figures],
         collect_viewer(variants),
-        [*statements, ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)],
+        [
+            *statements,
+            ("Terms", TERMS),
+            ("Limits", LIMITS),
+            ("Limits of appropriateness", UNSEEN),
+        ],
     )
     write_page(folder / "index.html", page)
-    captions = [
-        *table.captions,
-        *answer,
-        *support,
-        *(line for _, lines in statements for line in lines),
-    ]
-    table = replace(table, captions=captions, figure=_main_figure(drawn))
-    write_table(folder, table, rows, [to_section(each) for each in tables])
-    write_json(folder / "comparisons.json", comparisons)
-    write_csv(folder / "comparisons.csv", _flat(comparisons), COMPARED)
     for run in bar(runs, "Writing cards"):
         write_card(run)
         draw_own(run)
@@ -106,18 +114,6 @@ def show_report(experiment: Path) -> None:
 
 def _figure(drawn: "Drawn", folder: Path) -> PageFigure:
     return PageFigure(drawn.title, drawn.caption, drawn.alt, folder / drawn.name)
-
-
-def _main_figure(drawn: Sequence["Drawn"]) -> str | None:
-    """Accuracy against latency, where it was drawn."""
-    names = {each.name for each in drawn}
-    return "figures/accuracy_latency.png" if "accuracy_latency" in names else None
-
-
-def _flat(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    return [
-        row | {key: json.dumps(row[key]) for key in ("interval", "by_seed")} for row in comparisons
-    ]
 
 
 def _unique(lines: Iterable[str]) -> list[str]:

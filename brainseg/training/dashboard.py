@@ -13,7 +13,7 @@ from rich.console import Console
 
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_json
-from brainseg.run import Run, find_runs
+from brainseg.run import Run, find_experiment, find_runs
 from brainseg.training.mirror import media_of, summary_of
 from brainseg.training.offline import describe_offline, is_sent, latest_offline, sync_command
 
@@ -79,11 +79,7 @@ def find_tracked(experiment: Path) -> list[Run]:
     Raises:
         InputError: the folder is missing, holds no run, is a run itself, or none was tracked.
     """
-    runs = find_runs(experiment)
-    if runs[0].path == experiment:
-        raise InputError(
-            f"{experiment} is a run. Give its experiment's folder: {experiment.parent}"
-        )
+    runs = find_experiment(experiment)
     tracked = [run for run in runs if run.config.exists() and run.wandb.exists()]
     if not tracked:
         raise InputError(

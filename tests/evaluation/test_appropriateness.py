@@ -13,8 +13,8 @@ from brainseg.evaluation.appropriateness import (
     COLUMNS,
     EXPECTED,
     LIMITS,
+    compare_classes,
     measure_appropriateness,
-    summarize_appropriateness,
 )
 from brainseg.evaluation.head import find_head
 from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
@@ -304,18 +304,17 @@ def rows_of(measure_, **values):
     """Rows with nothing but one measure, per class; `None` is a tumour that was not detected."""
     empty = dict.fromkeys(MEASURES)
     return [
-        {"class": name, "detected": value is not None} | empty | {measure_: value}
+        {"class": name, "patient": f"{name}{at}", "detected": value is not None}
+        | empty
+        | {measure_: value}
         for name, own in values.items()
-        for value in own
+        for at, value in enumerate(own)
     ]
 
 
-def test_summary_of_a_class_tells_how_many_were_detected():
-    summary = summarize_appropriateness(
-        rows_of("roundness", glioma=[0.1, 0.2, 0.3, 0.4, None], notumor=[0.9])
-    )
-    assert summary["classes"] == {"glioma": {"n": 5, "detected": 0.8}}
-    medians = {entry["measure"]: entry["median"] for entry in summary["expected"]["glioma"]}
+def test_medians_are_those_of_the_class_where_it_was_measured():
+    found = compare_classes(rows_of("roundness", glioma=[0.1, 0.2, 0.3, 0.4, None], notumor=[0.9]))
+    medians = {entry["measure"]: entry["median"] for entry in found["glioma"]}
     assert (medians["roundness"], medians["solidity"]) == (0.25, None)
 
 
@@ -326,7 +325,7 @@ def test_expectations_compare_a_class_with_the_others_in_the_expected_direction(
         "pituitary": [0.6, 0.3],
     }
     rows = rows_of("roundness", **values, other=[0.0], notumor=[0.0])
-    expected = summarize_appropriateness(rows)["expected"]
+    expected = compare_classes(rows)
     (glioma,) = (entry for entry in expected["glioma"] if entry["measure"] == "roundness")
     assert glioma["median"] == 0.4
     low = [roc_auc_score([1, 1, 1, 0, 0, *[0] * more], [-0.2, -0.4, -0.7, *others])
@@ -339,15 +338,15 @@ def test_expectations_compare_a_class_with_the_others_in_the_expected_direction(
 
 def test_a_class_that_looks_like_the_others_is_told_by_chance():
     same = rows_of("roundness", glioma=[0.5], meningioma=[0.5], pituitary=[0.5])
-    for entries in summarize_appropriateness(same)["expected"].values():
+    for entries in compare_classes(same).values():
         for entry in (entry for entry in entries if entry["measure"] == "roundness"):
             assert set(entry["auc"].values()) == {0.5}
 
 
 def test_without_others_or_without_rows_nothing_is_compared():
     for rows in ([], rows_of("roundness", glioma=[0.5, 0.6]), rows_of("roundness", tumor=[0.5])):
-        summary = json.loads(json.dumps(summarize_appropriateness(rows), allow_nan=False))
-        entries = [entry for entries in summary["expected"].values() for entry in entries]
+        found = json.loads(json.dumps(compare_classes(rows), allow_nan=False))
+        entries = [entry for entries in found.values() for entry in entries]
         assert {area for entry in entries for area in entry["auc"].values()} == {None}
 
 
@@ -363,7 +362,7 @@ def test_drawn_classes_that_look_as_they_should_agree():
         images += [blurred, draw(meningioma, 200), draw(pituitary, 180)]
     texts = [str(index) for index in range(len(names))]
     rows = measure_appropriateness(texts, names, texts, np.stack(images), np.stack(masks))
-    expected = summarize_appropriateness(rows)["expected"]
+    expected = compare_classes(rows)
     for entry in expected["glioma"]:
         assert min(entry["auc"].values()) > 0.9, entry
     for name in ("meningioma", "pituitary"):

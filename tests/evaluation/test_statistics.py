@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 from scipy.stats import bootstrap, permutation_test, t, ttest_rel
+from sklearn.metrics import roc_auc_score
 
 from brainseg.evaluation.metrics import mean_iou, mean_ious, tumor_iou, tumor_ious
 from brainseg.evaluation.statistics import (
     FEWEST,
     are_known,
+    auc_bootstrap,
     holm,
     paired_interval,
     paired_test,
@@ -320,3 +322,25 @@ def test_an_interval_over_trainings_is_that_of_student():
     assert training_interval(changes) == pytest.approx((mean - reach, mean + reach))
     assert training_interval([0.01]) is None
     assert training_interval([0.01, 0.01]) == (0.01, 0.01)
+
+
+def test_an_area_has_an_interval_over_patients():
+    rng = np.random.default_rng(0)
+    own, others = rng.normal(0.5, 1, 60).round(1), rng.normal(0, 1, 90).round(1)
+    patients = [f"a{at // 3}" for at in range(60)]
+    other_patients = [f"b{at // 6}" for at in range(90)]
+    areas = []
+    for _ in range(1000):
+        picks = []
+        for names in (patients, other_patients):
+            each = sorted(set(names))
+            drawn = rng.choice(each, len(each))
+            picks.append([at for name in drawn for at, other in enumerate(names) if other == name])
+        one, two = own[picks[0]], others[picks[1]]
+        labels = [1] * len(one) + [0] * len(two)
+        areas.append(roc_auc_score(labels, np.concatenate([one, two])))
+    found = auc_bootstrap(own, others, patients, other_patients)
+    assert found == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.02)
+    assert auc_bootstrap(own, own, patients, patients)[0] < 0.5
+    assert auc_bootstrap(own, others, ["", *patients[1:]], other_patients) is None
+    assert auc_bootstrap(own[:6], others, patients[:6], other_patients) is None

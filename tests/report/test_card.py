@@ -38,6 +38,7 @@ METRICS_FILE = summarize([*CASES, case("c", "r", 0, "notumor")]) | {
 
 ROW = {
     **{"mode": "int8_static", "runtime": "onnxruntime", "device": "cpu", "status": "ok"},
+    **{"options": {}, "batch": 1, "threads": 2, "noisy": False},
     **{"size_bytes": 2**20 * 33, "mean_iou": 0.8123, "delta_mean_iou": -0.0004, "dice": 0.7},
     "latency_ms": {"p50": 21.0},
 }
@@ -78,15 +79,36 @@ def test_people_read_metrics_with_intervals_modes_and_limits(run):
     text = run.card.read_text()
     low, high = METRICS_FILE["dice_interval"]
     assert f"{METRICS_FILE['dice']:.3f} ({low:.3f}–{high:.3f})" in text
-    assert "| int8_static (onnxruntime, cpu) | 33.0 | 0.8123 | −0.0004 | 0.7000 | 21.0 |" in text
+    assert "| int8_static | cpu | 33.0 | 0.8123 | −0.0004 | 0.7000 | 21.0 |  |" in text
     assert "cuda" not in text  # nothing was measured there
     assert "33.12 million parameters, 1.23 billion multiply-adds" in text
     assert "0.0123 over all pixels, 0.1234 over those" in text
     assert "batches of 16, Adam with a learning rate of 0.001" in text
+    assert "- Seed 3." in text
     assert "Synthetic" not in text
     assert all(f"- {limit}" in text for limit in LIMITS)
     assert "not for diagnosis" in text
     assert "\n\n\n" not in text
+
+
+def test_each_row_of_modes_has_its_own_name(run):
+    rows = [
+        ROW | {"runtime": "openvino", "mode": "fp32"},
+        ROW | {"runtime": "openvino", "mode": "fp32", "options": {"precision": "bf16"}},
+        ROW | {"mode": "fp32", "noisy": True},
+        ROW | {"mode": "fp32", "threads": 1},
+        ROW | {"mode": "fp32", "batch": 8},
+    ]
+    write_json(run.deploy, rows)
+    write_card(run)
+    lines = [line for line in run.card.read_text().splitlines() if line.startswith("| fp32")]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [(row[0], row[1], row[-1]) for row in cells] == [
+        ("fp32", "cpu (openvino) (threads 2)", ""),
+        ("fp32 (bf16)", "cpu (openvino) (threads 2)", ""),
+        ("fp32", "cpu (threads 2)", "noisy"),
+        ("fp32", "cpu (threads 1)", ""),
+    ]
 
 
 def test_phantoms_are_called_synthetic_first_of_all(run):

@@ -7,13 +7,12 @@ from brainseg.files import write_json
 from brainseg.report.render import markdown_table
 from brainseg.report.scores import (
     COLUMNS,
-    evaluations,
     external_rows,
     score_rows,
     show_evaluation,
     with_interval,
 )
-from brainseg.run import Run
+from brainseg.run import Run, find_evaluations
 
 
 def case(name, patient, class_, tp, fp):
@@ -93,13 +92,13 @@ def evaluated(tmp_path):
 
 
 def test_only_finished_evaluations_are_found(evaluated):
-    assert [found.path.name for found in evaluations(evaluated)] == ["clinic [1]"]
+    assert [found.path.name for found in find_evaluations(evaluated)] == ["clinic [1]"]
     assert external_rows(evaluated)[0][:3] == ["clinic [1]", "checkpoint", "all"]
     assert external_rows(Run(evaluated.path / "none")) == []
 
 
 def test_an_evaluation_is_printed_with_what_could_not_be_scored(evaluated, capsys):
-    show_evaluation(evaluations(evaluated)[0])
+    show_evaluation(find_evaluations(evaluated)[0])
     printed = capsys.readouterr().out
     assert "checkpoint on clinic [1]" in printed
     assert f"{METRICS['mean_iou']:.3f}" in printed

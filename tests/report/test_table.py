@@ -17,7 +17,7 @@ from brainseg.errors import InputError
 from brainseg.evaluation.cases import summarize
 from brainseg.report.render import to_markdown
 from brainseg.report.summary import COLUMNS, Table
-from brainseg.report.write import print_table, show_report, write_report
+from brainseg.report.write import UNTIMED, print_table, show_report, write_report
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
 
@@ -220,7 +220,7 @@ def test_seeds_become_mean_and_standard_deviation_and_suffixes_stay_apart(experi
     assert merged["Mean IoU"] == "0.8300 ± 0.0361"
     assert merged["Latency, ms"] == "41.0 ± 1.0"
     assert merged["Size, MiB"] == "126.0 (100%)"
-    assert (apart["Attention"], apart["Mean IoU"]) == ("ag lr0.01", "0.5000")
+    assert (apart["Attention"], apart["Mean IoU"]) == ("ag lr0.01 (1 seed)", "0.5000")
     assert "standard deviation" in to_markdown(table)
     assert [row["variant"] for row in read_rows(experiment)] == ["ag", "ag lr0.01", "ag", "ag"]
 
@@ -236,7 +236,7 @@ def test_runs_of_one_name_but_another_identity_are_not_averaged(experiment: Path
         )
     make_run(experiment, "ag-seed3", status="failed", stage="data", identity={"seed": 3})
     names = [cell["Attention"] for cell in cells(write_report(experiment))]
-    assert names == ["ag", "ag", "ag (ag-seed1) (2 seeds)"]
+    assert names == ["ag (1 seed)", "ag (1 seed)", "ag (ag-seed1) (2 seeds)"]
 
 
 def test_one_seed_of_two_without_numbers_is_counted(experiment: Path) -> None:
@@ -410,15 +410,19 @@ def test_captions_tell_what_flatters_the_numbers(tmp_path: Path) -> None:
 def test_captions_name_data_and_machine(experiment: Path, data: str) -> None:
     for name in ("none-seed0", "ag-seed0"):
         make_run(experiment, name, [deploy_row("fp32")], data=data)
-    captions = write_report(experiment).captions
-    assert len(captions) == 3
-    assert "median over 500 passes of one image with 2 threads" in captions[0]
+    table = write_report(experiment)
+    told, about_data, trained, machine = table.captions
+    assert "median over 500 passes of one image with 2 threads" in to_markdown(table)
+    assert told == UNTIMED
     synthetic = "synthetic data (phantoms): these numbers say nothing about patients"
-    assert (synthetic in captions[1]) == (data == "phantom")
-    assert ("Data: figshare." in captions[1]) == (data == "figshare")
-    assert "test: 3 images of 2 patients" in captions[1]
-    for part in ("Xeon", "2 cores", "GPU: none", "onnxruntime 1.31.1", "abc1234"):
-        assert part in captions[2]
+    assert (synthetic in about_data) == (data == "phantom")
+    assert ("Data: figshare." in about_data) == (data == "figshare")
+    assert "test: 3 images of 2 patients" in about_data
+    assert trained.startswith(
+        "At most 50 epochs, batches of 16, Adam with a learning rate of 0.001"
+    )
+    for part in ("Trained on", "Xeon", "2 cores", "GPU: none", "onnxruntime 1.31.1", "abc1234"):
+        assert part in machine
 
 
 def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
@@ -427,12 +431,22 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
     environment = json.loads((run / "environment.json").read_text())
     environment["gpus"] = [{"name": "H100", "driver": "580", "memory": "80 GiB"}]
     environment["commit"] = {"hash": "fff0000", "dirty": True}
-    sessions = {name: {"environment": environment} for name in ("cpu-1", "cuda-1")}
+    control = {"mode": "fp32", "runtime": "onnxruntime", "ratio": 1.004, "interval": [0.99, 1.02]}
+    session = {
+        **{"environment": environment, "device": "cuda", "threads": 2, "passes": 100},
+        **{"started_at": "2026-01-01T00:00:00+00:00", "other_cpu_share": 0.01, "control": control},
+    }
+    off = control | {"ratio": 0.918, "interval": [0.911, 0.928]}
+    sessions = {"a": session, "b": session | {"control": off, "other_cpu_share": 0.19}}
     (run / "benchmarks.json").write_text(json.dumps(sessions))
-    machines = [line for line in write_report(experiment).captions if "Machine" in line]
-    assert len(machines) == 1
-    assert "GPU: H100;" in machines[0]
-    assert "commit fff0000-dirty." in machines[0]
+    good, bad = (line for line in write_report(experiment).captions if "Timed on" in line)
+    assert "GPU: H100;" in good
+    assert "commit fff0000-dirty." in good
+    assert good.endswith(
+        "100 rounds on cuda with 2 threads, begun 2026-01-01T00:00:00+00:00; other processes took "
+        "1% of the CPU; control, fp32 with onnxruntime against itself: 1.00 (0.99–1.02)."
+    )
+    assert bad.endswith("0.92 (0.91–0.93): speed-ups nearer to 1 than that tell nothing.")
     assert read_rows(experiment)[0]["commit"] == "abc1234"
 
 
@@ -482,12 +496,14 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
 
 def test_columns_that_nobody_measured_are_left_out(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", [deploy_row("fp32")])
-    assert "validation" not in to_markdown(write_report(experiment))
+    assert "Δ validation" not in to_markdown(write_report(experiment))
     row = deploy_row("fp32", delta_val_mean_iou=0.0, end_to_end_ms={"p50": 41.0})
     make_run(experiment, "se-seed0", [row])
     table = write_report(experiment)
     assert "| Δ validation | Tumour IoU |" in to_markdown(table)
-    assert "from an image file to its mask" in table.captions[0]
+    told = "End to end: from an image file to its mask"
+    assert told in to_markdown(table)
+    assert told not in printed(table).replace("\n", " ")  # nor is the column
     assert "End to end, ms" not in printed(table).replace("\n", " ")
     assert pd.read_csv(experiment / "report" / "table.csv")["end_to_end_p50_ms"].max() == 41.0
 

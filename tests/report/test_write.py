@@ -7,11 +7,15 @@ import yaml
 from brainseg.deploy.record import record, record_truth
 from brainseg.evaluation.appropriateness import (
     EXPECTED,
+    compare_classes,
     read_appropriateness,
-    summarize_appropriateness,
 )
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
-from brainseg.report.appropriateness import collect_sources, tabulate_appropriateness
+from brainseg.report.appropriateness import (
+    collect_sources,
+    tabulate_appropriateness,
+    tell_drawn,
+)
 from brainseg.report.comparisons import compare_all
 from brainseg.report.provenance import LIMITS
 from brainseg.report.table import collect_rows, group_runs
@@ -71,13 +75,16 @@ def make_run(folder, variant, data="figshare", seed=0, part=None):
     return run
 
 
-def add_evaluation(run, name="clinic"):
+def add_evaluation(run, name="clinic", folder=None):
     """Half of the images were never outlined, and two others were known."""
     found, part = Run(run.evaluations / name), make_part()
     bare = np.arange(len(part["ids"])) < 6
     record(found, "fp32", part | {"unmasked": bare}, predict(part, 1))
     record_truth(found, part | {"unmasked": bare})
-    facts = {"name": name, "root": name, "n": 12, "unmasked": 6}
+    facts = {
+        **{"name": name, "folder": folder or f"/data/{name}", "n": 12, "unmasked": 6},
+        **{"clusters": 11, "of_own_test": 3, "synthetic": False},
+    }
     left_out = {"image": 2}
     write_json(
         found.evaluation,
@@ -156,7 +163,12 @@ def test_other_data_are_told_with_what_was_left_out(experiment):
     text = (experiment / "report" / "table.md").read_text()
     assert "## On other data" in text
     assert text.count("| clinic | fp32 | all | 6 |") == 2
-    assert "12 images, 6 of them with a tumour that nobody outlined; 2 others that training" in text
+    assert (
+        "clinic: 12 images of /data/clinic, 11 of them distinct; 6 show a tumour that nobody "
+        "outlined; 2 that training knows are left out. 3 are images of the run's own test split, "
+        "or copies of them: that much of it is no other data."
+    ) in text
+    assert "clinic: a tumour is predicted in images of glioma without outlines: ag 100.0%" in text
     assert "## Appropriateness on clinic" in text
     assert (experiment / "report" / "figures" / "appropriateness-clinic.png").exists()
     assert "| clinic |" in find_runs(experiment)[0].card.read_text()
@@ -173,7 +185,7 @@ def test_what_could_not_be_checked_is_told(experiment):
     write_json(found.evaluation, facts)
     write_report(experiment)
     text = (experiment / "report" / "table.md").read_text()
-    assert "clinic: not known what training knows of it (the file belongs to no run)" in text
+    assert "outlined; not known what training knows of it (the file belongs to no run)." in text
 
 
 def test_phantoms_are_called_synthetic(tmp_path):
@@ -199,15 +211,15 @@ def test_appropriateness_stands_beside_the_truth(written):
     assert list(sources) == ["truth", "none", "ag", "cbam"]
     columns, rows = tabulate_appropriateness(sources)
     assert columns == ["Class", "The paper says", "Measure", "Expected", *sources]
-    assert rows[0] == ["glioma", "", "drawn at all", "", *["100.0% of 3"] * 4]
-    assert len(rows) == 3 + sum(map(len, EXPECTED.values()))
-    summary = summarize_appropriateness(read_appropriateness(runs["ag"][0].appropriateness("fp32")))
-    first = summary["expected"]["glioma"][1]
-    told = dict(zip(columns, rows[4], strict=True))
+    assert len(rows) == sum(map(len, EXPECTED.values()))
+    drawn = ", ".join(f"{name} 100.0% of 3" for name in sources)
+    assert tell_drawn(sources)[0].endswith(f"of glioma, be it in the wrong place: {drawn}.")
+    found = compare_classes(read_appropriateness(runs["ag"][0].appropriateness("fp32")))
+    first = found["glioma"][1]
+    told = dict(zip(columns, rows[1], strict=True))
     assert (told["Measure"], told["Expected"]) == ("sharpness", "low")
     lowest = min(area for area in first["auc"].values() if area is not None)
-    sign = "✓" if lowest > 0.5 else "✗"
-    assert told["ag"] == f"{first['median']:.2f} {sign} (A {lowest:.2f})".replace("-", "−")
+    assert told["ag"] == f"{first['median']:.2f} (A {lowest:.2f})"  # three patients: no sign
 
 
 def test_without_measures_there_is_no_table(experiment):

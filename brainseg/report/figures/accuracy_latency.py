@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from brainseg.report.figures.style import COLOURS, GRID, mode_marker, styled
-from brainseg.report.points import Point, dominates, name_places, place_of
+from brainseg.report.figures.style import COLOURS, GRID, Drawing, mode_marker, styled
+from brainseg.report.points import Point, dominates, name_places, place_of, scored_points
 from brainseg.report.rows import is_reference
 
 FRONT, GREY = "#0072B2", "#999999"
@@ -33,35 +33,32 @@ AREA = 2.0
 """Square points per MiB."""
 
 
-def draw_accuracy_latency(points: Sequence[Point]) -> Figure | None:
-    """The picture of `make_figure`, or nothing where fewer than two points were scored."""
-    scored = scored_points(points)
-    return make_figure(scored) if len(scored) > 1 else None
-
-
-def describe_accuracy_latency(points: Sequence[Point]) -> str:
-    """Alt text: accuracy and latency of each point."""
-    told = [
-        f"{point.rows[0]['variant']} {point.brief} on {point.rows[0]['device']}: "
-        f"{point.mean('mean_iou'):.4f} at {point.latency:.1f} ms"
-        for point in scored_points(points)
-    ]
-    return f"Mean IoU against median latency of one image. {'; '.join(told)}."
-
-
-def scored_points(points: Sequence[Point]) -> list[Point]:
-    """The points that have a `mean_iou`."""
-    return [point for point in points if point.mean("mean_iou") is not None]
-
-
 @styled
-def make_figure(points: Sequence[Point]) -> Figure:
-    """Draw points that have a `mean_iou`, one or more.
+def draw_accuracy_latency(points: Sequence[Point]) -> Drawing | None:
+    """Draw the points that have a `mean_iou`, or nothing where there are fewer than two.
 
     Variants of one device share their axes; the area of a marker is the size of the file; the line
     joins what no other configuration of the variant beats in both. fp32 with onnxruntime has a
     thick edge, and a dotted line at its accuracy.
+
+    Args:
+        points: from `collect_points`.
     """
+    scored = scored_points(points)
+    return Drawing(_make_figure(scored), _describe(scored)) if len(scored) > 1 else None
+
+
+def _describe(points: Sequence[Point]) -> str:
+    """Accuracy and latency of each point."""
+    told = [
+        f"{point.rows[0]['variant']} {point.brief} on {point.rows[0]['device']}: "
+        f"{point.mean('mean_iou'):.4f} at {point.latency:.1f} ms"
+        for point in points
+    ]
+    return f"Mean IoU against median latency of one image. {'; '.join(told)}."
+
+
+def _make_figure(points: Sequence[Point]) -> Figure:
     places = name_places(row for point in points for row in point.rows)
     variants = list(dict.fromkeys(point.rows[0]["variant"] for point in points))
     columns = min(COLUMNS, len(variants))

@@ -1,12 +1,11 @@
 """Accuracy against the size of the file."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from brainseg.report.figures.style import GRID, looks_of, mode_marker, styled
+from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, mode_marker, styled
 from brainseg.report.points import Point
 
 TITLE = "Accuracy against size"
@@ -19,7 +18,7 @@ CAPTION = (
 
 
 @styled
-def draw_accuracy_size(points: Sequence[Point]) -> Figure | None:
+def draw_accuracy_size(points: Sequence[Point]) -> Drawing | None:
     """Draw the points that have a `mean_iou` and a size, or nothing where there are fewer than two.
 
     Args:
@@ -28,6 +27,19 @@ def draw_accuracy_size(points: Sequence[Point]) -> Figure | None:
     variants = sized_points(points)
     if sum(map(len, variants.values())) < 2:
         return None
+    return Drawing(_make_figure(variants), _describe(variants))
+
+
+def sized_points(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """By variant, the first point of each mode that has a `mean_iou` and a size."""
+    found: dict[str, dict[str, Point]] = {}
+    for point in points:
+        if point.mean("mean_iou") is not None and point.mib is not None:
+            found.setdefault(point.rows[0]["variant"], {}).setdefault(point.mode, point)
+    return {variant: list(modes.values()) for variant, modes in found.items()}
+
+
+def _make_figure(variants: Mapping[str, Sequence[Point]]) -> Figure:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     looks = looks_of(variants)
@@ -44,38 +56,34 @@ def draw_accuracy_size(points: Sequence[Point]) -> Figure | None:
     axes.grid(**GRID)
     modes = dict.fromkeys(point.rows[0]["mode"] for each in variants.values() for point in each)
     handles = [
-        *(
-            Line2D([], [], label=name, **_shape(look.marker, look.line))
-            for name, look in looks.items()
-        ),
+        *(_entry(name, look) for name, look in looks.items()),
         *(Line2D([], [], label=mode, **mode_marker(mode)) for mode in modes),
     ]
     figure.legend(handles=handles, loc="outside right center", frameon=False, labelspacing=1)
     return figure
 
 
-def describe_accuracy_size(points: Sequence[Point]) -> str:
-    """Alt text: accuracy and size of each point."""
+def _describe(variants: Mapping[str, Sequence[Point]]) -> str:
+    """Accuracy and size of each point."""
     told = [
         f"{variant} {point.mode}: {point.mean('mean_iou'):.4f} at {point.mib:.1f} MiB"
-        for variant, members in sized_points(points).items()
+        for variant, members in variants.items()
         for point in members
     ]
     return f"Mean IoU against the size of the file. {'; '.join(told)}."
-
-
-def sized_points(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """By variant, the first point of each mode that has a `mean_iou` and a size."""
-    found: dict[str, dict[str, Point]] = {}
-    for point in points:
-        if point.mean("mean_iou") is not None and point.mib is not None:
-            found.setdefault(point.rows[0]["variant"], {}).setdefault(point.mode, point)
-    return {variant: list(modes.values()) for variant, modes in found.items()}
 
 
 def _position(point: Point) -> tuple[float, float]:
     return point.mib or 0.0, point.mean("mean_iou") or 0.0
 
 
-def _shape(marker: str, line: Any) -> Mapping[str, Any]:
-    return {"marker": marker, "linestyle": line, "color": "#999999", "markerfacecolor": "white"}
+def _entry(variant: str, look: Look) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        label=variant,
+        marker=look.marker,
+        linestyle=look.line,
+        color="#999999",
+        markerfacecolor="white",
+    )

@@ -11,9 +11,8 @@ from matplotlib.patches import Patch
 
 from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
-from brainseg.report.appropriateness import Sources
-from brainseg.report.figures.style import GRID, looks_of, styled
-from brainseg.run import TRUTH
+from brainseg.report.appropriateness import Sources, is_truth
+from brainseg.report.figures.style import GRID, Drawing, looks_of, styled
 
 TITLE = "Appropriateness"
 CAPTION = (
@@ -28,17 +27,21 @@ ARROWS = {"high": "↑", "low": "↓"}
 
 
 @styled
-def draw_appropriateness(sources: Sources) -> Figure | None:
+def draw_appropriateness(sources: Sources) -> Drawing | None:
     """Draw the distribution of each measure that a class is expected to have high or low.
 
     Args:
         sources: from `collect_sources`, of runs or of evaluations on another data set.
 
     Returns:
-        The figure, or `None` where nothing was measured.
+        The drawing, or `None` where nothing is expected of what was measured.
     """
-    if not any(sources.values()):
+    if not any(row["class"] in EXPECTED for rows in sources.values() for row in rows):
         return None
+    return Drawing(_make_figure(sources), _describe(sources))
+
+
+def _make_figure(sources: Sources) -> Figure:
     shown = [name for name in MEASURES if any(_expected(class_, name) for class_ in EXPECTED)]
     lines = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 2.8 * lines + 0.5), layout="constrained")
@@ -59,8 +62,8 @@ def draw_appropriateness(sources: Sources) -> Figure | None:
     return figure
 
 
-def describe_appropriateness(sources: Sources) -> str:
-    """Alt text: how many tumours each source drew, by class."""
+def _describe(sources: Sources) -> str:
+    """How many tumours each source drew, by class."""
     counts = [
         f"{name}: " + ", ".join(f"{_detected(rows, class_)} {class_}" for class_ in EXPECTED)
         for name, rows in sources.items()
@@ -102,10 +105,10 @@ def _draw_measure(axes: Axes, measure: str, sources: Sources) -> None:
 
 def _fills(sources: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Colour and hatch of each source; the truth is white."""
-    looks = looks_of(name for name in sources if name != TRUTH)
+    looks = looks_of(name for name in sources if not is_truth(name))
     colours = {name: look.colour for name, look in looks.items()} | {"none": "#BBBBBB"}
     return {
-        name: ("white" if name == TRUTH else colours[name], HATCHES[number % len(HATCHES)])
+        name: ("white" if is_truth(name) else colours[name], HATCHES[number % len(HATCHES)])
         for number, name in enumerate(sources)
     }
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from brainseg.report.figures.style import styled
+from brainseg.report.figures.style import Drawing, styled
 from brainseg.report.parts import Models, read_models, shape_of, steps_of, with_part
 from brainseg.report.provenance import read_config
 from brainseg.report.table import Runs
@@ -57,22 +57,36 @@ DECODERS, BLOCKS, HEADS = Column(6, 2.1), Column(8.1, 1.3), Column(9.9, 1.7)
 
 
 @styled
-def draw_architecture(runs: Runs) -> Figure | None:
+def draw_architecture(runs: Runs) -> Drawing | None:
     """Draw encoder, skips with their attention, decoder and head, or nothing without `model.json`.
 
     Shown are the variants that have the first one's image size and encoder.
     """
-    models = alike(read_models(runs))
+    models = read_models(runs)
     if not models:
         return None
+    shown = alike(models)
+    figure = _make_figure(shown, studied=_is_studied(runs, shown))
+    return Drawing(figure, _describe(models, shown))
+
+
+def alike(models: Models) -> Models:
+    """The models with the first one's image size and encoder."""
+    kinds = {name: (each["image_size"], each["parts"]["encoder"]) for name, each in models.items()}
+    first = next(iter(kinds.values()), None)
+    return {name: models[name] for name, kind in kinds.items() if kind == first}
+
+
+def _make_figure(models: Models, studied: bool) -> Figure:
+    """Draw models that are alike; taps are named where the encoder is the study's."""
     steps = steps_of(models)
+    taps = TAPS if studied else [""] * len(steps)
     width, height = HEADS.right + 2 * MARGIN, APART * len(steps) + HEIGHT + 2 * MARGIN
     figure = Figure(figsize=(width, height + 0.3))
     axes = figure.add_axes((0, 0, 1, height / (height + 0.3)))
     bottom = -HEIGHT / 2 - MARGIN
     axes.set(xlim=(-MARGIN, width - MARGIN), ylim=(bottom, bottom + height))
     axes.set_axis_off()
-    taps = TAPS if _is_studied(runs, models) else [""] * len(steps)
     # An encoder may lack a level: then the variants with attention have none there.
     attended = [step for step in steps[:-1] if with_part(models, f"decoder.{step}.attention")]
     _draw_ends(axes, models, APART * len(steps), taps[0])
@@ -84,10 +98,8 @@ def draw_architecture(runs: Runs) -> Figure | None:
     return figure
 
 
-def describe_architecture(runs: Runs) -> str:
-    """Alt text: the shapes along the network, and the size of each variant."""
-    models = read_models(runs)
-    shown = alike(models)
+def _describe(models: Models, shown: Models) -> str:
+    """The shapes along the network, and the size of each variant."""
     parts = ["encoder", *(f"decoder.{step}" for step in steps_of(shown)), "head"]
     shapes = ", ".join(f"{name} {shape_of(shown, name)}" for name in parts)
     sizes = [f"{name} {_span([model['parameters']])}" for name, model in models.items()]
@@ -95,13 +107,6 @@ def describe_architecture(runs: Runs) -> str:
         f"A U-shaped network: {shapes}. Each decoder step takes in a skip, through the attention "
         f"module where the variant has one. In all: {', '.join(sizes)}."
     )
-
-
-def alike(models: Models) -> Models:
-    """The models with the first one's image size and encoder."""
-    kinds = {name: (each["image_size"], each["parts"]["encoder"]) for name, each in models.items()}
-    first = next(iter(kinds.values()), None)
-    return {name: models[name] for name, kind in kinds.items() if kind == first}
 
 
 def _is_studied(runs: Runs, models: Models) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from brainseg.report.figures.pictures import by_class, name_of
 from brainseg.report.figures.style import (
     GRID,
     LOOKS,
+    SPARE,
     TRUTH,
+    Drawing,
     draw_outline,
     hide_frame,
     show_slice,
@@ -28,7 +31,8 @@ TITLE = "Attention coefficients"
 CAPTION = (
     "What the attention module of each decoder step multiplies its skip with, in the first run of "
     "each variant; step 1 is the deepest. One test case per class, not chosen by hand: of those "
-    "whose coefficients were kept, the one with the largest tumour. Maps are enlarged to the image "
+    "whose coefficients the first variant kept, the one with the largest tumour; variants that "
+    "kept none of these cases are left out. Maps are enlarged to the image "
     "and laid over it, with their lowest and highest coefficient; line: the truth. A variant that "
     "weighs whole channels has no map: its coefficients are sorted. A coefficient is a multiplier "
     "of the skip, not an explanation of the prediction."
@@ -57,14 +61,31 @@ Steps = Mapping[int, Mapping[str, NDArray[np.float64]]]
 
 
 @styled
-def draw_attention(runs: Runs) -> Figure | None:
+def draw_attention(runs: Runs) -> Drawing | None:
     """Draw cases × (image, each step of each variant), and below it what belongs to channels.
 
     Nothing where no variant has attention.
     """
     cases, found = read_attention(runs)
-    if not found:
-        return None
+    return Drawing(_make_figure(cases, found), _describe(cases, found)) if found else None
+
+
+def read_attention(runs: Runs) -> tuple[Cases, dict[str, Steps]]:
+    """The cases that are shown, and what each variant's first run kept of one or more of them.
+
+    The cases are those of the first variant that has any.
+    """
+    firsts = {variant: members[0] for variant, members in runs.items()}
+    found = {variant: steps for variant, run in firsts.items() if (steps := _read_steps(run))}
+    for variant, steps in found.items():
+        if cases := _choose_cases(firsts[variant], _kept(steps)):
+            return cases, {
+                other: steps for other, steps in found.items() if cases.keys() & _kept(steps).keys()
+            }
+    return {}, {}
+
+
+def _make_figure(cases: Cases, found: Mapping[str, Steps]) -> Figure:
     maps = {variant: steps for variant, steps in found.items() if _dimensions(steps) == 2}
     channels = {variant: steps for variant, steps in found.items() if variant not in maps}
     columns = 1 + sum(map(len, maps.values()))
@@ -81,9 +102,8 @@ def draw_attention(runs: Runs) -> Figure | None:
     return figure
 
 
-def describe_attention(runs: Runs) -> str:
-    """Alt text: the range of the coefficients in each step."""
-    cases, found = read_attention(runs)
+def _describe(cases: Cases, found: Mapping[str, Steps]) -> str:
+    """The range of the coefficients in each step."""
     told = []
     for variant, steps in found.items():
         ranges = [
@@ -95,20 +115,6 @@ def describe_attention(runs: Runs) -> str:
         "Maps over slices, or sorted lines, of the coefficients of each attention module. Lowest "
         f"to highest coefficient: {'; '.join(told)}."
     )
-
-
-def read_attention(runs: Runs) -> tuple[Cases, dict[str, Steps]]:
-    """The cases that are shown, and the coefficients that each variant's first run kept.
-
-    The cases are those of the first variant that has any.
-    """
-    firsts = {variant: members[0] for variant, members in runs.items()}
-    found = {variant: steps for variant, run in firsts.items() if (steps := _read_steps(run))}
-    for variant, steps in found.items():
-        kept = next(iter(steps.values()))
-        if cases := _choose_cases(firsts[variant], kept):
-            return cases, found
-    return {}, {}
 
 
 def _read_steps(run: Run) -> Steps:
@@ -160,14 +166,15 @@ def _draw_map(axes: Axes, case: Mapping[str, Any], values: NDArray[np.float64]) 
     show_slice(axes, case["image"])
     height, width = case["image"].shape
     place = (-0.5, width - 0.5, height - 0.5, -0.5)
-    style: dict[str, Any] = {
-        "cmap": COLOURS,
-        "vmin": 0,
-        "vmax": 1,
-        "alpha": COVER,
-        "interpolation": "none",
-    }
-    axes.imshow(values, extent=place, **style)
+    axes.imshow(
+        values,
+        extent=place,
+        cmap=COLOURS,
+        vmin=0,
+        vmax=1,
+        alpha=COVER,
+        interpolation="none",
+    )
     draw_outline(axes, case["truth"], TRUTH)
     write_on_slice(axes, _range([values]))
 
@@ -176,7 +183,7 @@ def _draw_channels(part: SubFigure, cases: Cases, channels: Mapping[str, Steps])
     """Sorted coefficients, a line per case."""
     longest = max(map(len, channels.values()))
     grid = part.subplots(len(channels), longest, sharey=True, squeeze=False)
-    looks = dict(zip(cases, LOOKS.values(), strict=False))
+    looks = dict(zip(cases, cycle([*LOOKS.values(), *SPARE]), strict=False))
     for line, (variant, steps) in zip(grid, channels.items(), strict=True):
         line[0].set_ylabel(f"{variant}: coefficient")
         for axes, (step, kept) in zip(line, steps.items(), strict=False):
@@ -192,10 +199,14 @@ def _draw_channels(part: SubFigure, cases: Cases, channels: Mapping[str, Steps])
     part.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
 
 
+def _kept(steps: Steps) -> Mapping[str, NDArray[np.float64]]:
+    """Of a step, which all kept the same cases."""
+    return next(iter(steps.values()))
+
+
 def _dimensions(steps: Steps) -> int:
     """2 for coefficients of pixels, 1 for those of channels."""
-    kept = next(iter(steps.values()))
-    return next(iter(kept.values())).ndim
+    return next(iter(_kept(steps).values())).ndim
 
 
 def _range(arrays: Sequence[NDArray[np.float64]]) -> str:

@@ -1,15 +1,14 @@
 """How the scores of single images scatter, per class and variant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from brainseg.report.figures.pictures import Case, by_class, read_float_cases
-from brainseg.report.figures.style import GRID, Look, looks_of, styled
+from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, styled
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -32,13 +31,22 @@ Scores = dict[str, list[list[Case]]]
 
 
 @styled
-def draw_boxplots(runs: Runs) -> Figure | None:
+def draw_boxplots(runs: Runs) -> Drawing | None:
     """Draw `METRICS` × classes, a box per variant, or nothing where no tumour was scored."""
-    scores = read_scores(runs)
-    classes = classes_of(scores)
-    if not classes:
+    scores = _read_scores(runs)
+    if not scores:
         return None
-    looks = looks_of(runs)
+    classes = list(by_class(case for runs in scores.values() for cases in runs for case in cases))
+    return Drawing(_make_figure(scores, classes, looks_of(runs)), _describe(scores, classes))
+
+
+def _read_scores(runs: Runs) -> Scores:
+    """The tumours that were scored; variants without any are left out."""
+    found = {variant: [_tumors(run) for run in members] for variant, members in runs.items()}
+    return {variant: members for variant, members in found.items() if any(members)}
+
+
+def _make_figure(scores: Scores, classes: Sequence[str], looks: Mapping[str, Look]) -> Figure:
     width = max(1.9, 0.85 * len(scores))
     figure = Figure(figsize=(1 + width * len(classes), 7), layout="constrained")
     grid = figure.subplots(len(METRICS), len(classes), sharex="col", sharey="row", squeeze=False)
@@ -59,11 +67,10 @@ def draw_boxplots(runs: Runs) -> Figure | None:
     return figure
 
 
-def describe_boxplots(runs: Runs) -> str:
-    """Alt text: medians and missed tumours."""
-    scores = read_scores(runs)
+def _describe(scores: Scores, classes: Sequence[str]) -> str:
+    """Medians and missed tumours."""
     told = []
-    for name in classes_of(scores):
+    for name in classes:
         for variant, found in scores.items():
             members = _of_class(found, name)
             if any(members):
@@ -74,17 +81,6 @@ def describe_boxplots(runs: Runs) -> str:
         "Box plots of Dice and HD95 per class and variant. Medians of Dice and of HD95 in pixels: "
         f"{'; '.join(told)}."
     )
-
-
-def read_scores(runs: Runs) -> Scores:
-    """The tumours that were scored; variants without any are left out."""
-    found = {variant: [_tumors(run) for run in members] for variant, members in runs.items()}
-    return {variant: members for variant, members in found.items() if any(members)}
-
-
-def classes_of(scores: Scores) -> list[str]:
-    """The classes that have a tumour."""
-    return list(by_class(case for runs in scores.values() for cases in runs for case in cases))
 
 
 def _tumors(run: Run) -> list[Case]:
@@ -101,8 +97,16 @@ def _values(runs: Sequence[Sequence[Case]], metric: str) -> list[float]:
 
 def _draw_box(axes: Axes, place: int, values: Sequence[float], look: Look) -> None:
     aside = np.random.default_rng(0).uniform(-WIDTH / 2, WIDTH / 2, len(values))
-    dots: dict[str, Any] = {"s": 5, "linewidths": 0, "alpha": 0.35, "rasterized": True}
-    axes.scatter(place + aside, values, color=look.colour, marker=look.marker, **dots)
+    axes.scatter(
+        place + aside,
+        values,
+        s=5,
+        color=look.colour,
+        marker=look.marker,
+        linewidths=0,
+        alpha=0.35,
+        rasterized=True,
+    )
     line = {"color": look.colour, "linewidth": 1.3}
     axes.boxplot(
         [list(values)],

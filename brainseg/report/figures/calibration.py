@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from brainseg.files import read_json
-from brainseg.report.figures.style import GRID, Look, looks_of, styled
+from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, styled
 from brainseg.report.table import Runs
 
 TITLE = "Calibration and threshold"
@@ -32,16 +32,26 @@ FIXED = 0.5
 
 
 @styled
-def draw_calibration(runs: Runs) -> Figure | None:
+def draw_calibration(runs: Runs) -> Drawing | None:
     """Draw what `metrics.json` says of probabilities, or nothing where it says nothing."""
-    found = read_calibrations(runs)
+    found = _read_calibrations(runs)
     if not found:
         return None
-    looks = looks_of(runs)
+    return Drawing(_make_figure(found, looks_of(runs)), _describe(found))
+
+
+def _read_calibrations(runs: Runs) -> dict[str, dict[str, Any]]:
+    """`metrics.json` of each variant's first run, where it tells of calibration."""
+    first = {variant: members[0].metrics for variant, members in runs.items()}
+    read = {variant: read_json(file) for variant, file in first.items() if file.exists()}
+    return {variant: metrics for variant, metrics in read.items() if metrics.get("calibration")}
+
+
+def _make_figure(found: Mapping[str, Mapping[str, Any]], looks: Mapping[str, Look]) -> Figure:
     figure = Figure(figsize=(max(2.5 * len(found), 11), 7.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(2, 1), squeeze=False)[:, 0]
     grid = upper.subplots(
-        *(2, len(found)), height_ratios=(3, 1), sharex=True, sharey="row", squeeze=False
+        2, len(found), height_ratios=(3, 1), sharex=True, sharey="row", squeeze=False
     )
     for (diagram, histogram), (variant, metrics) in zip(grid.T, found.items(), strict=True):
         _draw_reliability(diagram, metrics["calibration"], looks[variant])
@@ -58,35 +68,31 @@ def draw_calibration(runs: Runs) -> Figure | None:
     lower.supxlabel("threshold", fontsize="medium")
     handles, labels = lower.axes[0].get_legend_handles_labels()
     figure.legend(
-        *(handles, labels), loc="outside lower center", ncols=4, frameon=False, handlelength=4
+        handles, labels, loc="outside lower center", ncols=4, frameon=False, handlelength=4
     )
     return figure
 
 
-def describe_calibration(runs: Runs) -> str:
-    """Alt text: the calibration errors."""
-    told = [
-        f"{variant} {_errors(metrics['calibration'])}"
-        for variant, metrics in read_calibrations(runs).items()
-    ]
+def _describe(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The calibration errors."""
+    told = [f"{variant} {_errors(metrics['calibration'])}" for variant, metrics in found.items()]
     return (
         "Reliability diagram of each variant with a histogram of its probabilities, and five line "
         f"charts of metrics against the threshold. {'; '.join(told)}."
     )
 
 
-def read_calibrations(runs: Runs) -> dict[str, dict[str, Any]]:
-    """`metrics.json` of each variant's first run, where it tells of calibration."""
-    first = {variant: members[0].metrics for variant, members in runs.items()}
-    read = {variant: read_json(file) for variant, file in first.items() if file.exists()}
-    return {variant: metrics for variant, metrics in read.items() if metrics.get("calibration")}
-
-
 def _draw_reliability(axes: Axes, calibration: Mapping[str, Any], look: Look) -> None:
     known = [each for each in calibration["bins"] if each["n"]]
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-    points = [[each[key] for each in known] for key in ("confidence", "share")]
-    axes.plot(*points, color=look.colour, linestyle=look.line, marker=look.marker, markersize=5)
+    axes.plot(
+        [each["confidence"] for each in known],
+        [each["share"] for each in known],
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        markersize=5,
+    )
     axes.grid(**GRID)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
 
@@ -95,8 +101,9 @@ def _draw_histogram(axes: Axes, bins: Sequence[Mapping[str, Any]], look: Look) -
     edges = [each["low"] for each in bins]
     widths = [each["high"] - each["low"] for each in bins]
     heights = [each["n"] for each in bins]
-    style: dict[str, Any] = {"color": look.colour, "edgecolor": "white", "linewidth": 0.6}
-    axes.bar(edges, heights, widths, align="edge", **style)
+    axes.bar(
+        edges, heights, widths, align="edge", color=look.colour, edgecolor="white", linewidth=0.6
+    )
     axes.set_box_aspect(1 / 3)
 
 
@@ -105,9 +112,14 @@ def _draw_sweep(
 ) -> None:
     for variant, metrics in found.items():
         rows = [row for row in metrics.get("thresholds") or () if row[metric] is not None]
-        points = [[row[key] for row in rows] for key in ("threshold", metric)]
-        look = looks[variant]
-        axes.plot(*points, color=look.colour, linestyle=look.line, linewidth=1.5, label=variant)
+        axes.plot(
+            [row["threshold"] for row in rows],
+            [row[metric] for row in rows],
+            color=looks[variant].colour,
+            linestyle=looks[variant].line,
+            linewidth=1.5,
+            label=variant,
+        )
     axes.axvline(FIXED, color="black", linewidth=0.8, linestyle=":")
     axes.grid(**GRID)
     axes.set_xlim(0, 1)

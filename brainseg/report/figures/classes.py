@@ -1,6 +1,6 @@
 """Fig. A2: one case of each class, from the image to the outlines."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,11 +16,13 @@ from brainseg.report.figures.pictures import (
     read_pictures,
     score_of,
     shown_mode,
+    tell_case,
     typical_cases,
 )
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
+    Drawing,
     draw_outline,
     make_grid,
     outline_handles,
@@ -55,41 +57,17 @@ COVER = 0.75
 
 
 @styled
-def draw_classes(runs: Runs) -> Figure | None:
+def draw_classes(runs: Runs) -> Drawing | None:
     """Draw classes × `COLUMNS`, or nothing where no variant can be shown."""
     chosen = choose_variant(runs)
     if chosen is None:
         return None
     variant, run, mode = chosen
-    pictures = read_pictures(run, mode, typical_cases(run, mode))
-    figure, grid = make_grid(len(pictures), len(COLUMNS), CELL)
-    for axes, name in zip(grid[0], COLUMNS, strict=True):
-        axes.set_title(f"{name}\n{variant} {mode}" if name in COLUMNS[2:] else name)
-    for line, picture in zip(grid, pictures.values(), strict=True):
-        line[0].set_ylabel(name_of(picture.case, width=32))
-        _draw_line(line, picture)
-    handles = [
-        Patch(facecolor=FOUND, label="found"),
-        Patch(facecolor=MISSED, label="missed"),
-        Patch(facecolor=WRONG, hatch=HATCH, label="wrongly seen"),
-        *outline_handles(),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
-    return figure
-
-
-def describe_classes(runs: Runs) -> str:
-    """Alt text: the case of each class and its score."""
-    chosen = choose_variant(runs)
-    if chosen is None:
-        return ""
-    variant, run, mode = chosen
-    cases = typical_cases(run, mode)
-    told = [f"{case['class']}, id {name}: {score_of(case)}" for name, case in cases.items()]
-    return (
-        "A slice of each class: the image, its mask, the prediction above the mask, and the "
-        f"outlines of both. Predictions of {variant} in {mode}. {'; '.join(told)}."
-    )
+    pictures = read_pictures(run, mode, typical_cases(run, mode)).values()
+    if not pictures:
+        return None
+    figure = _make_figure(pictures, f"{variant} {mode}")
+    return Drawing(figure, _describe(pictures, variant, mode))
 
 
 def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
@@ -103,6 +81,32 @@ def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
         (variant, run, mode) for variant, (run,) in firsts.items() if (mode := shown_mode(run))
     ]
     return max(shown, key=lambda found: scores.get(found[0], 0.0), default=None)
+
+
+def _make_figure(pictures: Collection[Picture], source: str) -> Figure:
+    figure, grid = make_grid(len(pictures), len(COLUMNS), CELL)
+    for axes, column in zip(grid[0], COLUMNS, strict=True):
+        axes.set_title(f"{column}\n{source}" if column in COLUMNS[2:] else column)
+    for line, picture in zip(grid, pictures, strict=True):
+        line[0].set_ylabel(name_of(picture.case, width=32))
+        _draw_line(line, picture)
+    handles = [
+        Patch(facecolor=FOUND, label="found"),
+        Patch(facecolor=MISSED, label="missed"),
+        Patch(facecolor=WRONG, hatch=HATCH, label="wrongly seen"),
+        *outline_handles(),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def _describe(pictures: Iterable[Picture], variant: str, mode: str) -> str:
+    """The case of each class and its score."""
+    told = "; ".join(tell_case(picture.case) for picture in pictures)
+    return (
+        "A slice of each class: the image, its mask, the prediction above the mask, and the "
+        f"outlines of both. Predictions of {variant} in {mode}. {told}."
+    )
 
 
 def _score(histories: Sequence[History]) -> float:

@@ -1,6 +1,6 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from brainseg.report.comparisons import MODES, VARIANTS, Comparison
-from brainseg.report.figures.style import GRID, styled
+from brainseg.report.figures.style import GRID, Drawing, styled
 from brainseg.report.rows import REFERENCE, signed
 
 TITLE = "Differences between variants and modes"
@@ -25,7 +25,7 @@ FAMILIES = {VARIANTS: ("#0072B2", "o"), MODES: ("#D55E00", "s")}
 
 
 @styled
-def draw_comparisons(rows: Sequence[Comparison]) -> Figure | None:
+def draw_comparisons(rows: Sequence[Comparison]) -> Drawing | None:
     """Draw the rows of `compare_all` around zero, a panel per family, or nothing without rows."""
     families = {
         family: members
@@ -34,7 +34,19 @@ def draw_comparisons(rows: Sequence[Comparison]) -> Figure | None:
     }
     if not families:
         return None
-    figure = Figure(figsize=(9, 1 + 0.6 * len(families) + 0.3 * len(rows)), layout="constrained")
+    return Drawing(_make_figure(families), _describe(rows))
+
+
+def name_comparison(row: Comparison) -> str:
+    """What is taken from what."""
+    if row["family"] == MODES:
+        return f"{row['second']}: {row['mode']} − {REFERENCE}"
+    return f"{row['second']} − {row['first']}"
+
+
+def _make_figure(families: Mapping[str, Sequence[Comparison]]) -> Figure:
+    count = sum(map(len, families.values()))
+    figure = Figure(figsize=(9, 1 + 0.6 * len(families) + 0.3 * count), layout="constrained")
     heights = [len(members) + 1 for members in families.values()]
     grid = figure.subplots(len(families), height_ratios=heights, squeeze=False)
     for axes, (family, members) in zip(grid[:, 0], families.items(), strict=True):
@@ -45,21 +57,14 @@ def draw_comparisons(rows: Sequence[Comparison]) -> Figure | None:
     return figure
 
 
-def describe_comparisons(rows: Sequence[Comparison]) -> str:
-    """Alt text: each difference, and whether it is beyond chance."""
+def _describe(rows: Sequence[Comparison]) -> str:
+    """Each difference, and whether it is beyond chance."""
     told = [
         f"{name_comparison(row)}: {_values(row)}"
         + (" (beyond chance)" if row["beyond_chance"] else "")
         for row in rows
     ]
     return f"Differences with their intervals around a line at zero. {'; '.join(told)}."
-
-
-def name_comparison(row: Comparison) -> str:
-    """What is taken from what."""
-    if row["family"] == MODES:
-        return f"{row['second']}: {row['mode']} − {REFERENCE}"
-    return f"{row['second']} − {row['first']}"
 
 
 def _values(row: Comparison) -> str:

@@ -1,6 +1,6 @@
 """Fig. 8: how the variants learn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from brainseg.files import read_csv
-from brainseg.report.figures.style import GRID, Look, looks_of, styled
+from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, styled
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -38,43 +38,12 @@ History = dict[str, NDArray[np.float64]]
 
 
 @styled
-def draw_curves(runs: Runs) -> Figure | None:
+def draw_curves(runs: Runs) -> Drawing | None:
     """Draw each column of `PANELS` against the epoch, or nothing where there is no history."""
     histories = read_histories(runs)
     if not histories:
         return None
-    looks = looks_of(runs)
-    figure = Figure(figsize=(9, 6.2), layout="constrained")
-    grid = figure.subplots(2, 2, sharex=True)
-    for axes, (column, label) in zip(grid.flat, PANELS.items(), strict=True):
-        axes.set_ylabel(label)
-        axes.grid(**GRID)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for variant, members in histories.items():
-            _draw_variant(axes, members, column, looks[variant])
-    grid[0, 0].sharey(grid[0, 1])
-    for axes in grid[1]:
-        axes.set_xlabel("epoch, from 0")
-    figure.legend(
-        handles=[_entry(variant, histories[variant], looks[variant]) for variant in histories],
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        handlelength=4,
-    )
-    return figure
-
-
-def describe_curves(runs: Runs) -> str:
-    """Alt text: the best epoch of each run."""
-    found = [
-        f"{variant} {', '.join(map(_describe_best, histories))}"
-        for variant, histories in read_histories(runs).items()
-    ]
-    return (
-        "Four line charts over the epochs: training loss, validation loss, validation mean IoU and "
-        f"validation tumour IoU. Best validation mean IoU per run: {'; '.join(found)}."
-    )
+    return Drawing(_make_figure(histories, looks_of(runs)), _describe(histories))
 
 
 def read_histories(runs: Runs) -> dict[str, list[History]]:
@@ -96,6 +65,40 @@ def _read(run: Run) -> History:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
 
 
+def _make_figure(histories: Mapping[str, Sequence[History]], looks: Mapping[str, Look]) -> Figure:
+    figure = Figure(figsize=(9, 6.2), layout="constrained")
+    grid = figure.subplots(2, 2, sharex=True)
+    for axes, (column, label) in zip(grid.flat, PANELS.items(), strict=True):
+        axes.set_ylabel(label)
+        axes.grid(**GRID)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for variant, members in histories.items():
+            _draw_variant(axes, members, column, looks[variant])
+    grid[0, 0].sharey(grid[0, 1])
+    for axes in grid[1]:
+        axes.set_xlabel("epoch, from 0")
+    figure.legend(
+        handles=[_entry(variant, histories[variant], looks[variant]) for variant in histories],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        handlelength=4,
+    )
+    return figure
+
+
+def _describe(histories: Mapping[str, Sequence[History]]) -> str:
+    """The best epoch of each run."""
+    found = [
+        f"{variant} {', '.join(map(_describe_best, members))}"
+        for variant, members in histories.items()
+    ]
+    return (
+        "Four line charts over the epochs: training loss, validation loss, validation mean IoU and "
+        f"validation tumour IoU. Best validation mean IoU per run: {'; '.join(found)}."
+    )
+
+
 def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: Look) -> None:
     shortest = min(histories, key=lambda history: len(history["epoch"]))
     length = len(shortest["epoch"])
@@ -111,8 +114,12 @@ def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: L
 
 def _marker(look: Look) -> dict[str, Any]:
     return {
-        **{"marker": look.marker, "markersize": 6, "markerfacecolor": look.colour},
-        **{"markeredgecolor": "white", "markeredgewidth": 0.8, "linestyle": "none"},
+        "marker": look.marker,
+        "markersize": 6,
+        "markerfacecolor": look.colour,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.8,
+        "linestyle": "none",
     }
 
 

@@ -1,12 +1,13 @@
 """Every figure of the report, drawn into a folder."""
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from textwrap import fill
+from typing import TypeVar
 
 from brainseg.report.appropriateness import by_data_set, collect_sources
 from brainseg.report.comparisons import Comparison
@@ -24,62 +25,34 @@ from brainseg.report.figures import (
     qualitative,
     worst_cases,
 )
-from brainseg.report.figures.style import FORMATS, save, styled
+from brainseg.report.figures.style import Drawing, copy, paths_of, save, styled
+from brainseg.report.page import PageFigure
 from brainseg.report.points import Point
 from brainseg.report.provenance import read_config
 from brainseg.report.table import Runs
 from brainseg.run import Run
 from brainseg.terminal import bar
 
-FIGURES: tuple[ModuleType, ...] = (
-    *(curves, accuracy_latency, accuracy_size, comparisons, boxplots, qualitative, classes),
-    *(worst_cases, attention, calibration, appropriateness, architecture),
-)
-"""In the order of a report. A module has `TITLE`, `CAPTION`, and after its own name `draw_<name>`
-and `describe_<name>`, which take the same argument."""
+Shown = TypeVar("Shown")
 
+Maker = Callable[[Path], PageFigure | None]
+"""Writes the files of a figure, given their stem, where there is something to show."""
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure that was written as `<name>.svg` and `<name>.png`.
+WORST, APPROPRIATE = "worst_cases", "appropriateness"
+"""Names of the figures of which there are several: one per variant or data set."""
 
-    Attributes:
-        name: of its files.
-        title: as it stands above the figure.
-        caption: how its cases were chosen, and what its marks mean.
-        alt: what it shows, for who cannot see it.
-    """
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A figure that may be drawn of an argument; name and title may say of which variant."""
-
-    module: ModuleType
-    argument: Any
-    suffix: str = ""
-    of: str = ""
-
-    @property
-    def name(self) -> str:
-        return _name(self.module) + self.suffix
-
-    def call(self, what: str) -> Any:
-        """Call `draw_<name>` or `describe_<name>`."""
-        return getattr(self.module, f"{what}_{_name(self.module)}")(self.argument)
+LONGEST = 90
+"""Characters in a line of a title: names of runs are long."""
 
 
 def draw_all(
     runs: Runs, points: Sequence[Point], rows: Sequence[Comparison], folder: Path
-) -> list[Drawn]:
+) -> list[PageFigure]:
     """Draw every figure for which the runs hold what it shows.
 
-    Figures of an earlier call that are no longer drawn are removed; other files stay.
+    Each run's worst cases are drawn into its own folder (`draw_own`); those of a variant's first
+    run are copied. Figures of an earlier call that are no longer drawn are removed; other files
+    stay.
 
     Args:
         runs: variants in the order of the table, each with its runs, one per seed.
@@ -90,70 +63,38 @@ def draw_all(
     Returns:
         The figures that were drawn, in the order of a report.
     """
-    plans = [plan for module in FIGURES for plan in _plan(module, runs, points, rows)]
-    found = [_draw(plan, runs, folder) for plan in bar(plans, "drawing figures")]
-    drawn = [each for each in found if each is not None]
-    _remove_stale(folder, {each.name for each in drawn})
+    makers = _plan(runs, points, rows)
+    found = [make(folder / name) for name, make in bar(makers.items(), "Drawing figures")]
+    drawn = [figure for figure in found if figure is not None]
+    _remove_stale(folder, makers, {figure.stem.name for figure in drawn})
     return drawn
 
 
-def draw_own(run: Run) -> None:
+def draw_own(run: Run) -> PageFigure | None:
     """Draw a run's own figure, its worst cases, into its folder; it stands beside its card."""
-    _draw(_Plan(worst_cases, run), {run.name: [run]}, run.figures)
+    title = f"{worst_cases.TITLE} of {run.name}{_warning([run])}"
+    draw = worst_cases.draw_worst_cases
+    return _draw(title, worst_cases.CAPTION, draw, run, run.figures / WORST)
+
+
+def name_parts(labels: Iterable[str]) -> dict[str, str]:
+    """By label, a part of a file's name that any disk takes and no other label has."""
+    names: dict[str, str] = {}
+    for label in labels:
+        name = re.sub(r"[^\w.]+", "-", label).strip("-")
+        numbered = (f"{name}-{number}" for number in count(2))
+        names[label] = next(each for each in chain([name], numbered) if each not in names.values())
+    return names
 
 
 def _plan(
-    module: ModuleType, runs: Runs, points: Sequence[Point], rows: Sequence[Comparison]
-) -> list[_Plan]:
-    """The figures of one module: one, or one per variant or data set."""
-    if module is worst_cases:
-        return [
-            _Plan(module, members[0], f"-{_to_name(variant)}", f" of {variant}")
-            for variant, members in runs.items()
-        ]
-    if module is appropriateness:
-        others = by_data_set(runs).items()
-        return [
-            _Plan(module, collect_sources(runs)),
-            *(
-                _Plan(module, collect_sources(found), f"-{_to_name(name)}", f" on {name}")
-                for name, found in others
-            ),
-        ]
-    arguments = {accuracy_latency: points, accuracy_size: points, comparisons: rows}
-    return [_Plan(module, arguments.get(module, runs))]
+    runs: Runs, points: Sequence[Point], rows: Sequence[Comparison]
+) -> dict[str, Maker]:
+    """What makes each figure, by its name and in the order of a report."""
+    warning = _warning(chain.from_iterable(runs.values()))
 
+    def plan(title: str, caption: str, draw: Callable[[Shown], Drawing | None], of: Shown) -> Maker:
+        return partial(_draw, title + warning, caption, draw, of)
 
-@styled
-def _draw(plan: _Plan, runs: Runs, folder: Path) -> Drawn | None:
-    figure = plan.call("draw")
-    if figure is None:
-        return None
-    title = plan.module.TITLE + plan.of + (": synthetic data" if _are_synthetic(runs) else "")
-    figure.suptitle(title)
-    save(figure, folder / plan.name)
-    return Drawn(plan.name, title, plan.module.CAPTION, plan.call("describe"))
-
-
-def _are_synthetic(runs: Runs) -> bool:
-    configs = map(read_config, chain.from_iterable(runs.values()))
-    return any(config.get("data", {}).get("name") == "phantom" for config in configs)
-
-
-def _remove_stale(folder: Path, drawn: Collection[str]) -> None:
-    """Remove files that have a figure's name and were not drawn now."""
-    names = {_name(module) for module in FIGURES}
-    several = tuple(f"{_name(module)}-" for module in (worst_cases, appropriateness))
-    for file in folder.glob("*"):
-        ours = file.stem in names or file.stem.startswith(several)
-        if ours and file.suffix in FORMATS and file.stem not in drawn:
-            file.unlink()
-
-
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
-
-
-def _to_name(variant: str) -> str:
-    """A variant as part of a file's name."""
-    return re.sub(r"[^\w.]+", "-", variant).strip("-")
+    return {
+    }

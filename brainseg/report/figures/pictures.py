@@ -48,6 +48,11 @@ def name_of(case: Case, width: int) -> str:
     return "\n".join([case["class"], *wrap(f"id {case['id']}", width)])
 
 
+def tell_case(case: Case) -> str:
+    """Class, id and score of a case, as part of a sentence."""
+    return f"{case['class']}, id {case['id']}: {score_of(case)}"
+
+
 def shown_mode(run: Run, modes: Iterable[str] = FLOAT_MODES) -> str | None:
     """The first of `modes` that was scored and whose predictions are there to be shown."""
     return next((mode for mode in modes if _is_shown(run, mode)), None)

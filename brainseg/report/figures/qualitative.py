@@ -1,16 +1,14 @@
 """Fig. 9: what each variant predicts, before and after quantization."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brainseg.evaluation.cases import read_cases
 from brainseg.report.figures.pictures import (
     QUANTIZED,
-    Case,
     Picture,
     name_of,
     read_pictures,
@@ -21,6 +19,7 @@ from brainseg.report.figures.pictures import (
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
+    Drawing,
     draw_outline,
     make_grid,
     outline_handles,
@@ -47,67 +46,70 @@ NOT_SHOWN = "not predicted"
 
 @dataclass(frozen=True)
 class Column:
-    """What one run predicts in one mode."""
+    """What one run predicts in one mode, by the cases' ids."""
 
     variant: str
-    run: Run
     mode: str
+    pictures: Mapping[str, Picture]
 
 
 @styled
-def draw_qualitative(runs: Runs) -> Figure | None:
+def draw_qualitative(runs: Runs) -> Drawing | None:
     """Draw cases × (image, truth, predictions), or nothing where no variant can be shown."""
-    columns = find_columns(runs)
-    cases = choose_cases(columns)
-    shown = [read_pictures(column.run, column.mode, cases) for column in columns]
-    known = {name: picture for pictures in reversed(shown) for name, picture in pictures.items()}
+    found = _find_predictions(runs)
+    if not found:
+        return None
+    _, first, float_mode = found[0]
+    cases = typical_cases(first, float_mode)
+    columns = [
+        Column(variant, mode, read_pictures(run, mode, cases)) for variant, run, mode in found
+    ]
+    known = [name for name in cases if any(name in column.pictures for column in columns)]
     if not known:
         return None
-    titles = ("image", "truth", *(f"{column.variant}\n{column.mode}" for column in columns))
-    figure, grid = make_grid(len(known), len(titles), CELL)
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title)
-    for line, name in zip(grid, known, strict=True):
-        line[0].set_ylabel(name_of(cases[name], width=24), fontsize="small")
-        show_slice(line[0], known[name].image)
-        show_slice(line[1], 255 * known[name].truth.astype(np.uint8))
-        for axes, pictures in zip(line[2:], shown, strict=True):
-            _draw_prediction(axes, pictures.get(name))
-    handles = outline_handles()
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    return figure
+    return Drawing(_make_figure(columns, known), _describe(columns, known))
 
 
-def describe_qualitative(runs: Runs) -> str:
-    """Alt text: the scores that the panels show."""
-    columns = find_columns(runs)
-    scores = [
-        {case["id"]: score_of(case) for case in read_cases(column.run.cases(column.mode))}
-        for column in columns
-    ]
-    lines = ["Slices with the outlines of truth and prediction."]
-    for name, case in choose_cases(columns).items():
-        told = [
-            f"{column.variant} {column.mode} {found.get(name, NOT_SHOWN)}"
-            for column, found in zip(columns, scores, strict=True)
-        ]
-        lines.append(f"{case['class']}, id {name}: {', '.join(told)}.")
-    return " ".join(lines)
-
-
-def find_columns(runs: Runs) -> list[Column]:
+def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
     """Each variant's first run in float and in one quantized mode, as far as they can be shown."""
     return [
-        Column(variant, members[0], mode)
+        (variant, members[0], mode)
         for variant, members in runs.items()
         for mode in (shown_mode(members[0]), shown_mode(members[0], QUANTIZED))
         if mode
     ]
 
 
-def choose_cases(columns: Sequence[Column]) -> dict[str, Case]:
-    """The typical case of each class in the first column, by id."""
-    return typical_cases(columns[0].run, columns[0].mode) if columns else {}
+def _make_figure(columns: Sequence[Column], cases: Sequence[str]) -> Figure:
+    titles = ("image", "truth", *(f"{column.variant}\n{column.mode}" for column in columns))
+    figure, grid = make_grid(len(cases), len(titles), CELL)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title)
+    for line, name in zip(grid, cases, strict=True):
+        shown = [column.pictures.get(name) for column in columns]
+        picture = next(filter(None, shown))
+        line[0].set_ylabel(name_of(picture.case, width=24), fontsize="small")
+        show_slice(line[0], picture.image)
+        show_slice(line[1], 255 * picture.truth.astype(np.uint8))
+        for axes, prediction in zip(line[2:], shown, strict=True):
+            _draw_prediction(axes, prediction)
+    handles = outline_handles()
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _describe(columns: Sequence[Column], cases: Sequence[str]) -> str:
+    """The scores that the panels show."""
+    lines = ["Slices with the outlines of truth and prediction."]
+    for name in cases:
+        shown = [(column, column.pictures.get(name)) for column in columns]
+        told = [
+            f"{column.variant} {column.mode} {score_of(picture.case) if picture else NOT_SHOWN}"
+            for column, picture in shown
+        ]
+        class_ = next(picture.case["class"] for _, picture in shown if picture)
+        lines.append(f"{class_}, id {name}: {', '.join(told)}.")
+    return " ".join(lines)
 
 
 def _draw_prediction(axes: Axes, picture: Picture | None) -> None:

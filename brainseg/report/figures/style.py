@@ -7,6 +7,7 @@ grey print.
 """
 
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,14 @@ GRID: dict[str, Any] = {"color": "#E5E5E5", "linewidth": 0.6}
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure without its title, and what it shows in words for who cannot see it."""
+
+    figure: Figure
+    alt: str
+
+
+@dataclass(frozen=True)
 class Look:
     """How one variant is drawn: colour, line and marker differ from every other variant's."""
 
@@ -59,16 +68,23 @@ SPARE = (
 )
 """For variants of another name."""
 
-
 COLOURS = {
-    **{"fp32": "#999999", "fp16": "#56B4E9", "int8_dynamic": "#E69F00"},
-    **{"int8_weights": "#CC79A7", "int8_static": "#009E73", "int8_qat": "#F0E442"},
+    "fp32": "#999999",
+    "fp16": "#56B4E9",
+    "int8_dynamic": "#E69F00",
+    "int8_weights": "#CC79A7",
+    "int8_static": "#009E73",
+    "int8_qat": "#F0E442",
 }
 """Of the modes."""
 
 FILLS: dict[str, FillStyleType] = {
-    **{"fp32": "full", "fp16": "top", "int8_dynamic": "left", "int8_weights": "right"},
-    **{"int8_static": "bottom", "int8_qat": "none"},
+    "fp32": "full",
+    "fp16": "top",
+    "int8_dynamic": "left",
+    "int8_weights": "right",
+    "int8_static": "bottom",
+    "int8_qat": "none",
 }
 """The part of a mode's marker that is filled."""
 
@@ -104,28 +120,46 @@ def looks_of(variants: Iterable[str]) -> dict[str, Look]:
 def mode_marker(mode: str, marker: str = "o", size: float = 10) -> dict[str, Any]:
     """Properties of a `Line2D` without a line: a marker in a mode's colour, filled as its mode."""
     return {
-        **{"linestyle": "none", "marker": marker, "markersize": size},
-        **{"color": COLOURS.get(mode, OTHER), "fillstyle": FILLS.get(mode, "full")},
-        **{"markerfacecoloralt": "white", "markeredgecolor": "black", "markeredgewidth": 0.6},
+        "linestyle": "none",
+        "marker": marker,
+        "markersize": size,
+        "color": COLOURS.get(mode, OTHER),
+        "fillstyle": FILLS.get(mode, "full"),
+        "markerfacecoloralt": "white",
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.6,
     }
 
 
 @styled
 def save(figure: Figure, stem: Path) -> None:
-    """Write `<stem>.svg` and `<stem>.png`, the same bytes for the same figure."""
+    """Write the files of `paths_of`, the same bytes for the same figure."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
     for axes in figure.axes:
         # The layout's solver adds up in the order of memory addresses, which its last bits show.
         axes.set_position(np.round(axes.get_position(original=True).bounds, 5))
-    for suffix in FORMATS:
+    for file in paths_of(stem):
         # The date of the drawing would make two reports of the same runs differ.
-        date = {"Date": None} if suffix == ".svg" else {}
-        with replacing(stem.with_name(stem.name + suffix)) as temporary:
+        date = {"Date": None} if file.suffix == ".svg" else {}
+        with replacing(file) as temporary:
             figure.savefig(temporary, dpi=150, metadata=date)
-            if suffix == ".svg":
+            if file.suffix == ".svg":
                 svg = temporary.read_text(encoding="utf-8")
                 temporary.write_text(number_clips(svg), encoding="utf-8")
+
+
+def copy(source: Path, stem: Path) -> None:
+    """Copy a figure that was saved under the stem `source`."""
+    for old, new in zip(paths_of(source), paths_of(stem), strict=True):
+        with replacing(new) as temporary:
+            shutil.copyfile(old, temporary)
+
+
+def paths_of(stem: Path) -> list[Path]:
+    """The files of a figure, `<stem>.svg` and `<stem>.png`."""
+    # Names of variants may hold dots, so `with_suffix` would cut them.
+    return [stem.with_name(stem.name + suffix) for suffix in FORMATS]
 
 
 def number_clips(svg: str) -> str:
@@ -163,8 +197,15 @@ def show_slice(axes: Axes, image: NDArray[np.uint8]) -> None:
 def write_on_slice(axes: Axes, text: str) -> None:
     """Write into the lower left corner of a slice, readable on black and on white."""
     casing = [Stroke(linewidth=2, foreground="black"), Normal()]
-    style: dict[str, Any] = {"color": "white", "fontsize": "small", "path_effects": casing}
-    axes.text(0.03, 0.04, text, transform=axes.transAxes, **style)
+    axes.text(
+        0.03,
+        0.04,
+        text,
+        transform=axes.transAxes,
+        color="white",
+        fontsize="small",
+        path_effects=casing,
+    )
 
 
 def draw_outline(axes: Axes, mask: NDArray[np.bool_], outline: Outline) -> None:

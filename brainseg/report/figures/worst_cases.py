@@ -1,5 +1,7 @@
 """Where one run is most wrong."""
 
+from collections.abc import Iterable, Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,11 +13,13 @@ from brainseg.report.figures.pictures import (
     read_pictures,
     score_of,
     shown_mode,
+    tell_case,
     worst_first,
 )
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
+    Drawing,
     draw_outline,
     make_grid,
     outline_handles,
@@ -40,16 +44,29 @@ CELL = 2.1
 
 
 @styled
-def draw_worst_cases(run: Run) -> Figure | None:
+def draw_worst_cases(run: Run) -> Drawing | None:
     """Draw the worst cases of a run, or nothing where it cannot be shown."""
-    lines = choose_worst(run)
-    pictures = read_pictures(run, shown_mode(run), [case["id"] for line in lines for case in line])
-    if not pictures:
-        return None
+    mode = shown_mode(run)
+    lines = choose_worst(read_cases(run.cases(mode)) if mode else [])
+    pictures = read_pictures(run, mode, [case["id"] for line in lines for case in line])
+    shown = [[pictures[case["id"]] for case in line if case["id"] in pictures] for line in lines]
+    shown = [line for line in shown if line]
+    return Drawing(_make_figure(shown), _describe(shown)) if shown else None
+
+
+def choose_worst(cases: Iterable[Case]) -> list[list[Case]]:
+    """The cases of each line of the figure."""
+    ranked = sorted(cases, key=worst_first)
+    tumor = [case for case in ranked if case["dice"] is not None][:LOWEST]
+    false = [case for case in ranked if case["dice"] is None and case["fp"]][:FALSE]
+    return [line for line in (tumor[:COLUMNS], tumor[COLUMNS:], false) if line]
+
+
+def _make_figure(lines: Sequence[Sequence[Picture]]) -> Figure:
     figure, grid = make_grid(len(lines), COLUMNS, CELL)
     for axes, line in zip(grid, lines, strict=True):
-        for panel, case in zip(axes, line, strict=False):
-            _draw_case(panel, pictures[case["id"]])
+        for panel, picture in zip(axes, line, strict=False):
+            _draw_case(panel, picture)
         for panel in axes[len(line) :]:
             panel.set_visible(False)
     handles = outline_handles()
@@ -57,19 +74,10 @@ def draw_worst_cases(run: Run) -> Figure | None:
     return figure
 
 
-def describe_worst_cases(run: Run) -> str:
-    """Alt text: the cases and their scores."""
-    told = [_describe(case) for line in choose_worst(run) for case in line]
+def _describe(lines: Sequence[Sequence[Picture]]) -> str:
+    """The cases and their scores."""
+    told = [tell_case(picture.case) for line in lines for picture in line]
     return f"Slices with the outlines of truth and prediction. {'; '.join(told)}."
-
-
-def choose_worst(run: Run) -> list[list[Case]]:
-    """The cases of each line of the figure."""
-    mode = shown_mode(run)
-    cases: list[Case] = sorted(read_cases(run.cases(mode)) if mode else [], key=worst_first)
-    tumor = [case for case in cases if case["dice"] is not None][:LOWEST]
-    false = [case for case in cases if case["dice"] is None and case["fp"]][:FALSE]
-    return [line for line in (tumor[:COLUMNS], tumor[COLUMNS:], false) if line]
 
 
 def _draw_case(axes: Axes, picture: Picture) -> None:
@@ -78,7 +86,3 @@ def _draw_case(axes: Axes, picture: Picture) -> None:
     draw_outline(axes, picture.prediction, PREDICTION)
     title = f"{name_of(picture.case, width=34)}\n{score_of(picture.case)}"
     axes.set_title(title, fontsize="small")
-
-
-def _describe(case: Case) -> str:
-    return f"{case['class']}, id {case['id']}: {score_of(case)}"
