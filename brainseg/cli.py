@@ -133,7 +133,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Predict and score a data set; images that training knows are left out and counted."""
-    from brainseg.deploy.evaluate import evaluate as score
+    from brainseg.deploy.evaluate import evaluate_all
     from brainseg.deploy.models import find_models
     from brainseg.report.scores import show_evaluation
 
@@ -144,9 +144,8 @@ def evaluate(
     found = find_models([*files, *(run.path for run in runs)], modes)
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
-    for model in found:
-        same = not other_patients
-        show_evaluation(score(model, data, layout=layout, out=out, same_patients=same))
+    same = not other_patients
+    evaluate_all(found, data, show_evaluation, layout=layout, out=out, same_patients=same)
 
 
 @app.command()

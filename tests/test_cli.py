@@ -193,7 +193,7 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
         lambda paths, modes: [(path, modes) for path in paths],
     )
 
-    def evaluate(model, data, *, layout, out, same_patients):
+    def evaluate(model, data, *, layout, out, same_patients, loaded):
         done.append((*model, data, layout, out, same_patients))
         return model[0]
 

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from brainseg.data.cache import Slices, cache_folder
+from brainseg.data.case import Case
 from brainseg.data.cases import read_set
+from brainseg.data.duplicates import find_clusters, find_pairs, make_thumbnail
+from brainseg.data.image import hash_pixels
 from brainseg.data.leakage import LEFT_OUT, find_leaks
 from brainseg.data.load import load_data, tabulate
 from brainseg.errors import InputError
@@ -47,6 +51,8 @@ def load_external(
 ) -> External:
     """Load a data set at a network's image size, and find what its training knows of it.
 
+    Where the training's data cannot be read any more, the data set is loaded unchecked.
+
     Args:
         root: the data set's folder.
         layout: how it lies there; `None` detects it.
@@ -60,15 +66,26 @@ def load_external(
     Raises:
         InputError: the data set cannot be used, or all of it is known.
     """
+    folder = cache_folder(cache)
+    cases = read_set(layout, root, folder)
+    if not cases:
+        raise InputError(f"The data folder {root} holds no images.")
     unchecked = _why_not(trained, known)
     if unchecked or trained is None:
-        return _alone(root, layout, size, cache, unchecked)
-    joined = {"image_size": size, "cache_dir": cache, "test": str(root), "test_layout": layout}
-    table, slices = load_data({**trained, **joined}, phantom_seed)
+        return _alone(cases, size, folder, unchecked)
+    own = {**trained, "image_size": size, "cache_dir": cache, "test": None}
+    try:
+        joined = {**own, "test": str(root), "test_layout": layout}
+        table, slices = load_data(joined, phantom_seed)
+    except (InputError, OSError):
+        unchecked = _why_unreadable(own, phantom_seed)
+        if not unchecked:
+            raise
+        return _alone(cases, size, folder, unchecked)
     missing = set(known) - set(table["id"])
     if missing:
         unchecked = f"the training's data have changed: {len(missing)} of its cases are gone"
-        return _alone(root, layout, size, cache, unchecked)
+        return _alone(cases, size, folder, unchecked)
     external = table["set"] == "test"
     # The rest of the network's own data was not trained on, nor does it belong to the other set.
     parts = table["id"].map(known).fillna(LEFT_OUT).mask(external, "test")
@@ -86,6 +103,24 @@ def load_external(
     return External(table, slices, _parts(table).mask(leaking, LEFT_OUT), leaks, None)
 
 
+def find_copies(external: External, own: Mapping[str, NDArray]) -> NDArray[np.bool_]:
+    """Tell which images are the same as, or near-duplicates of, some that a network has.
+
+    Args:
+        external: from `load_external`.
+        own: `images` (N×H×W, at the network's size) and `patients` (empty: unknown).
+
+    Returns:
+        A value per row of the table.
+    """
+    images = [*own["images"], *external.slices.images]
+    patients = [*own["patients"].tolist(), *external.table["patient"].fillna("")]
+    thumbnails = np.stack([make_thumbnail(image) for image in images])
+    pairs = find_pairs(thumbnails, [hash_pixels(image) for image in images], patients)
+    clusters, count = find_clusters(len(images), pairs), len(own["images"])
+    return np.isin(clusters[count:], clusters[:count])
+
+
 def _why_not(trained: Mapping[str, Any] | None, known: Mapping[str, str]) -> str | None:
     """Why the training's data cannot be looked at, if that is so."""
     if trained is None or not known:
@@ -97,13 +132,17 @@ def _why_not(trained: Mapping[str, Any] | None, known: Mapping[str, str]) -> str
     return f"the training's data are not there any more ({missing[0]})" if missing else None
 
 
-def _alone(
-    root: Path, layout: str | None, size: int, cache: str | None, unchecked: str | None
-) -> External:
-    folder = cache_folder(cache)
-    cases = read_set(layout, root, folder)
-    if not cases:
-        raise InputError(f"The data folder {root} holds no images.")
+def _why_unreadable(own: Mapping[str, Any], phantom_seed: int) -> str | None:
+    """What is wrong with the training's data; `None` where it must be the other data set."""
+    try:
+        load_data(own, phantom_seed)
+    except (InputError, OSError) as error:
+        told = " ".join(str(error).split()).removesuffix(".")
+        return f"the training's data cannot be read any more ({told})"
+    return None
+
+
+def _alone(cases: list[Case], size: int, folder: Path, unchecked: str | None) -> External:
     table, slices = tabulate({"test": cases}, size, folder)
     return External(table, slices, _parts(table), [], unchecked)
 

@@ -1,6 +1,7 @@
 """What a path on the command line stands for: a run in some modes, or ONNX files."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,27 @@ class Model:
     checkpoint: bool
     size: int
     name: str
+
+    @property
+    def modes(self) -> list[str]:
+        """What is evaluated of it, in the usual order."""
+        return in_order([*([CHECKPOINT] if self.checkpoint else []), *self.files])
+
+    def hash_network(self, mode: str) -> str | None:
+        """SHA-256 of its network in any mode, `None` where there is none."""
+        file = self.files.get(mode)
+        if file is None and self.run:
+            file = self.run.best if mode == CHECKPOINT else self.run.onnx(mode)
+        if file is None or not file.exists():
+            return None
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def in_order(modes: Iterable[str]) -> list[str]:
+    """Modes in the order in which they are made: the checkpoint, its export, what follows."""
+    usual = [CHECKPOINT, REFERENCE, *MODES]
+    return sorted(modes, key=lambda mode: usual.index(mode) if mode in usual else len(usual))
 
 
 def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> list[Model]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from brainseg.data.external import load_external
+from brainseg.data.external import find_copies, load_external
 from brainseg.data.leakage import LEFT_OUT
 from brainseg.errors import InputError
 
@@ -127,6 +127,76 @@ def test_what_cannot_be_checked_is_said(trained, tmp_path, change, reason):
     assert found.parts.tolist() == ["test", "test"]
     assert found.leaks == []
     assert reason in found.unchecked
+
+
+def break_an_image(root):
+    (root / "images" / "t1.png").write_bytes(b"no picture")
+
+
+def empty(root):
+    for file in (*root.glob("images/*"), *root.glob("masks/*")):
+        file.unlink()
+
+
+def lose_an_image(root):
+    (root / "images" / "t1.png").unlink()
+    (root / "images" / "t1.png").symlink_to(root / "away.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(break_an_image, "t1.png"), (empty, "is empty"), (lose_an_image, "t1.png")],
+)
+def test_training_data_that_cannot_be_read_do_not_stop_it(trained, tmp_path, change, reason):
+    change(tmp_path / "trained")
+    root = write(tmp_path / "other", {"new": picture(10)})
+    found = load(root, tmp_path / "cache", trained)
+    assert found.parts.tolist() == ["test"]
+    assert "the training's data cannot be read any more" in found.unchecked
+    assert reason in found.unchecked
+    assert "\n" not in found.unchecked
+    (root / "images" / "new.png").write_bytes(b"nor this")
+    with pytest.raises(InputError, match=r"1 of 1 cases cannot be used:\s+.*new\.png"):
+        load(root, tmp_path / "cache", trained)
+
+
+def test_what_is_wrong_with_the_other_set_is_not_the_trainings_fault(trained, tmp_path):
+    root = write(tmp_path / "other", {"new": picture(10)})
+    (root / "images" / "new.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"1 of 5 cases cannot be used:\s+.*new\.png"):
+        load(root, tmp_path / "cache", trained)
+    for name in ("glioma/g.jpg", "glioma/g.png"):  # only the joint sets are asked for ids
+        (tmp_path / "twice" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(20).save(tmp_path / "twice" / name)
+    with pytest.raises(InputError, match="Ids stand twice"):
+        load(tmp_path / "twice", tmp_path / "cache", trained)
+
+
+def test_copies_are_found_however_they_are_turned_or_chained(tmp_path):
+    pictures = {
+        "other": picture(10),
+        "same": picture(0),
+        "turned": picture(0).rotate(90),
+        "other2": picture(11),
+    }
+    found = load(write(tmp_path / "other", pictures), tmp_path / "cache", (None, {}))
+    shrunk = [picture(seed).resize((SIZE, SIZE), Image.Resampling.BOX) for seed in (0, 5)]
+    own = {"images": np.stack(shrunk), "patients": np.array(["", ""])}
+    copies = dict(zip(found.table["id"], find_copies(found, own), strict=True))
+    assert copies == {"other": False, "same": True, "turned": True, "other2": False}
+    none = {"images": np.zeros((0, SIZE, SIZE), np.uint8), "patients": np.array([], str)}
+    assert not find_copies(found, none).any()
+
+
+def test_neighbouring_slices_of_a_patient_are_no_copies(tmp_path):
+    pixels = np.asarray(picture(0), float)
+    near = Image.fromarray((pixels + np.linspace(0, 20, 48)).clip(0, 255).astype(np.uint8))
+    root = write(tmp_path / "other", {"a": near}, ["a,glioma,q0"])
+    found = load(root, tmp_path / "cache", (None, {}))
+    image = np.asarray(picture(0).resize((SIZE, SIZE), Image.Resampling.BOX))[None]
+    for patient, expected in (("", True), ("q1", True), ("q0", False)):
+        own = {"images": image, "patients": np.array([patient])}
+        assert find_copies(found, own).tolist() == [expected]
 
 
 def test_class_folders_have_no_masks(trained, tmp_path):

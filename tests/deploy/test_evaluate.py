@@ -1,19 +1,22 @@
 """A run or a file on another data set: the same files, and nothing that training knows."""
 
 import logging
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageOps
 
-from brainseg.deploy.evaluate import evaluate
+from brainseg.data.external import load_external
+from brainseg.deploy.evaluate import evaluate, evaluate_all
 from brainseg.deploy.models import find_models
 from brainseg.deploy.session import open_session
 from brainseg.deploy.testset import read_test, to_input
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import read_cases, summarize
-from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.files import read_csv, read_json, write_csv, write_json, write_npz, write_text
 from brainseg.run import Run, find_runs
 
 
@@ -88,13 +91,48 @@ def test_the_files_are_those_of_a_run(trained, other, caplog):
     assert facts["unchecked"] is None
     assert facts["modes"] == ["checkpoint", "fp32", "int8_dynamic"]
     assert facts["status"] == "finished"
+    assert list(facts["networks"]) == facts["modes"]
     assert facts["data"] | {"root": "", "folder": ""} == {
-        "name": "other", "root": "", "folder": "", "n": 2, "classes": {"tumor": 2},
-        "patients": 0, "unmasked": 0,
+        "name": "other", "root": "", "folder": "", "synthetic": False, "n": 2, "clusters": 2,
+        "of_own_test": 0, "classes": {"tumor": 2}, "patients": 0, "unmasked": 0,
     }  # fmt: skip
     assert read_json(found.data)["images"] == {"test": {"tumor": 2}, "left_out": {"tumor": 1}}
     assert found.read_config()["data"]["root"] == str(other)
     assert "1 images are left out: 1 for a known image" in caplog.text
+    assert "own test images" not in caplog.text
+
+
+def write_own_test(run, *pictures):
+    """Give a run other test images."""
+    with np.load(run.test) as arrays:
+        test = {name: values[: len(pictures)] for name, values in arrays.items()}
+    size = test["images"].shape[1:]
+    shrunk = [picture.resize(size, Image.Resampling.BOX) for picture in pictures]
+    write_npz(run.test, **test | {"images": np.stack(shrunk)})
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_copies_of_its_own_test_images_are_told(trained, other, tmp_path, caplog, gone):
+    """Also where the training's data are gone: the run carries its test images."""
+    write_own_test(trained, picture(10), picture(2))
+    ImageOps.flip(picture(10)).save(other / "images" / "c.png")
+    shutil.copy(other / "masks" / "a.png", other / "masks" / "c.png")
+    if gone:
+        shutil.rmtree(tmp_path / "typed")
+    found = evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    data = read_json(found.evaluation)["data"]
+    assert (data["n"], data["clusters"]) == ((4, 3) if gone else (3, 2))
+    assert data["of_own_test"] == 2
+    told = f"2 of {data['n']} images are (copies of) the run's own test images"
+    assert told in caplog.text
+    parts = {row["id"]: row["split"] for row in read_csv(found.split)}
+    assert parts["a"] == parts["c"] == "test"  # kept
+
+
+def test_phantoms_are_known_to_be_synthetic(trained, other):
+    write_json(other / "phantom.json", {})
+    found = evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    assert read_json(found.evaluation)["data"]["synthetic"]
 
 
 def test_an_evaluation_is_no_run(trained, other):
@@ -110,6 +148,60 @@ def test_modes_can_be_chosen_and_the_place_too(trained, other, tmp_path):
     assert not found.metrics.exists()
 
 
+def test_a_narrower_evaluation_keeps_what_a_wider_one_found(trained, other, caplog):
+    with caplog.at_level(logging.INFO, logger="brainseg"):
+        found = evaluate(find_model(trained.path), other, progress=False)
+        before = read_json(found.evaluation)
+        files = {file.name: file.stat().st_mtime_ns for file in found.path.glob("*.*.*")}
+        files["metrics.json"] = found.metrics.stat().st_mtime_ns
+        evaluate(find_model(trained.onnx("int8_dynamic")), other, progress=False)
+    after = read_json(found.evaluation)
+    assert after["modes"] == before["modes"] == ["checkpoint", "fp32", "int8_dynamic"]
+    assert after["networks"] == before["networks"]
+    new = {name for name, time in files.items() if (found.path / name).stat().st_mtime_ns > time}
+    names = ("cases", "predictions", "metrics", "appropriateness")
+    suffixes = ("csv", "npz", "json", "csv")
+    made = zip(names, suffixes, strict=True)
+    assert new == {f"{name}.int8_dynamic.{suffix}" for name, suffix in made} | {
+        "appropriateness.truth.csv"
+    }
+    assert "are removed" not in caplog.text
+
+
+def test_scores_of_a_network_that_changed_are_removed(trained, other, caplog):
+    found = evaluate(find_model(trained.path), other, progress=False)
+    trained.onnx("fp32").touch()  # the same network
+    with trained.best.open("ab") as file:
+        file.write(b"changed")
+    with caplog.at_level(logging.INFO, logger="brainseg"):
+        evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["fp32", "int8_dynamic"]
+    assert not found.metrics.exists()
+    assert not found.cases("checkpoint").exists()
+    assert "The scores of checkpoint in" in caplog.text
+    trained.onnx("fp32").unlink()  # nobody can tell
+    evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
+
+
+def test_scores_of_another_network_are_removed(trained, other, two_runs, tmp_path):
+    evaluate(find_model(trained.path, ["fp32"]), other, out=tmp_path / "there", progress=False)
+    twin = find_model(two_runs[1].path, ["int8_dynamic"])
+    with two_runs[1].onnx("fp32").open("ab") as file:
+        file.write(b"changed")
+    found = evaluate(twin, other, out=tmp_path / "there", progress=False)
+    assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
+    assert not found.cases("fp32").exists()
+
+
+def test_scores_under_other_labels_are_removed(trained, other):
+    evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    rows = [{"id": id_, "class": "glioma", "patient": f"of-{id_}"} for id_ in ("a", "b", "known")]
+    write_csv(other / "labels.csv", rows, list(rows[0]))
+    found = evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
+
+
 def test_an_earlier_evaluation_leaves_nothing_behind(trained, other):
     found = evaluate(find_model(trained.path), other, progress=False)
     (other / "images" / "b.png").unlink()
@@ -120,6 +212,52 @@ def test_an_earlier_evaluation_leaves_nothing_behind(trained, other):
     assert [file.name for file in again.path.glob("cases.*")] == ["cases.fp32.csv"]
     assert not again.metrics.exists()
     assert {file.name for file in again.path.glob("predictions.*")} == {"predictions.fp32.npz"}
+
+
+def test_a_data_set_is_called_as_it_is_typed(trained, other, tmp_path, monkeypatch):
+    link = tmp_path / "clinic"
+    link.symlink_to(other)
+    found = evaluate(find_model(trained.path, ["fp32"]), link, progress=False)
+    assert found.path == trained.evaluations / "clinic"
+    data = read_json(found.evaluation)["data"]
+    assert (data["name"], data["folder"]) == ("clinic", str(other))
+    monkeypatch.chdir(other / "images")
+    found = evaluate(find_model(trained.path, ["fp32"]), Path(".."), progress=False)
+    assert found.path == trained.evaluations / "other"
+
+
+def test_several_runs_look_at_the_data_once(two_runs, trained, other, monkeypatch):
+    for name in ("config", "environment", "split"):
+        shutil.copy(getattr(trained, name), getattr(two_runs[1], name))
+    loads = []
+
+    def load(*arguments, **options):
+        loads.append(arguments)
+        return load_external(*arguments, **options)
+
+    monkeypatch.setattr("brainseg.deploy.evaluate.load_external", load)
+    models = find_models([run.path for run in two_runs], ["fp32"])
+    told: list[Run] = []
+    evaluate_all(models, other, told.append, progress=False)
+    assert len(loads) == 1
+    assert [found.path for found in told] == [run.evaluations / "other" for run in two_runs]
+    assert [read_json(found.evaluation)["left_out"] for found in told] == [{"image": 1}] * 2
+    rows = [row | {"split": "test"} for row in read_csv(trained.split) if row["id"] == "t0"]
+    write_csv(trained.split, [*rows, *read_csv(trained.split)[1:]], list(rows[0]))
+    evaluate_all(models, other, told.append, progress=False)
+    assert len(loads) == 3  # they do not know the same
+
+
+def test_a_model_that_fails_does_not_stop_the_others(two_runs, trained, other, tmp_path):
+    models = find_models([run.path for run in two_runs], ["fp32"])
+    two_runs[0].onnx("fp32").write_bytes(b"damaged")
+    told: list[Run] = []
+    with pytest.raises(InputError, match=rf"^{two_runs[0].path}: .*model\.fp32\.onnx"):
+        evaluate_all(models, other, told.append, progress=False)
+    assert [found.path for found in told] == [two_runs[1].evaluations / "other"]
+    both = f"{two_runs[0].path}, {two_runs[1].path}: "
+    with pytest.raises(InputError, match=rf"^{both}The data folder .*/gone does not exist\.$"):
+        evaluate_all(models, tmp_path / "gone", told.append, progress=False)
 
 
 def test_files_of_one_run_are_evaluated_together(trained, other):
@@ -159,8 +297,9 @@ def test_what_was_cut_off_is_done_again(trained, other, monkeypatch):
     assert read_json(place.evaluation)["status"] == "running"
     assert place.metrics.exists()
     evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
-    assert read_json(place.evaluation)["status"] == "finished"
-    assert not place.metrics.exists()
+    facts = read_json(place.evaluation)
+    assert (facts["status"], facts["modes"]) == ("finished", ["checkpoint", "fp32"])
+    assert all(place.metrics_of(mode).exists() for mode in facts["modes"])
 
 
 def test_a_file_in_a_run_knows_its_training(trained, other):
@@ -180,6 +319,7 @@ def test_a_file_from_elsewhere_is_evaluated_with_a_warning(trained, other, tmp_p
     assert len(read_cases(found.cases("fp32"))) == 3
     assert "Nobody can tell whether training knows" in caplog.text
     assert "belongs to no run" in read_json(found.evaluation)["unchecked"]
+    assert read_json(found.evaluation)["data"]["of_own_test"] is None
 
 
 def test_class_folders_are_predicted_and_counted(trained, tmp_path, caplog):
