@@ -79,7 +79,9 @@ def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
 
 def training_statements(runs: Sequence[Run]) -> Iterator[str]:
     """How each run was trained, but for its seed."""
-    for config in filter(None, map(read_config, runs)):
+    for config in map(read_config, runs):
+        if "trainer" not in config:  # it never began
+            continue
         trainer, data = config["trainer"], config["data"]
         yield (
             f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "

@@ -1,6 +1,6 @@
 """Which test cases a page shows, where it cannot show all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# This module of the figures draws nothing: it does not load matplotlib, which takes a while.
+from brainseg.report.figures.pictures import Case, by_class, typical, worst_first
+
+LOWEST, FALSE = 8, 4
+"""How many of a run's worst cases are of low Dice, and how many are false positives."""
+
 Key = tuple[str, bytes]
 """Id of a case, and a digest of image and mask: another data set may have the same ids."""
 
 
 @dataclass
 class Picture:
-    """A test case before it is chosen; scores of each variant in its first mode."""
+    """A test case before it is chosen; scores of each variant in its first mode.
+
+    `drawn` says that a figure shows it.
+    """
 
     id: str
     label: str
@@ -22,6 +31,7 @@ class Picture:
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     scores: list[Mapping[str, Any]] = field(default_factory=list)
+    drawn: bool = False
 
     @property
     def badness(self) -> tuple[float, int]:
@@ -30,13 +40,43 @@ class Picture:
         return (-fmean(dices) if dices else 0.0, max((row["fp"] for row in self.scores), default=0))
 
 
+def drawn_ids(cases: Sequence[Case], attended: Collection[str]) -> set[str]:
+    """The cases of one run that figures may show, whichever run they choose.
+
+    These are the typical and the worst ones, and those with coefficients of the attention.
+
+    Args:
+        cases: the run's.
+        attended: ids of which coefficients were kept.
+    """
+    classes = by_class(cases).values()
+    kept = ([case for case in members if case["id"] in attended] for members in classes)
+    largest = (max(members, key=_tumour) for members in kept if members)
+    chosen = (*map(typical, classes), *largest, *(case for line in worst(cases) for case in line))
+    return {case["id"] for case in chosen}
+
+
+def worst(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
+    """The cases of lowest Dice, and those without a tumour with most pixels taken for one."""
+    ranked = sorted(cases, key=worst_first)
+    tumour = [case for case in ranked if case["dice"] is not None]
+    false = [case for case in ranked if case["dice"] is None and case["fp"]]
+    return tumour[:LOWEST], false[:FALSE]
+
+
+def _tumour(case: Case) -> int:
+    """Pixels of the truth."""
+    return case["tp"] + case["fn"]
+
+
 def choose_pictures(pictures: Mapping[Key, Picture], limit: int) -> list[Key]:
-    """At most `limit` of the pictures, in their order; `tell_rule` says how."""
+    """Pictures in their order, `limit` of them where figures show no more; see `tell_rule`."""
+    chosen = {key for key, picture in pictures.items() if picture.drawn}
     groups: dict[tuple[str, bool], list[Key]] = {}
     for key, picture in pictures.items():
-        groups.setdefault((picture.label, bool(picture.mask.any())), []).append(key)
-    quotas = _share([len(keys) for keys in groups.values()], limit)
-    chosen: set[Key] = set()
+        if not picture.drawn:
+            groups.setdefault((picture.label, bool(picture.mask.any())), []).append(key)
+    quotas = _share([len(keys) for keys in groups.values()], limit - len(chosen))
     for ((_, tumour), keys), quota in zip(groups.items(), quotas, strict=True):
         ranked = sorted(keys, key=lambda key: pictures[key].badness, reverse=True)
         firsts = 0 if tumour else -(-quota // 2)
@@ -71,8 +111,8 @@ def tell_rule(shown: int, total: int) -> str:
     if shown == total:
         return f"All {total} test cases are shown."
     return (
-        f"{shown} of {total} test cases are shown, as many of each class, with and without tumour "
-        "apart. Of those with tumour: the worst, the median and the best by Dice (mean over the "
-        "variants), and others spread evenly between. Of those without: half are the ones with "
-        "most false-positive pixels, the others are spread evenly over the rest."
+        f"{shown} of {total} test cases are shown: those of the figures, and of the others as many "
+        "of each class, with and without tumour apart. With tumour: the worst, the median and the "
+        "best by Dice (mean over the variants), and more spread evenly between. Without: half are "
+        "the ones with most false-positive pixels, the other half is spread evenly over the rest."
     )

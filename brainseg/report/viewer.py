@@ -13,7 +13,7 @@ from PIL import Image
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.report.contour import contour
 from brainseg.report.rows import ORDERS, REFERENCE, rank
-from brainseg.report.selection import Key, Picture, choose_pictures, tell_rule
+from brainseg.report.selection import Key, Picture, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import CHECKPOINT, Run
 from brainseg.terminal import bar
 
@@ -99,7 +99,7 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
     Args:
         runs: each variant's runs, one per seed, in the order of the tables. The first that was
             scored speaks for its variant.
-        limit: cases at most.
+        limit: cases at most, but for those that figures show.
 
     Returns:
         The cases, or `None` where no run was scored.
@@ -147,6 +147,7 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Picture]) -> _Sourc
         test = {name: arrays[name] for name in ("ids", "classes", "patients", "images", "masks")}
     modes, keys = _modes(run), []
     scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
+    drawn = drawn_ids(list(scores.values()), _read_attended(run))
     taken = {picture.id for picture in pictures.values()}
     for name, label, patient, image, mask in zip(*test.values(), strict=True):
         key = str(name), hashlib.sha256(image.tobytes() + mask.tobytes()).digest()
@@ -155,8 +156,16 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Picture]) -> _Sourc
             pictures[key] = Picture(shown, str(label), str(patient), image, mask)
         if row := scores.get(str(name)):
             pictures[key].scores.append(row)
+        pictures[key].drawn |= str(name) in drawn
         keys.append(key)
     return _Source(run, modes, keys)
+
+
+def _read_attended(run: Run) -> list[str]:
+    if not run.attention.exists():
+        return []
+    with np.load(run.attention) as arrays:
+        return arrays["ids"].tolist()
 
 
 def _draw(picture: Picture) -> Case:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,7 +12,7 @@ from brainseg.report.card import write_card
 from brainseg.report.comparisons import COLUMNS as COMPARED
 from brainseg.report.comparisons import compare_all
 from brainseg.report.conclusions import conclude
-from brainseg.report.page import Page, PageFigure, write_page
+from brainseg.report.page import Page, write_page
 from brainseg.report.points import collect_points, scored_points
 from brainseg.report.provenance import (
     LIMITS,
@@ -32,9 +31,6 @@ from brainseg.report.terms import TERMS
 from brainseg.report.viewer import collect_viewer
 from brainseg.run import find_experiment
 from brainseg.terminal import bar, widen
-
-if TYPE_CHECKING:
-    from brainseg.report.figures.gallery import Drawn
 
 MAIN_FIGURE = "figures/accuracy_latency.png"
 """Accuracy against latency, which takes two points."""
@@ -74,7 +70,7 @@ def write_report(experiment: Path) -> Table:
     write_json(folder / "comparisons.json", comparisons)
     write_csv(folder / "comparisons.csv", [flatten(row) for row in comparisons], COMPARED)
     # matplotlib takes longer than all of the above
-    from brainseg.report.figures.gallery import draw_all, draw_own
+    from brainseg.report.figures.gallery import draw_all
 
     figures = draw_all(variants, points, comparisons, folder / "figures")
     synthetic = any(row["data"] == "phantom" for row in rows)
@@ -83,7 +79,7 @@ def write_report(experiment: Path) -> Table:
         f"{SYNTHETIC.capitalize()}." if synthetic else None,
         answer,
         [main_table(table), *tables],
-        [_figure(each, folder / "figures") for each in figures],
+        figures,
         collect_viewer(variants),
         [
             *statements,
@@ -95,7 +91,6 @@ def write_report(experiment: Path) -> Table:
     write_page(folder / "index.html", page)
     for run in bar(runs, "Writing cards"):
         write_card(run)
-        draw_own(run)
     return table
 
 
@@ -110,10 +105,6 @@ def show_report(experiment: Path) -> None:
     print_table(write_report(experiment), console)
     page = experiment / "report" / "index.html"
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
-
-
-def _figure(drawn: "Drawn", folder: Path) -> PageFigure:
-    return PageFigure(drawn.title, drawn.caption, drawn.alt, folder / drawn.name)
 
 
 def _unique(lines: Iterable[str]) -> list[str]:

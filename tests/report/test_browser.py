@@ -8,6 +8,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from brainseg.evaluation.cases import COLUMNS, score_cases
@@ -58,11 +59,12 @@ def write_run(run: Run, growth: int) -> Run:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the page lies."""
     folder = tmp_path_factory.mktemp("study")
-    figure = folder / "figure"
-    write_text(
-        figure.with_suffix(".svg"),
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 300"><circle r="90"/></svg>',
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="300"><circle r="90"/></svg>'
     )
+    for name, more in (("front", 0), ("slices", subject.LIGHTEST)):
+        write_text(folder / f"{name}.svg", drawing + " " * more)
+        Image.new("L", (1500, 600)).save(folder / f"{name}.png")
     columns = ["Attention", "Note", *(f"A rather wide column {number}" for number in range(9))]
     rows = [
         ["none" if number < 3 else "ag", "noisy" if number % 2 else "–", *[cell] * 9]
@@ -74,7 +76,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         "Synthetic data (phantoms).",
         ["On cpu deploy int8_static with openvino (ag): 3.2× as fast.", "No more is known."],
         [subject.PageTable("Accuracy and speed", columns, rows, ["A note."], columns[2:])],
-        [subject.PageFigure("Front", "What is not beaten.", "A scatter plot.", figure)],
+        [
+            subject.PageFigure("Front", "What is not beaten.", "A plot.", folder / "front"),
+            subject.PageFigure("Slices", "What is predicted.", "Slices.", folder / "slices"),
+        ],
         collect_viewer(runs),
         [("Data", ["Phantoms."]), ("Limits", ["Slices, not volumes."])],
     )
@@ -176,6 +181,9 @@ def test_the_address_keeps_the_case(page: Page, address: str) -> None:
     for unknown in ("nobody", "%E0%A4"):
         page.goto(f"{address}#case={unknown}")
         expect(part(page, "status")).to_contain_text("Case 4,")
+        expect(part(page, "missing")).to_have_text(f"Case {unknown} is not among these 4.")
+    part(page, "stage").press("ArrowLeft")
+    expect(part(page, "missing")).to_be_empty()
 
 
 def test_a_contour_comes_and_goes(page: Page) -> None:
@@ -248,12 +256,55 @@ def test_zoom_shows_the_tumour(page: Page) -> None:
     assert drawing.get_attribute("viewBox") == f"0 0 {SIDE} {SIDE}"
     page.get_by_label("Zoom to the tumour").check()
     x, y, width, height = map(float, (drawing.get_attribute("viewBox") or "").split())
-    assert width == height < SIDE
-    reach = 9 + VARIANTS["se"]
+    reach = 9 + max(VARIANTS.values()) + 1  # of int8_static
+    assert 2.5 * reach < width == height < SIDE
     assert x < 28.5 - reach < 28.5 + reach < x + width <= SIDE
     assert 0 <= y < 20.5 - reach < 20.5 + reach < y + height
+    before = drawing.get_attribute("viewBox")
+    page.get_by_role("checkbox", name="se").uncheck()
+    page.get_by_label("Mode").select_option("int8_static")
+    assert drawing.get_attribute("viewBox") == before, "so that contours can be compared"
     page.get_by_label("Zoom to the tumour").uncheck()
     assert drawing.get_attribute("viewBox") == f"0 0 {SIDE} {SIDE}"
+
+
+@pytest.mark.parametrize("context", [{"viewport": {"width": 1366, "height": 680}}], indirect=True)
+def test_scores_stand_beside_the_picture(page: Page) -> None:
+    part(page, "stage").scroll_into_view_if_needed()
+    picture, scores = part(page, "stage").bounding_box(), part(page, "scores").bounding_box()
+    assert picture
+    assert scores
+    assert picture["x"] + picture["width"] < scores["x"]
+    assert picture["y"] < scores["y"]
+    assert scores["y"] + scores["height"] < picture["y"] + picture["height"] < 680
+
+
+def test_a_dark_slice_can_be_brightened(page: Page) -> None:
+    filters = "node => getComputedStyle(node).filter"
+    brightness = page.get_by_label("Brightness")
+    before = part(page, "image").evaluate(filters)
+    brightness.press("ArrowRight")
+    expect(brightness).to_have_attribute("aria-valuetext", "110%")
+    page.get_by_role("button", name="Next case").click()
+    expect(part(page, "status")).to_contain_text("2 of 4.")
+    assert [before, part(page, "image").evaluate(filters)] == ["brightness(1)", "brightness(1.1)"]
+    for name in ("lines", "casings", "drawing"):
+        assert part(page, name).evaluate(filters) == "none"
+
+
+def test_a_figure_is_enlarged(page: Page) -> None:
+    opener, dialog = page.get_by_role("button", name="Enlarge: Front"), page.get_by_role("dialog")
+    opener.press("Enter")
+    image = dialog.get_by_role("img", name="A plot.")
+    assert image.evaluate("image => image.clientWidth") > 1200
+    assert dialog.get_attribute("aria-labelledby") == "figure-1"
+    assert Axe().run(page).response["violations"] == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(opener).to_be_focused()
+    page.locator("figure").get_by_role("img", name="Slices.").click()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
 
 
 def test_tables_sort_by_click_and_by_key(page: Page) -> None:
@@ -296,6 +347,29 @@ def test_narrow_screens(page: Page) -> None:
     expect(page.get_by_label("Zoom to the tumour")).to_be_checked()
     page.get_by_label("Mode").select_option("int8_static")
     assert page.evaluate(room)
+
+
+@narrow
+def test_rows_can_be_told_apart_on_narrow_screens(page: Page) -> None:
+    name = page.locator("table.sortable tbody th").nth(1)
+    told = "cell => getComputedStyle(cell, '::after').content"
+    assert (name.inner_text(), name.evaluate(told)) == ("none", '"noisy"')
+    page.locator(".scroll").first.evaluate("box => box.scrollLeft = 300")
+    expect(name).to_be_in_viewport(ratio=1)
+    page.get_by_role("button", name="Attention").click()
+    assert page.locator("table.sortable tbody th").all_inner_texts() == ["ag"] * 3 + ["none"] * 3
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert name.evaluate(told) == "none"
+
+
+@narrow
+def test_figures_keep_their_size_on_narrow_screens(page: Page) -> None:
+    widths = page.locator("figure img").evaluate_all(
+        "images => images.map((image) => image.getBoundingClientRect().width)"
+    )
+    assert widths == pytest.approx([900, 1500 * 96 / 150], abs=20)
+    for button in page.get_by_role("button", name="Enlarge").all():
+        expect(button).to_be_visible()
 
 
 @dark
@@ -350,7 +424,7 @@ def test_without_a_script_the_rest_is_there(page: Page) -> None:
     expect(page.get_by_text("needs JavaScript")).to_be_visible()
     expect(page.locator("#viewer-root")).to_be_hidden()
     expect(page.get_by_role("cell", name="0.9007").first).to_be_visible()
-    expect(page.get_by_role("img", name="A scatter plot.")).to_be_visible()
+    expect(page.get_by_role("img", name="A plot.")).to_be_visible()
 
 
 @dark

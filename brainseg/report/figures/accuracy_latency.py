@@ -134,9 +134,15 @@ def _legend(points: Sequence[Point]) -> list[Line2D]:
 
 
 def _entry(label: str, marker: str = "o", area: float = 90, **style: Any) -> Line2D:
-    plain = {"linestyle": "", "color": "black", "markerfacecolor": "white"}
-    shape = {"marker": marker, "markersize": area**0.5, "markeredgecolor": GREY}
-    return Line2D([], [], label=label, **{**plain, **shape, **style})
+    plain: dict[str, Any] = {
+        "linestyle": "",
+        "color": "black",
+        "marker": marker,
+        "markersize": area**0.5,
+        "markerfacecolor": "white",
+        "markeredgecolor": GREY,
+    }
+    return Line2D([], [], label=label, **plain | style)
 
 
 def _front(points: Sequence[Point]) -> list[Point]:

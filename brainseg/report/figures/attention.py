@@ -31,11 +31,11 @@ TITLE = "Attention coefficients"
 CAPTION = (
     "What the attention module of each decoder step multiplies its skip with, in the first run of "
     "each variant; step 1 is the deepest. One test case per class, not chosen by hand: of those "
-    "whose coefficients the first variant kept, the one with the largest tumour; variants that "
-    "kept none of these cases are left out. Maps are enlarged to the image "
-    "and laid over it, with their lowest and highest coefficient; line: the truth. A variant that "
-    "weighs whole channels has no map: its coefficients are sorted. A coefficient is a multiplier "
-    "of the skip, not an explanation of the prediction."
+    "whose coefficients the first variant with attention kept, the one with the largest tumour; "
+    "variants that kept none of these cases are left out. Maps are enlarged to the image and laid "
+    "over it, with their lowest and highest coefficient; line: the truth. A variant that weighs "
+    "whole channels has no map: its coefficients are sorted. A coefficient is a multiplier of the "
+    "skip, not an explanation of the prediction."
 )
 
 NOTE = "coefficient: a multiplier of the skip, not an explanation"

@@ -25,7 +25,7 @@ from brainseg.report.figures import (
     qualitative,
     worst_cases,
 )
-from brainseg.report.figures.style import Drawing, copy, paths_of, save, styled
+from brainseg.report.figures.style import FORMATS, Drawing, copy, save, styled
 from brainseg.report.page import PageFigure
 from brainseg.report.points import Point
 from brainseg.report.provenance import read_config
@@ -33,16 +33,21 @@ from brainseg.report.table import Runs
 from brainseg.run import Run
 from brainseg.terminal import bar
 
-Shown = TypeVar("Shown")
+Argument = TypeVar("Argument")
 
-Maker = Callable[[Path], PageFigure | None]
-"""Writes the files of a figure, given their stem, where there is something to show."""
+Maker = Callable[[str, Path], PageFigure | None]
+"""Writes the files of a figure where there is something to show.
+
+It takes what the title ends with, and the stem of the files.
+"""
 
 WORST, APPROPRIATE = "worst_cases", "appropriateness"
-"""Names of the figures of which there are several: one per variant or data set."""
+"""Names of the figures of which there may be several: one per variant, or per data set."""
 
-LONGEST = 90
-"""Characters in a line of a title: names of runs are long."""
+SEVERAL = (f"{WORST}-", f"{APPROPRIATE}-")
+
+LONGEST = 80
+"""Characters in a line of a title on a picture; names of runs are long."""
 
 
 def draw_all(
@@ -50,9 +55,9 @@ def draw_all(
 ) -> list[PageFigure]:
     """Draw every figure for which the runs hold what it shows.
 
-    Each run's worst cases are drawn into its own folder (`draw_own`); those of a variant's first
-    run are copied. Figures of an earlier call that are no longer drawn are removed; other files
-    stay.
+    The worst cases of each run are drawn into its own folder (`draw_own`); those of a variant's
+    first run are copied. Figures of an earlier call that are no longer drawn are removed; other
+    files stay.
 
     Args:
         runs: variants in the order of the table, each with its runs, one per seed.
@@ -64,7 +69,8 @@ def draw_all(
         The figures that were drawn, in the order of a report.
     """
     makers = _plan(runs, points, rows)
-    found = [make(folder / name) for name, make in bar(makers.items(), "Drawing figures")]
+    note = _tell_synthetic(chain.from_iterable(runs.values()))
+    found = [make(note, folder / name) for name, make in bar(makers.items(), "Drawing figures")]
     drawn = [figure for figure in found if figure is not None]
     _remove_stale(folder, makers, {figure.stem.name for figure in drawn})
     return drawn
@@ -72,13 +78,18 @@ def draw_all(
 
 def draw_own(run: Run) -> PageFigure | None:
     """Draw a run's own figure, its worst cases, into its folder; it stands beside its card."""
-    title = f"{worst_cases.TITLE} of {run.name}{_warning([run])}"
-    draw = worst_cases.draw_worst_cases
-    return _draw(title, worst_cases.CAPTION, draw, run, run.figures / WORST)
+    return _draw(
+        f"{worst_cases.TITLE} of {run.name}",
+        worst_cases.CAPTION,
+        worst_cases.draw_worst_cases,
+        run,
+        _tell_synthetic([run]),
+        run.figures / WORST,
+    )
 
 
 def name_parts(labels: Iterable[str]) -> dict[str, str]:
-    """By label, a part of a file's name that any disk takes and no other label has."""
+    """By label, a part of a file's name that any disk takes, and that no other label has."""
     names: dict[str, str] = {}
     for label in labels:
         name = re.sub(r"[^\w.]+", "-", label).strip("-")
@@ -87,14 +98,108 @@ def name_parts(labels: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _plan(
-    runs: Runs, points: Sequence[Point], rows: Sequence[Comparison]
-) -> dict[str, Maker]:
-    """What makes each figure, by its name and in the order of a report."""
-    warning = _warning(chain.from_iterable(runs.values()))
-
-    def plan(title: str, caption: str, draw: Callable[[Shown], Drawing | None], of: Shown) -> Maker:
-        return partial(_draw, title + warning, caption, draw, of)
-
+def _plan(runs: Runs, points: Sequence[Point], rows: Sequence[Comparison]) -> dict[str, Maker]:
+    """What makes each figure, by the figure's name and in the order of a report."""
     return {
+        "curves": partial(_draw, curves.TITLE, curves.CAPTION, curves.draw_curves, runs),
+        "accuracy_latency": partial(
+            _draw,
+            accuracy_latency.TITLE,
+            accuracy_latency.CAPTION,
+            accuracy_latency.draw_accuracy_latency,
+            points,
+        ),
+        "accuracy_size": partial(
+            _draw,
+            accuracy_size.TITLE,
+            accuracy_size.CAPTION,
+            accuracy_size.draw_accuracy_size,
+            points,
+        ),
+        "comparisons": partial(
+            _draw, comparisons.TITLE, comparisons.CAPTION, comparisons.draw_comparisons, rows
+        ),
+        "boxplots": partial(_draw, boxplots.TITLE, boxplots.CAPTION, boxplots.draw_boxplots, runs),
+        "qualitative": partial(
+            _draw, qualitative.TITLE, qualitative.CAPTION, qualitative.draw_qualitative, runs
+        ),
+        "classes": partial(_draw, classes.TITLE, classes.CAPTION, classes.draw_classes, runs),
+        **_plan_worst_cases(runs),
+        "attention": partial(
+            _draw, attention.TITLE, attention.CAPTION, attention.draw_attention, runs
+        ),
+        "calibration": partial(
+            _draw, calibration.TITLE, calibration.CAPTION, calibration.draw_calibration, runs
+        ),
+        **_plan_appropriateness(runs),
+        "architecture": partial(
+            _draw, architecture.TITLE, architecture.CAPTION, architecture.draw_architecture, runs
+        ),
     }
+
+
+def _plan_worst_cases(runs: Runs) -> dict[str, Maker]:
+    names = name_parts(runs)
+    return {
+        f"{WORST}-{names[variant]}": partial(
+            _copy_own, f"{worst_cases.TITLE} of {variant}", members
+        )
+        for variant, members in runs.items()
+    }
+
+
+def _plan_appropriateness(runs: Runs) -> dict[str, Maker]:
+    """Of the test split, and of each other data set."""
+    others = by_data_set(runs)
+    names = name_parts(others)
+    title, caption = appropriateness.TITLE, appropriateness.CAPTION
+    draw = appropriateness.draw_appropriateness
+    return {
+        APPROPRIATE: partial(_draw, title, caption, draw, collect_sources(runs)),
+        **{
+            f"{APPROPRIATE}-{names[name]}": partial(
+                _draw, f"{title} on {name}", caption, draw, collect_sources(found)
+            )
+            for name, found in others.items()
+        },
+    }
+
+
+def _tell_synthetic(runs: Iterable[Run]) -> str:
+    """What the titles of figures of these runs end with."""
+    names = {read_config(run).get("data", {}).get("name") for run in runs}
+    return ": synthetic data" if "phantom" in names else ""
+
+
+@styled
+def _draw(
+    title: str,
+    caption: str,
+    draw: Callable[[Argument], Drawing | None],
+    argument: Argument,
+    note: str,
+    stem: Path,
+) -> PageFigure | None:
+    drawing = draw(argument)
+    if drawing is None:
+        return None
+    drawing.figure.suptitle(fill(title + note, LONGEST))
+    save(drawing.figure, stem)
+    return PageFigure(title + note, caption, drawing.alt, stem)
+
+
+def _copy_own(title: str, runs: Sequence[Run], note: str, stem: Path) -> PageFigure | None:
+    """Draw the own figure of each run, and show a copy of the first one's."""
+    first, *_ = [draw_own(run) for run in runs]
+    if first is None:
+        return None
+    copy(first.stem, stem)
+    return replace(first, title=title + note, stem=stem)
+
+
+def _remove_stale(folder: Path, names: Collection[str], drawn: Collection[str]) -> None:
+    """Remove the files of figures that were not drawn now."""
+    for file in folder.glob("*"):
+        ours = file.stem in names or file.stem.startswith(SEVERAL)
+        if ours and file.suffix in FORMATS and file.stem not in drawn:
+            file.unlink()

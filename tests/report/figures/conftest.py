@@ -25,7 +25,7 @@ WIDTHS = {1: (256, 2), 2: (128, 4), 3: (64, 8), 4: (32, 16), 5: (16, 32)}
 """Channels and size of each decoder step."""
 
 
-def make_test():
+def make_test(prefix):
     """Two patients of each class with a disc each, and a last case that nobody outlined."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -34,7 +34,7 @@ def make_test():
     masks = np.array(masks) & (np.array(classes) != "notumor")[:, None, None]
     masks[-1] = False
     return {
-        "ids": np.array([f"case{i}" for i in range(len(classes))]),
+        "ids": np.array([f"{prefix}{i}" for i in range(len(classes))]),
         "classes": np.array(classes),
         "patients": np.array([f"patient{i}" for i in range(len(classes))]),
         "images": (rng.integers(0, 128, masks.shape) + 127 * masks).astype(np.uint8),
@@ -48,8 +48,9 @@ def predict(masks, rng):
     return to_uint8(np.clip(0.1 + 0.7 * moved + rng.normal(0, 0.05, masks.shape), 0, 1))
 
 
-def make_run(path, variant, seed):
-    run, test = Run(path), make_test()
+def make_run(path, variant, seed, prefix="case"):
+    """A run whose test cases have names that begin with `prefix`."""
+    run, test = Run(path), make_test(prefix)
     rng = np.random.default_rng([VARIANTS.index(variant), seed])
     write_text(run.config, json.dumps({"data": {"name": "figshare"}, "seed": seed}))
     write_npz(run.test, **test)
@@ -140,6 +141,15 @@ def own_runs(runs, tmp_path) -> dict[str, list[Run]]:
     return {
         variant: [Run(tmp_path / "study" / run.name) for run in members]
         for variant, members in runs.items()
+    }
+
+
+@pytest.fixture
+def folds(tmp_path) -> dict[str, list[Run]]:
+    """Two runs that share no test case."""
+    return {
+        f"ag {fold}": [make_run(tmp_path / "folds" / f"ag-{fold}", "ag", 0, prefix=fold)]
+        for fold in ("fold0-", "fold1-")
     }
 
 

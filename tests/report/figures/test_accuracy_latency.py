@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from brainseg.report.figures.accuracy_latency import AREA, make_figure
+from brainseg.report.figures.accuracy_latency import AREA, draw_accuracy_latency
 from brainseg.report.figures.style import COLOURS, OTHER
 from brainseg.report.points import collect_points
 from brainseg.report.table import COLUMNS
@@ -18,16 +19,31 @@ Row = dict[str, Any]
 
 def row(mode: str, ms: float, iou: float, **values: Any) -> Row:
     found = {
-        **{"run": "ag-seed0", "variant": "ag", "attention": "ag", "mode": mode, "options": {}},
-        **{"runtime": "onnxruntime", "device": "cpu", "batch": 1, "threads": 2, "status": "ok"},
-        **{"latency_ms": {"p50": ms}, "mean_iou": iou, "size_bytes": 100 * 2**20},
+        "run": "ag-seed0",
+        "variant": "ag",
+        "attention": "ag",
+        "mode": mode,
+        "options": {},
+        "runtime": "onnxruntime",
+        "device": "cpu",
+        "batch": 1,
+        "threads": 2,
+        "status": "ok",
+        "latency_ms": {"p50": ms},
+        "mean_iou": iou,
+        "size_bytes": 100 * 2**20,
     }
     return dict.fromkeys(COLUMNS) | found | values
 
 
 def panels(rows: list[Row]) -> list[Any]:
-    figure = make_figure(collect_points(rows))
-    return [axes for axes in figure.get_axes() if axes.get_visible()]
+    return [axes for axes in draw(rows).get_axes() if axes.get_visible()]
+
+
+def draw(rows: list[Row]) -> Figure:
+    drawing = draw_accuracy_latency(collect_points(rows))
+    assert drawing is not None
+    return drawing.figure
 
 
 def test_each_device_and_variant_has_a_panel() -> None:
@@ -36,7 +52,7 @@ def test_each_device_and_variant_has_a_panel() -> None:
     cpu = [row(mode, 40.0, 0.8) | name for name in names for mode in ("fp32", "fp16")]
     gone = [each | {"device": "cuda", "status": "unavailable"} for each in cpu]
     assert sorted(axes.get_title() for axes in panels([*cpu, *gone])) == sorted(variants)
-    figure = make_figure(collect_points([*cpu, cpu[0] | {"device": "cuda"}]))
+    figure = draw([*cpu, cpu[0] | {"device": "cuda"}])
     shown = [axes for axes in figure.get_axes() if axes.get_visible()]
     assert len(shown) == 2 * len(variants)
     assert {axes.get_xscale() for axes in shown} == {"log"}
@@ -89,8 +105,8 @@ def test_options_are_written_beside_their_marker() -> None:
 
 def test_seeds_are_one_point() -> None:
     rows = [row("fp32", 40.0 + seed, 0.8, run=f"ag-seed{seed}") for seed in range(3)]
-    (axes,) = panels(rows)
-    (marker,) = markers(axes)
+    (axes,) = panels([*rows, row("fp16", 20.0, 0.8)])
+    marker, _ = markers(axes)
     assert marker.get_xydata()[0].tolist() == pytest.approx([41.0, 0.8])
 
 
@@ -100,7 +116,16 @@ def make_run(experiment: Path, rows: list[Row], data: str = "figshare") -> None:
     kept = {"run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"}
     rows = [{key: each[key] for key in each if key not in kept} for each in rows]
     (folder / "state.json").write_text(json.dumps({"stage": "done", "status": "finished"}))
-    (folder / "config.yaml").write_text(json.dumps({"data": {"name": data}, "seed": 0}))
+    config = {
+        "data": {"name": data, "batch_size": 16},
+        "loss": {"name": "bce"},
+        "model": {"encoder": "resnetv2_50", "weights": "none"},
+        "optim": {"lr": 1e-3},
+        "schedule": {"name": "plateau"},
+        "seed": 0,
+        "trainer": {"max_epochs": 50},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))
     (folder / "deploy.json").write_text(json.dumps(rows))
 
 

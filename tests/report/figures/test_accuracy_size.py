@@ -1,6 +1,5 @@
 from brainseg.report.figures.accuracy_latency import draw_accuracy_latency
 from brainseg.report.figures.accuracy_size import (
-    describe_accuracy_size,
     draw_accuracy_size,
     sized_points,
 )
@@ -13,7 +12,7 @@ def markers_of(figure):
 
 
 def test_one_point_per_variant_and_mode(points):
-    markers = markers_of(draw_accuracy_size(points))
+    markers = markers_of(draw_accuracy_size(points).figure)
     places = [tuple(line.get_xydata()[0]) for line in markers]
     assert places == [(100.0, 0.805), (25.0, 0.805)] * 2  # means over seeds; cpu, not cuda
     assert {
@@ -23,7 +22,7 @@ def test_one_point_per_variant_and_mode(points):
 
 def test_shape_tells_the_variant_and_fill_the_mode(points):
     for line, (variant, mode) in zip(
-        markers_of(draw_accuracy_size(points)),
+        markers_of(draw_accuracy_size(points).figure),
         [(variant, mode) for variant in ("none", "ag") for mode in ("fp32", "int8_static")],
         strict=True,
     ):
@@ -33,7 +32,7 @@ def test_shape_tells_the_variant_and_fill_the_mode(points):
 
 
 def test_lines_join_the_modes_of_a_variant(points):
-    (axes,) = draw_accuracy_size(points).axes
+    (axes,) = draw_accuracy_size(points).figure.axes
     joined = [line for line in axes.lines if line.get_marker() == "None"]
     assert [line.get_xdata().tolist() for line in joined] == [[25.0, 100.0]] * 2
     assert axes.get_xlim()[0] == 0
@@ -45,7 +44,7 @@ def test_points_without_accuracy_or_size_are_left_out(points):
             for row in point.rows:
                 row["size_bytes"] = None
     assert all(len(found) == 1 for found in sized_points(points).values())
-    assert "fp32" not in describe_accuracy_size(points)
+    assert "fp32" not in draw_accuracy_size(points).alt
     for point in points:
         for row in point.rows:
             row["mean_iou"] = None
@@ -54,7 +53,7 @@ def test_points_without_accuracy_or_size_are_left_out(points):
 
 
 def test_the_legend_names_variants_and_modes(points, texts_of):
-    texts = texts_of(draw_accuracy_size(points))
+    texts = texts_of(draw_accuracy_size(points).figure)
     assert {"none", "ag", "fp32", "int8_static"} <= set(texts)
 
 

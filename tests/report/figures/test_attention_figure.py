@@ -4,11 +4,10 @@ import pytest
 from brainseg.files import write_npz
 from brainseg.report.figures.attention import (
     NOTE,
-    describe_attention,
     draw_attention,
     read_attention,
 )
-from brainseg.report.figures.style import TRUTH
+from brainseg.report.figures.style import LOOKS, TRUTH
 
 STEPS = 5
 
@@ -28,7 +27,10 @@ def grid_of(figure, variants=2):
 def test_one_case_per_class_with_the_largest_tumour(runs):
     cases, _ = read_attention(runs)
     assert [case["class"] for case in cases.values()] == [
-        *("glioma", "meningioma", "pituitary", "notumor")
+        "glioma",
+        "meningioma",
+        "pituitary",
+        "notumor",
     ]
     with np.load(runs["none"][0].test) as test:
         sizes = dict(zip(test["ids"].tolist(), test["masks"].sum(axis=(1, 2)), strict=True))
@@ -50,7 +52,7 @@ def test_only_coefficients_of_skips_are_read(runs):
 
 def test_maps_are_laid_over_the_whole_image(runs):
     cases, found = read_attention(runs)
-    grid = grid_of(draw_attention(runs))
+    grid = grid_of(draw_attention(runs).figure)
     titles = [axes.get_title() for axes in grid[0]]
     assert titles[:2] == ["image", "ag\nstep 1"]
     assert titles[-1] == "cbam\nstep 5"
@@ -68,12 +70,12 @@ def test_maps_are_laid_over_the_whole_image(runs):
 
 
 def test_the_truth_is_outlined_on_image_and_maps(runs):
-    for axes in grid_of(draw_attention(runs))[0]:
+    for axes in grid_of(draw_attention(runs).figure)[0]:
         assert {line.get_color() for line in axes.lines} == {TRUTH.colour}
 
 
 def test_channels_are_sorted_lines_of_the_same_scale(runs):
-    figure = draw_attention(runs)
+    figure = draw_attention(runs).figure
     panels = [axes for axes in figure.axes if axes.get_title().startswith("se")]
     assert [axes.get_title() for axes in panels] == [f"se, step {step}" for step in range(1, 6)]
     cases, found = read_attention(runs)
@@ -85,13 +87,13 @@ def test_channels_are_sorted_lines_of_the_same_scale(runs):
 
 
 def test_the_figure_says_that_it_explains_nothing(runs, texts_of):
-    assert NOTE in texts_of(draw_attention(runs))
-    assert NOTE in texts_of(draw_attention({"se": runs["se"]}))
+    assert NOTE in texts_of(draw_attention(runs).figure)
+    assert NOTE in texts_of(draw_attention({"se": runs["se"]}).figure)
 
 
 @pytest.mark.parametrize("variants", [["ag"], ["se"], ["ag", "cbam"], ["se", "cbam"]])
 def test_any_mix_of_variants_can_be_drawn(runs, variants):
-    figure = draw_attention({variant: runs[variant] for variant in variants})
+    figure = draw_attention({variant: runs[variant] for variant in variants}).figure
     titles = {axes.get_title().replace("\n", ", ") for axes in figure.axes}
     assert {f"{variant}, step 1" for variant in variants} <= titles
     bars = [axes for axes in figure.axes if axes.get_ylabel() == "coefficient"]
@@ -104,16 +106,16 @@ def test_a_variant_that_kept_other_cases_leaves_gaps(own_runs):
     with np.load(run.attention) as file:
         rows = file["ids"] != chosen
         write_npz(run.attention, **{name: file[name][rows] for name in file})
-    grid = grid_of(draw_attention(own_runs))
+    grid = grid_of(draw_attention(own_runs).figure)
     assert not grid[0, -1].images
     assert grid[1, -1].images
-    assert "cbam: step 1" in describe_attention(own_runs)
+    assert "cbam: step 1" in draw_attention(own_runs).alt
 
 
 def test_attention_on_fewer_skips_is_drawn_where_it_is(own_runs):
     for variant in ("ag", "se"):
         rewrite(own_runs[variant][0], **{"decoder.1.attention": None})
-    figure = draw_attention(own_runs)
+    figure = draw_attention(own_runs).figure
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert "ag\nstep 1" not in titles
     assert "se, step 1" not in titles
@@ -125,6 +127,29 @@ def test_cases_that_are_not_in_the_test_split_are_no_figure(own_runs):
         with np.load(members[0].attention) as file:
             rewrite(members[0], ids=np.array([f"other{i}" for i in range(len(file["ids"]))]))
     assert draw_attention(own_runs) is None
+
+
+def test_a_variant_that_kept_none_of_the_cases_is_left_out(folds):
+    cases, found = read_attention(folds)
+    assert list(found) == list(folds)[:1]
+    assert all(name.startswith("fold0-") for name in cases)
+    drawing = draw_attention(folds)
+    assert drawing.alt.count("step 1") == 1
+    assert drawing.alt == draw_attention({variant: folds[variant] for variant in found}).alt
+
+
+def test_every_class_has_a_line_of_its_own_look(own_runs):
+    run = own_runs["se"][0]
+    with np.load(run.test) as file:
+        arrays = {name: file[name] for name in file}
+    arrays["classes"] = np.array([f"class{i}" for i in range(len(arrays["ids"]))])
+    write_npz(run.test, **arrays)
+    panels = [axes for axes in draw_attention({"se": [run]}).figure.axes if axes.lines]
+    with np.load(run.attention) as file:
+        kept = len(file["ids"])
+    assert kept > len(LOOKS)
+    for axes in panels:
+        assert len(axes.lines) == kept
 
 
 def test_the_network_without_attention_has_no_figure(runs):

@@ -5,7 +5,6 @@ from brainseg.files import read_json, write_json
 from brainseg.report.figures.calibration import (
     FIXED,
     SWEPT,
-    describe_calibration,
     draw_calibration,
 )
 
@@ -21,7 +20,7 @@ def change(run, **values):
 
 
 def test_reliability_is_drawn_from_the_bins_that_have_pixels(runs):
-    diagrams, _, _ = axes_of(draw_calibration(runs))
+    diagrams, _, _ = axes_of(draw_calibration(runs).figure)
     for axes, (variant, members) in zip(diagrams, runs.items(), strict=True):
         calibration = read_json(members[0].metrics)["calibration"]
         known = [(b["confidence"], b["share"]) for b in calibration["bins"] if b["n"]]
@@ -33,7 +32,7 @@ def test_reliability_is_drawn_from_the_bins_that_have_pixels(runs):
 
 
 def test_the_histogram_is_logarithmic_and_shows_every_bin(runs):
-    _, histograms, _ = axes_of(draw_calibration(runs))
+    _, histograms, _ = axes_of(draw_calibration(runs).figure)
     for axes, members in zip(histograms, runs.values(), strict=True):
         bins = read_json(members[0].metrics)["calibration"]["bins"]
         assert axes.get_yscale() == "log"
@@ -44,7 +43,7 @@ def test_the_histogram_is_logarithmic_and_shows_every_bin(runs):
 
 
 def test_curves_show_each_metric_with_the_fixed_threshold(runs):
-    _, _, curves = axes_of(draw_calibration(runs))
+    _, _, curves = axes_of(draw_calibration(runs).figure)
     assert [axes.get_title() for axes in curves] == list(SWEPT.values())
     for axes, metric in zip(curves, SWEPT, strict=True):
         *variants, fixed = axes.lines
@@ -60,7 +59,7 @@ def test_what_is_undefined_is_left_out_of_the_curves(own_runs):
     run = own_runs["ag"][0]
     rows = read_json(run.metrics)["thresholds"]
     change(run, thresholds=[row | {"dice": None, "false_positive_rate": None} for row in rows])
-    _, _, curves = axes_of(draw_calibration({"ag": [run]}), 1)
+    _, _, curves = axes_of(draw_calibration({"ag": [run]}).figure, 1)
     assert len(curves[2].lines[0].get_xdata()) == 0
     assert len(curves[0].lines[0].get_xdata()) == len(rows)
 
@@ -69,14 +68,14 @@ def test_an_undefined_error_is_told_as_such(own_runs):
     run = own_runs["ag"][0]
     calibration = read_json(run.metrics)["calibration"]
     change(run, calibration=calibration | {"ece_uncertain": None})
-    assert "uncertain pixels undefined" in describe_calibration({"ag": [run]})
+    assert "uncertain pixels undefined" in draw_calibration({"ag": [run]}).alt
     assert draw_calibration({"ag": [run]}) is not None
 
 
 def test_metrics_of_an_older_run_are_passed_over(own_runs):
     for run in own_runs["ag"]:
         change(run, calibration=None)
-    diagrams, _, _ = axes_of(draw_calibration(own_runs), 3)
+    diagrams, _, _ = axes_of(draw_calibration(own_runs).figure, 3)
     assert [axes.get_title().split("\n")[0] for axes in diagrams] == ["none", "se", "cbam"]
     assert draw_calibration({"ag": own_runs["ag"]}) is None
 
@@ -90,5 +89,5 @@ def test_a_run_without_thresholds_still_shows_its_calibration(own_runs):
 @pytest.mark.parametrize("count", [1, 4, 7])
 def test_any_number_of_variants_fits(runs, count):
     many = {f"variant{number}": runs["none"] for number in range(count)}
-    diagrams, _, _ = axes_of(draw_calibration(many), count)
+    diagrams, _, _ = axes_of(draw_calibration(many).figure, count)
     assert len(diagrams) == count

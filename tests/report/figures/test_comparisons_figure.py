@@ -3,7 +3,6 @@ import pytest
 from brainseg.report.comparisons import compare_all
 from brainseg.report.figures.comparisons import (
     FAMILIES,
-    describe_comparisons,
     draw_comparisons,
     name_comparison,
 )
@@ -22,7 +21,7 @@ def points_of(axes):
 
 
 def test_each_family_has_a_panel_with_its_own_axis(comparisons):
-    found = panels(draw_comparisons(comparisons))
+    found = panels(draw_comparisons(comparisons).figure)
     assert list(found) == list(FAMILIES)
     assert labels_of(found["variants"]) == ["ag − none", "se − none"]
     assert labels_of(found["modes"]) == ["ag: int8_static − fp32"]
@@ -31,7 +30,7 @@ def test_each_family_has_a_panel_with_its_own_axis(comparisons):
 
 
 def test_points_and_intervals_stand_in_the_order_of_the_rows(comparisons):
-    axes = panels(draw_comparisons(comparisons))["variants"]
+    axes = panels(draw_comparisons(comparisons).figure)["variants"]
     assert [line.get_xdata()[0] for line in points_of(axes)] == [0.05, -0.002]
     intervals = [line for line in axes.lines[1:] if line.get_marker() == "None"]
     assert [line.get_xdata() for line in intervals] == [pytest.approx([0.04, 0.06])]
@@ -39,23 +38,23 @@ def test_points_and_intervals_stand_in_the_order_of_the_rows(comparisons):
 
 
 def test_zero_is_in_every_panel(comparisons):
-    for axes in panels(draw_comparisons(comparisons)).values():
+    for axes in panels(draw_comparisons(comparisons).figure).values():
         low, high = axes.get_xlim()
         assert low < 0 < high
         assert set(axes.lines[0].get_xdata()) == {0}
 
 
 def test_only_what_is_beyond_chance_is_filled(comparisons):
-    axes = panels(draw_comparisons(comparisons))["variants"]
+    axes = panels(draw_comparisons(comparisons).figure)["variants"]
     colour = FAMILIES["variants"][0]
     assert [line.get_markerfacecolor() for line in points_of(axes)] == [colour, "white"]
 
 
 def test_numbers_stand_beside_the_points(comparisons, texts_of):
-    texts = texts_of(draw_comparisons(comparisons))
+    texts = texts_of(draw_comparisons(comparisons).figure)
     assert "+0.0500 (+0.0400 to +0.0600), p 0.001" in texts
     assert "−0.0020" in texts  # no interval, no p-value
-    alt = describe_comparisons(comparisons)
+    alt = draw_comparisons(comparisons).alt
     assert "ag − none: +0.0500 (+0.0400 to +0.0600), p 0.001 (beyond chance)" in alt
     assert "se − none: −0.0020;" in alt
 
@@ -63,11 +62,11 @@ def test_numbers_stand_beside_the_points(comparisons, texts_of):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_family_alone_is_one_panel(comparisons, family):
     rows = [row for row in comparisons if row["family"] == family]
-    assert list(panels(draw_comparisons(rows))) == [family]
+    assert list(panels(draw_comparisons(rows).figure)) == [family]
 
 
 def test_rows_of_real_comparisons_can_be_drawn(runs, texts_of):
     rows = compare_all(runs, ["int8_static"])
     assert {row["family"] for row in rows} == set(FAMILIES)
-    texts = texts_of(draw_comparisons(rows))
+    texts = texts_of(draw_comparisons(rows).figure)
     assert set(map(name_comparison, rows)) <= set(texts)

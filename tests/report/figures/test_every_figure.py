@@ -1,112 +1,118 @@
-"""What holds for every figure; `gallery.FIGURES` lists them."""
+"""What holds for every figure; those of `gallery` are tested as a whole in test_gallery.py."""
 
 import subprocess
 import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
-from brainseg.report.figures import gallery
+from brainseg.report.appropriateness import collect_sources
+from brainseg.report.figures.accuracy_latency import draw_accuracy_latency
+from brainseg.report.figures.accuracy_size import draw_accuracy_size
+from brainseg.report.figures.appropriateness import draw_appropriateness
+from brainseg.report.figures.architecture import draw_architecture
+from brainseg.report.figures.attention import draw_attention
+from brainseg.report.figures.boxplots import draw_boxplots
+from brainseg.report.figures.calibration import draw_calibration
+from brainseg.report.figures.classes import draw_classes
+from brainseg.report.figures.comparisons import draw_comparisons
+from brainseg.report.figures.curves import draw_curves
+from brainseg.report.figures.qualitative import draw_qualitative
 from brainseg.report.figures.style import FORMATS, save
-
-NAMES = {module.__name__.rpartition(".")[2]: module for module in gallery.FIGURES}
-OF_POINTS = ("accuracy_latency", "accuracy_size")
-OF_RUNS = sorted(NAMES.keys() - {*OF_POINTS, "comparisons"})
+from brainseg.report.figures.worst_cases import draw_worst_cases
 
 
-@pytest.fixture(params=NAMES)
-def name(request) -> str:
-    return request.param
+def draw_sources(runs):
+    return draw_appropriateness(collect_sources(runs))
 
 
-@pytest.fixture
-def module(name) -> ModuleType:
-    return NAMES[name]
+def draw_worst(runs):
+    """Of the last variant, which is one that keeps its files."""
+    *_, members = runs.values()
+    return draw_worst_cases(members[0])
 
 
-@pytest.fixture
-def argument(name, runs, points, comparisons):
-    if name == "worst_cases":
-        return runs["ag"][0]
-    return {"comparisons": comparisons, **dict.fromkeys(OF_POINTS, points)}.get(name, runs)
+OF_RUNS = (
+    draw_architecture,
+    draw_attention,
+    draw_boxplots,
+    draw_calibration,
+    draw_classes,
+    draw_curves,
+    draw_qualitative,
+    draw_sources,
+    draw_worst,
+)
+OF_ROWS = (draw_accuracy_latency, draw_accuracy_size, draw_comparisons)
 
 
-def call(module, what, argument):
-    return getattr(module, f"{what}_{module.__name__.rpartition('.')[2]}")(argument)
+@pytest.fixture(params=[*OF_RUNS, *OF_ROWS])
+def draw(request, runs, points, comparisons):
+    """Draws a figure that has something to show."""
+    function = request.param
+    if function in OF_RUNS:
+        return lambda: function(runs)
+    return lambda: function(comparisons if function is draw_comparisons else points)
 
 
-def test_files_in_both_formats_are_the_same_again(module, name, argument, tmp_path):
+def test_files_in_both_formats_are_the_same_again(draw, tmp_path):
     for folder in ("first", "second"):
-        figure = call(module, "draw", argument)
-        assert isinstance(figure, Figure)
-        save(figure, tmp_path / folder / name)
+        save(draw().figure, tmp_path / folder / "figure")
     files = sorted(file.name for file in (tmp_path / "first").iterdir())
-    assert files == sorted(name + suffix for suffix in FORMATS)
+    assert files == sorted(f"figure{suffix}" for suffix in FORMATS)
     for file in files:
         first, second = (tmp_path / folder / file for folder in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
-    with Image.open(tmp_path / "first" / f"{name}.png") as image:
+    with Image.open(tmp_path / "first" / "figure.png") as image:
         assert min(image.size) > 300
         assert max(image.size) < 4000
         assert np.asarray(image.convert("L")).std() > 5
 
 
-def test_title_caption_and_alt_text_are_sentences(module, argument):
-    assert module.TITLE[0].isupper()
-    assert not module.TITLE.endswith(".")
-    alt = call(module, "describe", argument)
-    for text in (module.CAPTION, alt):
-        assert text.endswith(".")
-        assert "  " not in text
-        assert "nan" not in text.lower().replace("resonance", "")
-    assert 100 < len(module.CAPTION) < 700
-    assert len(alt) > 60
+def test_text_is_large_enough_to_read(draw):
+    texts = [text for text in draw().figure.findobj(Text) if text.get_text().strip()]
+    assert min(text.get_fontsize() for text in texts) > 7
 
 
-def test_text_is_large_enough_to_read(module, argument):
-    from matplotlib.text import Text
-
-    figure = call(module, "draw", argument)
-    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text().strip()]
-    assert min(sizes) > 7
+@pytest.mark.parametrize("draw", OF_RUNS)
+def test_runs_without_files_have_no_figure(draw, empty_runs):
+    assert draw(empty_runs) is None
 
 
-@pytest.mark.parametrize("figure", OF_RUNS)
-def test_runs_without_files_have_no_figure(figure, empty_runs):
-    argument = empty_runs["ag"][0] if figure == "worst_cases" else empty_runs
-    assert call(NAMES[figure], "draw", argument) is None
-
-
-@pytest.mark.parametrize("figure", [*OF_POINTS, "comparisons"])
-def test_nothing_to_compare_has_no_figure(figure):
-    assert call(NAMES[figure], "draw", []) is None
+@pytest.mark.parametrize("draw", OF_ROWS)
+def test_nothing_to_compare_has_no_figure(draw):
+    assert draw([]) is None
 
 
 @pytest.mark.parametrize(
     "lost",
     [
-        *("test.npz", "predictions.fp32.npz", "predictions.*.npz", "cases.fp32.csv", "cases.*.csv"),
-        *("history.csv", "metrics.json", "model.json", "attention.npz", "config.yaml"),
+        "test.npz",
+        "predictions.fp32.npz",
+        "predictions.*.npz",
+        "cases.fp32.csv",
+        "cases.*.csv",
+        "history.csv",
+        "metrics.json",
+        "model.json",
+        "attention.npz",
+        "config.yaml",
     ],
 )
 def test_figures_cope_with_any_file_that_is_missing(lost, own_runs, forget):
     forget(own_runs, lost)
-    for figure in OF_RUNS:
-        argument = own_runs["ag"][0] if figure == "worst_cases" else own_runs
-        drawn = call(NAMES[figure], "draw", argument)
-        assert drawn is None or call(NAMES[figure], "describe", argument)
+    for draw in OF_RUNS:
+        drawing = draw(own_runs)
+        assert drawing is None or drawing.alt
 
 
 @pytest.mark.parametrize("gone", ["none", "ag"])
 def test_figures_cope_with_a_variant_that_has_no_files(gone, own_runs, forget):
     forget({gone: own_runs[gone]}, "*")
-    for figure in OF_RUNS:
-        argument = own_runs["se"][0] if figure == "worst_cases" else own_runs
-        assert call(NAMES[figure], "draw", argument) is not None
-        assert call(NAMES[figure], "describe", argument)
+    for draw in OF_RUNS:
+        assert draw(own_runs).alt
 
 
 def test_drawing_needs_neither_display_nor_network_nor_decoder():

@@ -110,7 +110,10 @@ def test_classes_stand_in_their_order_and_unknown_ones_follow():
 def test_one_typical_case_per_class(runs):
     chosen = typical_cases(runs["none"][0], "fp32")
     assert [each["class"] for each in chosen.values()] == [
-        *("glioma", "meningioma", "pituitary", "notumor")
+        "glioma",
+        "meningioma",
+        "pituitary",
+        "notumor",
     ]
 
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from brainseg.evaluation.cases import read_cases
-from brainseg.files import read_csv, write_csv
+from brainseg.files import read_csv, write_csv, write_npz
 from brainseg.report.figures.classes import (
     COLUMNS,
     FOUND,
@@ -15,13 +15,12 @@ from brainseg.report.figures.classes import (
     draw_classes,
 )
 from brainseg.report.figures.pictures import read_pictures, typical_cases
-from brainseg.report.figures.qualitative import NOT_SHOWN, describe_qualitative, draw_qualitative
+from brainseg.report.figures.qualitative import NOT_SHOWN, draw_qualitative
 from brainseg.report.figures.style import PREDICTION, TRUTH
 from brainseg.report.figures.worst_cases import (
     FALSE,
     LOWEST,
     choose_worst,
-    describe_worst_cases,
     draw_worst_cases,
 )
 
@@ -45,7 +44,7 @@ def written(axes):
 
 
 def test_qualitative_shows_every_variant_before_and_after_quantization(runs):
-    figure = draw_qualitative(runs)
+    figure = draw_qualitative(runs).figure
     grid = grid_of(figure, 2 + 2 * len(runs))
     titles = [axes.get_title() for axes in grid[0]]
     assert titles[:4] == ["image", "truth", "none\nfp32", "none\nint8_static"]
@@ -54,7 +53,7 @@ def test_qualitative_shows_every_variant_before_and_after_quantization(runs):
 
 
 def test_qualitative_writes_the_scores_of_the_cases_file(runs):
-    grid = grid_of(draw_qualitative(runs), 10)
+    grid = grid_of(draw_qualitative(runs).figure, 10)
     chosen = typical_cases(runs["none"][0], "fp32")
     for line, (name, case) in zip(grid, chosen.items(), strict=True):
         assert line[0].get_ylabel() == f"{case['class']}\nid {name}"
@@ -64,7 +63,7 @@ def test_qualitative_writes_the_scores_of_the_cases_file(runs):
 
 
 def test_qualitative_draws_truth_and_prediction_of_the_same_case(runs):
-    grid = grid_of(draw_qualitative(runs), 10)
+    grid = grid_of(draw_qualitative(runs).figure, 10)
     name = next(iter(typical_cases(runs["none"][0], "fp32")))
     picture = read_pictures(runs["none"][0], "fp32", [name])[name]
     image, truth, shown = (axes.images[0].get_array() for axes in grid[0, :3])
@@ -80,13 +79,13 @@ def test_qualitative_names_the_mode_that_it_shows(own_runs):
         for file in (run.cases, run.predictions):
             file("fp32").rename(file("checkpoint"))
             file("int8_static").rename(file("int8_dynamic"))
-    titles = [axes.get_title() for axes in draw_qualitative(own_runs).axes[:4]]
+    titles = [axes.get_title() for axes in draw_qualitative(own_runs).figure.axes[:4]]
     assert titles[2:] == ["none\ncheckpoint", "none\nint8_dynamic"]
 
 
 def test_qualitative_without_quantization_shows_the_network_alone(own_runs, forget):
     forget(own_runs, "*int8*")
-    assert len(grid_of(draw_qualitative(own_runs), 2 + len(own_runs))) == len(CLASSES)
+    assert len(grid_of(draw_qualitative(own_runs).figure, 2 + len(own_runs))) == len(CLASSES)
 
 
 def test_qualitative_says_where_a_case_was_not_predicted(own_runs):
@@ -94,13 +93,32 @@ def test_qualitative_says_where_a_case_was_not_predicted(own_runs):
     run = own_runs["ag"][0]
     rows = [row for row in read_csv(run.cases("fp32")) if row["id"] != chosen]
     write_csv(run.cases("fp32"), rows, list(rows[0]))
-    grid = grid_of(draw_qualitative(own_runs), 10)
+    grid = grid_of(draw_qualitative(own_runs).figure, 10)
     assert written(grid[0, 4]) == [NOT_SHOWN]
-    assert f"ag fp32 {NOT_SHOWN}" in describe_qualitative(own_runs)
+    assert f"ag fp32 {NOT_SHOWN}" in draw_qualitative(own_runs).alt
+
+
+def test_qualitative_of_folds_says_that_cases_were_not_predicted(folds):
+    drawing = draw_qualitative(folds)
+    grid = grid_of(drawing.figure, 6)
+    assert [written(axes) for axes in grid[0, 4:]] == [[NOT_SHOWN]] * 2
+    assert f"ag fold1- fp32 {NOT_SHOWN}" in drawing.alt
+    assert "id fold1-" not in drawing.alt
+
+
+def test_cases_that_nobody_can_show_are_no_figure(own_runs):
+    for members in own_runs.values():
+        with np.load(members[0].test) as file:
+            arrays = {name: file[name] for name in file}
+        arrays["ids"] = np.array([f"other{i}" for i in range(len(arrays["ids"]))])
+        write_npz(members[0].test, **arrays)
+    assert draw_qualitative(own_runs) is None
+    assert draw_classes(own_runs) is None
+    assert draw_worst_cases(own_runs["ag"][0]) is None
 
 
 def test_classes_show_image_mask_overlay_and_contours(runs):
-    grid = grid_of(draw_classes(runs), len(COLUMNS))
+    grid = grid_of(draw_classes(runs).figure, len(COLUMNS))
     variant, run, mode = choose_variant(runs)
     assert [axes.get_title().split("\n")[0] for axes in grid[0]] == list(COLUMNS)
     assert grid[0, 3].get_title().endswith(f"{variant} {mode}")
@@ -113,7 +131,7 @@ def test_the_overlay_tells_found_from_missed_and_wrong(runs):
     _, run, mode = choose_variant(runs)
     name = next(iter(typical_cases(run, mode)))
     picture = read_pictures(run, mode, [name])[name]
-    areas = draw_classes(runs).axes[2].images[1].get_array()
+    areas = draw_classes(runs).figure.axes[2].images[1].get_array()
     counts = {key: picture.case[key] for key in ("tp", "fn", "fp", "tn")}
     for colour, key in ((FOUND, "tp"), (MISSED, "fn"), (WRONG, "fp")):
         seen = np.isclose(areas[..., :3], to_rgb(colour)).all(axis=-1) & (areas[..., 3] > 0)
@@ -140,9 +158,9 @@ def test_without_a_history_the_first_variant_shows_the_classes(own_runs, forget)
 def test_the_worst_cases_come_first(runs):
     run = runs["ag"][0]
     cases = read_cases(run.cases("fp32"))
-    dices = [case["dice"] for line in choose_worst(run) for case in line if case["dice"]]
+    dices = [case["dice"] for line in choose_worst(cases) for case in line if case["dice"]]
     assert dices == sorted(case["dice"] for case in cases if case["dice"])[:LOWEST]
-    figure = draw_worst_cases(run)
+    figure = draw_worst_cases(run).figure
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     scores = scores_of(run, "fp32")
     assert titles
@@ -159,16 +177,28 @@ def rewrite(run, change):
 def test_false_positives_stand_in_a_line_of_their_own(own_runs):
     run = own_runs["ag"][0]
     rewrite(run, lambda row: {"fp": 7 if row["class"] == "notumor" else row["fp"]})
-    line = choose_worst(run)[-1]
+    line = choose_worst(read_cases(run.cases("fp32")))[-1]
     assert {case["class"] for case in line} == {"notumor"}
     assert len(line) == 2 <= FALSE
-    assert "notumor, id case3: 7 px wrong" in describe_worst_cases(run)
+    assert "notumor, id case3: 7 px wrong" in draw_worst_cases(run).alt
 
 
 def test_without_false_positives_there_is_no_such_line(own_runs):
     run = own_runs["ag"][0]
     rewrite(run, lambda row: {"fp": 0 if row["class"] == "notumor" else row["fp"]})
-    assert all(case["dice"] is not None for line in choose_worst(run) for case in line)
+    lines = choose_worst(read_cases(run.cases("fp32")))
+    assert all(case["dice"] is not None for line in lines for case in line)
+
+
+def test_worst_cases_without_a_prediction_are_passed_over(own_runs):
+    run = own_runs["ag"][0]
+    first = choose_worst(read_cases(run.cases("fp32")))[0][0]["id"]
+    with np.load(run.predictions("fp32")) as file:
+        kept = file["ids"] != first
+        write_npz(run.predictions("fp32"), **{name: file[name][kept] for name in file})
+    drawing = draw_worst_cases(run)
+    assert drawing is not None
+    assert f"id {first}:" not in drawing.alt
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -176,5 +206,5 @@ def test_few_cases_fill_no_grid(own_runs, count):
     run = own_runs["ag"][0]
     rows = [row for row in read_csv(run.cases("fp32")) if row["dice"]][:count]
     write_csv(run.cases("fp32"), rows, list(rows[0]))
-    shown = [axes for axes in draw_worst_cases(run).axes if axes.get_visible()]
+    shown = [axes for axes in draw_worst_cases(run).figure.axes if axes.get_visible()]
     assert len(shown) == count

@@ -12,10 +12,12 @@ from brainseg.report.figures.style import (
     PREDICTION,
     SPARE,
     TRUTH,
+    copy,
     draw_outline,
     looks_of,
     make_grid,
     number_clips,
+    paths_of,
     save,
     show_slice,
     write_on_slice,
@@ -128,6 +130,17 @@ def test_names_with_a_point_keep_it(tmp_path):
     save(figure, tmp_path / "worst_cases-se-lr0.01")
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".png", ".svg"]
     assert {file.stem for file in tmp_path.iterdir()} == {"worst_cases-se-lr0.01"}
+
+
+def test_a_copy_has_both_files(tmp_path):
+    save(make_grid(1, 1, 1.0)[0], tmp_path / "own-lr0.01")
+    copy(tmp_path / "own-lr0.01", tmp_path / "report" / "shown-lr0.1")
+    for old, new in zip(
+        paths_of(tmp_path / "own-lr0.01"),
+        paths_of(tmp_path / "report" / "shown-lr0.1"),
+        strict=True,
+    ):
+        assert old.read_bytes() == new.read_bytes()
 
 
 def test_clip_paths_are_numbered_in_the_order_of_their_use():
