@@ -1,6 +1,6 @@
 """Which test cases a page shows, where it cannot show all."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# This module of the figures draws nothing: it does not load matplotlib, which takes a while.
-from brainseg.report.figures.pictures import Case, by_class, typical, worst_first
-
-LOWEST, FALSE = 8, 4
-"""How many of a run's worst cases are of low Dice, and how many are false positives."""
+from brainseg.report.pictures import Case, by_class, typical, worst
 
 Key = tuple[str, bytes]
 """Id of a case, and a digest of image and mask: another data set may have the same ids."""
 
 
 @dataclass
-class Picture:
-    """A test case before it is chosen; scores of each variant in its first mode.
+class Candidate:
+    """A test case that may be chosen; scores of each variant in its first mode.
 
     `drawn` says that a figure shows it.
     """
@@ -56,20 +52,12 @@ def drawn_ids(cases: Sequence[Case], attended: Collection[str]) -> set[str]:
     return {case["id"] for case in chosen}
 
 
-def worst(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
-    """The cases of lowest Dice, and those without a tumour with most pixels taken for one."""
-    ranked = sorted(cases, key=worst_first)
-    tumour = [case for case in ranked if case["dice"] is not None]
-    false = [case for case in ranked if case["dice"] is None and case["fp"]]
-    return tumour[:LOWEST], false[:FALSE]
-
-
 def _tumour(case: Case) -> int:
     """Pixels of the truth."""
     return case["tp"] + case["fn"]
 
 
-def choose_pictures(pictures: Mapping[Key, Picture], limit: int) -> list[Key]:
+def choose_pictures(pictures: Mapping[Key, Candidate], limit: int) -> list[Key]:
     """Pictures in their order, `limit` of them where figures show no more; see `tell_rule`."""
     chosen = {key for key, picture in pictures.items() if picture.drawn}
     groups: dict[tuple[str, bool], list[Key]] = {}

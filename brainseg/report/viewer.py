@@ -13,7 +13,7 @@ from PIL import Image
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.report.contour import contour
 from brainseg.report.rows import ORDERS, REFERENCE, rank
-from brainseg.report.selection import Key, Picture, choose_pictures, drawn_ids, tell_rule
+from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import CHECKPOINT, Run
 from brainseg.terminal import bar
 
@@ -104,7 +104,7 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
     Returns:
         The cases, or `None` where no run was scored.
     """
-    pictures: dict[Key, Picture] = {}
+    pictures: dict[Key, Candidate] = {}
     sources = {}
     for variant, members in runs.items():
         run = next((run for run in members if run.test.exists() and _modes(run)), None)
@@ -141,7 +141,7 @@ def _in_order(modes: Iterable[str]) -> list[str]:
     return sorted(modes, key=lambda mode: rank(mode, MODES))
 
 
-def _read_source(variant: str, run: Run, pictures: dict[Key, Picture]) -> _Source:
+def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Source:
     """Join the pictures of a run to those that are known, with its scores."""
     with np.load(run.test) as arrays:
         test = {name: arrays[name] for name in ("ids", "classes", "patients", "images", "masks")}
@@ -153,7 +153,7 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Picture]) -> _Sourc
         key = str(name), hashlib.sha256(image.tobytes() + mask.tobytes()).digest()
         if key not in pictures:
             shown = f"{name} ({variant})" if str(name) in taken else str(name)
-            pictures[key] = Picture(shown, str(label), str(patient), image, mask)
+            pictures[key] = Candidate(shown, str(label), str(patient), image, mask)
         if row := scores.get(str(name)):
             pictures[key].scores.append(row)
         pictures[key].drawn |= str(name) in drawn
@@ -168,7 +168,7 @@ def _read_attended(run: Run) -> list[str]:
         return arrays["ids"].tolist()
 
 
-def _draw(picture: Picture) -> Case:
+def _draw(picture: Candidate) -> Case:
     height, width = picture.image.shape
     mask = picture.mask > 0
     return Case(

@@ -3,21 +3,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from brainseg.report.selection import Key, Picture, choose_pictures, drawn_ids, tell_rule
+from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
 
 
-def picture(name: str, label: str, *scores: float, drawn: bool = False) -> tuple[Key, Picture]:
+def picture(name: str, label: str, *scores: float, drawn: bool = False) -> tuple[Key, Candidate]:
     """A case with the Dice of each variant, or with the wrong pixels where it has no tumour."""
     tumour = label != "notumor"
     rows = [
         {"dice": score if tumour else None, "fp": 0 if tumour else int(score)} for score in scores
     ]
     mask = np.full((4, 4), tumour, np.uint8)
-    return (name, b""), Picture(name, label, "", mask, mask, rows, drawn)
+    return (name, b""), Candidate(name, label, "", mask, mask, rows, drawn)
 
 
-def choose(pictures: Sequence[tuple[Key, Picture]], limit: int) -> list[str]:
-    known: Mapping[Key, Picture] = dict(pictures)
+def choose(pictures: Sequence[tuple[Key, Candidate]], limit: int) -> list[str]:
+    known: Mapping[Key, Candidate] = dict(pictures)
     return [name for name, _ in choose_pictures(known, limit)]
 
 
@@ -64,7 +64,8 @@ def test_cases_of_figures_come_first(limit: int) -> None:
 def test_figures_draw_typical_worst_and_attended_cases() -> None:
     def case(number: int, label: str, dice: float | None, fp: int) -> dict[str, object]:
         counts = {"tp": number, "fn": 0, "fp": fp}
-        return {"id": f"{label[0]}{number}", "class": label, "dice": dice, **counts}
+        names = {"id": f"{label[0]}{number}", "class": label, "patient": ""}
+        return names | {"dice": dice, **counts}
 
     cases = [
         *(case(number, "glioma", number / 50, 0) for number in range(1, 50)),

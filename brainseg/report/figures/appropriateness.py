@@ -1,6 +1,7 @@
 """Place, shape and contrast of tumours by class, as drawn by the truth and by each variant."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from textwrap import fill
 from typing import Any
 
@@ -13,16 +14,19 @@ from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
 from brainseg.report.appropriateness import Sources, is_truth
 from brainseg.report.figures.style import GRID, Drawing, looks_of, styled
+from brainseg.report.rows import ORDERS, span
+from brainseg.run import TRUTH
 
 TITLE = "Appropriateness"
 CAPTION = (
     "Whether tumours lie and look as their class should (section III-C of the study). Box: "
-    "quartiles of the detected tumours; whiskers: 5th to 95th percentile. An arrow under a class "
-    "says that section I-B expects higher or lower values of it than of the others."
+    "quartiles of what was drawn, also in the wrong place; whiskers: 5th to 95th percentile; n: in "
+    "how many images, the fewest and the most of a source. An arrow under a class says that "
+    "section I-B expects higher or lower values of it than of the others."
 )
 
 COLUMNS = 4
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
+HATCHES = ("//", "..", "xx", "\\\\", "++", "oo", "--")
 ARROWS = {"high": "↑", "low": "↓"}
 
 
@@ -97,19 +101,28 @@ def _draw_measure(axes: Axes, measure: str, sources: Sources) -> None:
     axes.set_title(measure.replace("_", " "))
     unit = MEASURES[measure].partition(", ")[2] or MEASURES[measure]
     axes.set_ylabel(fill(unit, 30), fontsize="small")
-    labels = [f"{class_}\n{_expected(class_, measure)}" for class_ in EXPECTED]
+    labels = [
+        f"{class_}\nn {_count(sources, class_, measure)}\n{_expected(class_, measure)}"
+        for class_ in EXPECTED
+    ]
     axes.set_xticks(range(len(EXPECTED)), labels)
     axes.grid(axis="y", **GRID)
     axes.set_axisbelow(True)
 
 
 def _fills(sources: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Colour and hatch of each source; the truth is white."""
+    """Colour and hatch of each source; the truth is white, and a variant the same in any figure."""
+    known = dict(zip(ORDERS["attention"], HATCHES, strict=False))
+    spare = cycle(HATCHES[len(known) :])
     looks = looks_of(name for name in sources if not is_truth(name))
     colours = {name: look.colour for name, look in looks.items()} | {"none": "#BBBBBB"}
+    hatches = {TRUTH: ""} | known
     return {
-        name: ("white" if is_truth(name) else colours[name], HATCHES[number % len(HATCHES)])
-        for number, name in enumerate(sources)
+        name: (
+            "white" if is_truth(name) else colours[name],
+            hatches[name] if name in hatches else next(spare),
+        )
+        for name in sources
     }
 
 
@@ -117,6 +130,11 @@ def _expected(class_: str, measure: str) -> str:
     """An arrow where something is expected."""
     found = [entry.direction for entry in EXPECTED[class_] if entry.measure == measure]
     return f"expected {ARROWS[found[0]]}" if found else ""
+
+
+def _count(sources: Sources, class_: str, measure: str) -> str:
+    """In how many images a measure is defined, of all sources."""
+    return span([str(len(_values(rows, class_, measure))) for rows in sources.values()])
 
 
 def _values(rows: Sequence[Mapping[str, Any]], class_: str, measure: str) -> list[float]:

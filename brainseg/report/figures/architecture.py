@@ -149,9 +149,14 @@ def _draw_step(axes: Axes, models: Models, step: int) -> None:
         end = BLOCKS.right
     if step == steps_of(models)[-1]:
         _arrow(axes, (end, level), (HEADS.left, level))
-    else:
-        upper = level + APART - HEIGHT / 2
-        _arrow(axes, (DECODERS.middle, level + HEIGHT / 2), (DECODERS.middle, upper))
+        return
+    lower, upper = level + HEIGHT / 2, level + APART - HEIGHT / 2
+    if attended:  # what leaves the step is what its attention gives
+        between = (lower + upper) / 2
+        way = ((BLOCKS.middle, lower), (BLOCKS.middle, between), (DECODERS.middle, between))
+        axes.plot(*zip(*way, strict=True), color="black", linewidth=1)
+        lower = between
+    _arrow(axes, (DECODERS.middle, lower), (DECODERS.middle, upper))
 
 
 def _draw_skip(axes: Axes, models: Models, step: int, tap: str) -> None:

@@ -11,7 +11,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from brainseg.report.figures.pictures import by_class, name_of
 from brainseg.report.figures.style import (
     GRID,
     LOOKS,
@@ -24,18 +23,19 @@ from brainseg.report.figures.style import (
     styled,
     write_on_slice,
 )
+from brainseg.report.pictures import by_class, name_of
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
 TITLE = "Attention coefficients"
 CAPTION = (
     "What the attention module of each decoder step multiplies its skip with, in the first run of "
-    "each variant; step 1 is the deepest. One test case per class, not chosen by hand: of those "
-    "whose coefficients the first variant with attention kept, the one with the largest tumour; "
-    "variants that kept none of these cases are left out. Maps are enlarged to the image and laid "
-    "over it, with their lowest and highest coefficient; line: the truth. A variant that weighs "
-    "whole channels has no map: its coefficients are sorted. A coefficient is a multiplier of the "
-    "skip, not an explanation of the prediction."
+    "each variant; step 1 is the deepest. One test case per class: of those whose coefficients the "
+    "first variant with attention kept, the one with the largest tumour. Maps lie over the image, "
+    "with their lowest and highest coefficient; line: the truth. Of cbam they are the factors of "
+    "places; its factors of channels and the modules at the end of blocks are not shown. se weighs "
+    "whole channels: its coefficients are sorted. A coefficient is a multiplier of the skip, not "
+    "an explanation of the prediction."
 )
 
 NOTE = "coefficient: a multiplier of the skip, not an explanation"

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brainseg.report.figures.pictures import Case, by_class, read_float_cases
 from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, styled
+from brainseg.report.pictures import Case, by_class, read_float_cases
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -16,8 +16,9 @@ TITLE = "Scores of single images"
 CAPTION = (
     "Dice (high is good) and 95th percentile Hausdorff distance in pixels (low is good) of each "
     "test image with a tumour, all seeds. Box: quartiles and median; whiskers: the furthest points "
-    "within 1.5 times the box; point: an image, moved aside by chance. A missed tumour, which the "
-    "prediction does not touch, counts the image diagonal as its distance. Images of one patient "
+    "within 1.5 times the box; point: an image, moved aside by chance. Where nothing is predicted, "
+    "the distance is the image diagonal; a mark in the wrong place is nearer. Missed: the "
+    "prediction does not touch the tumour. Images of one patient "
     "resemble each other: boxes say how images scatter, not how sure a difference is."
 )
 

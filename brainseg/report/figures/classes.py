@@ -10,15 +10,6 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from brainseg.report.figures.curves import CHOICE, History, best_epoch, read_histories
-from brainseg.report.figures.pictures import (
-    Picture,
-    name_of,
-    read_pictures,
-    score_of,
-    shown_mode,
-    tell_case,
-    typical_cases,
-)
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
@@ -29,6 +20,15 @@ from brainseg.report.figures.style import (
     show_slice,
     styled,
     write_on_slice,
+)
+from brainseg.report.pictures import (
+    Picture,
+    name_of,
+    read_pictures,
+    score_of,
+    shown_mode,
+    tell_case,
+    typical_cases,
 )
 from brainseg.report.table import Runs
 from brainseg.run import Run
@@ -88,7 +88,7 @@ def _make_figure(pictures: Collection[Picture], source: str) -> Figure:
     for axes, column in zip(grid[0], COLUMNS, strict=True):
         axes.set_title(f"{column}\n{source}" if column in COLUMNS[2:] else column)
     for line, picture in zip(grid, pictures, strict=True):
-        line[0].set_ylabel(name_of(picture.case, width=32))
+        line[0].set_ylabel(name_of(picture.case, width=24), fontsize="small")
         _draw_line(line, picture)
     handles = [
         Patch(facecolor=FOUND, label="found"),

@@ -15,9 +15,9 @@ from brainseg.report.rows import REFERENCE, signed
 TITLE = "Differences between variants and modes"
 CAPTION = (
     "Point: how mean IoU on the test split differs, mean over the seeds; line: its 95 % interval "
-    "over patients. A filled marker is beyond chance after correction for the number of "
-    "comparisons; an empty one is not: no difference was shown, which does not mean that there is "
-    "none."
+    "over patients, not corrected; p: over patients, corrected for the number of comparisons. A "
+    "filled marker is beyond chance, between variants also over the trainings; an empty one is "
+    "not: no difference was shown, which does not mean that there is none."
 )
 
 FAMILIES = {VARIANTS: ("#0072B2", "o"), MODES: ("#D55E00", "s")}
@@ -70,7 +70,9 @@ def _describe(rows: Sequence[Comparison]) -> str:
 def _values(row: Comparison) -> str:
     interval = f" ({' to '.join(map(signed, row['interval']))})" if row["interval"] else ""
     p = row["p_corrected"]
-    return f"{signed(row['difference'])}{interval}" + ("" if p is None else f", p {p:.3f}")
+    return f"{signed(row['difference'])}{interval}" + (
+        "" if p is None else f", p corrected {p:.3f}"
+    )
 
 
 def _draw_family(axes: Axes, rows: Sequence[Comparison], colour: str, marker: str) -> None:

@@ -7,15 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brainseg.report.figures.pictures import (
-    QUANTIZED,
-    Picture,
-    name_of,
-    read_pictures,
-    score_of,
-    shown_mode,
-    typical_cases,
-)
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
@@ -26,6 +17,15 @@ from brainseg.report.figures.style import (
     show_slice,
     styled,
     write_on_slice,
+)
+from brainseg.report.pictures import (
+    QUANTIZED,
+    Picture,
+    name_of,
+    read_pictures,
+    score_of,
+    shown_mode,
+    typical_cases,
 )
 from brainseg.report.table import Runs
 from brainseg.run import Run

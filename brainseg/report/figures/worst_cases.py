@@ -6,16 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from brainseg.evaluation.cases import read_cases
-from brainseg.report.figures.pictures import (
-    Case,
-    Picture,
-    name_of,
-    read_pictures,
-    score_of,
-    shown_mode,
-    tell_case,
-    worst_first,
-)
 from brainseg.report.figures.style import (
     PREDICTION,
     TRUTH,
@@ -26,19 +16,27 @@ from brainseg.report.figures.style import (
     show_slice,
     styled,
 )
+from brainseg.report.pictures import (
+    Case,
+    Picture,
+    name_of,
+    read_pictures,
+    score_of,
+    shown_mode,
+    tell_case,
+    worst,
+)
 from brainseg.run import Run
 
 TITLE = "Worst cases"
 CAPTION = (
-    "The test cases of lowest Dice, the worst first (of equal ones that with most wrong pixels), "
-    "and in the last line the cases without a tumour in which most pixels are wrongly taken for "
-    "one. First run of the variant. Continuous line: the truth; dashed line: the prediction."
+    "The test cases of lowest Dice, the worst first (of equal ones that with most wrong pixels): "
+    "of each class in turn, and one of each patient. In the last line cases without a tumour in "
+    "which most pixels are wrongly taken for one. First run of the variant. Continuous line: the "
+    "truth; dashed line: the prediction."
 )
 
 COLUMNS = 4
-LOWEST, FALSE = 2 * COLUMNS, COLUMNS
-"""How many cases are shown of low Dice, and of false positives."""
-
 CELL = 2.1
 """Width of a panel in inches."""
 
@@ -56,10 +54,11 @@ def draw_worst_cases(run: Run) -> Drawing | None:
 
 def choose_worst(cases: Iterable[Case]) -> list[list[Case]]:
     """The cases of each line of the figure."""
-    ranked = sorted(cases, key=worst_first)
-    tumor = [case for case in ranked if case["dice"] is not None][:LOWEST]
-    false = [case for case in ranked if case["dice"] is None and case["fp"]][:FALSE]
-    return [line for line in (tumor[:COLUMNS], tumor[COLUMNS:], false) if line]
+    return [
+        found[start : start + COLUMNS]
+        for found in worst(cases)
+        for start in range(0, len(found), COLUMNS)
+    ]
 
 
 def _make_figure(lines: Sequence[Sequence[Picture]]) -> Figure:
@@ -84,5 +83,7 @@ def _draw_case(axes: Axes, picture: Picture) -> None:
     show_slice(axes, picture.image)
     draw_outline(axes, picture.truth, TRUTH)
     draw_outline(axes, picture.prediction, PREDICTION)
-    title = f"{name_of(picture.case, width=34)}\n{score_of(picture.case)}"
+    patient = picture.case["patient"]
+    of = f"\npatient {patient}" if patient else ""
+    title = f"{name_of(picture.case, width=26)}{of}\n{score_of(picture.case)}"
     axes.set_title(title, fontsize="small")

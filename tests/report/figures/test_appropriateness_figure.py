@@ -23,9 +23,9 @@ def test_a_panel_per_measure_of_which_something_is_expected(runs):
     assert set(found) == {name.replace("_", " ") for name in expected}
     assert set(MEASURES) >= expected
     labels = [label.get_text() for label in found["ring contrast"].get_xticklabels()]
-    assert labels == ["glioma\nexpected ↑", "meningioma\n", "pituitary\n"]
+    assert labels == ["glioma\nn 2\nexpected ↑", "meningioma\nn 2\n", "pituitary\nn 2\n"]
     labels = [label.get_text() for label in found["surface distance"].get_xticklabels()]
-    assert labels[1:] == ["meningioma\nexpected ↓", "pituitary\nexpected ↑"]
+    assert labels[1:] == ["meningioma\nn 2\nexpected ↓", "pituitary\nn 2\nexpected ↑"]
 
 
 def test_medians_are_those_of_the_files(runs):
@@ -80,3 +80,13 @@ def test_every_truth_is_white(runs):
     fills = [(patch.get_facecolor()[:3], patch.get_hatch()) for patch in legend.get_patches()]
     assert [colour == (1, 1, 1) for colour, _ in fills] == [True, False, True]
     assert len(set(fills)) == len(fills)
+
+
+def test_a_variant_looks_the_same_with_and_without_a_truth(runs):
+    sources = collect_sources(runs)
+    looks = []
+    for shown in (sources, {"truth": sources["ag"]} | sources):
+        (legend,) = draw_appropriateness(shown).figure.legends
+        patches = zip(legend.get_texts(), legend.get_patches(), strict=True)
+        looks.append({text.get_text(): patch.get_hatch() for text, patch in patches})
+    assert looks[0].items() <= looks[1].items()

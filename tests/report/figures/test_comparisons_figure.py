@@ -52,10 +52,10 @@ def test_only_what_is_beyond_chance_is_filled(comparisons):
 
 def test_numbers_stand_beside_the_points(comparisons, texts_of):
     texts = texts_of(draw_comparisons(comparisons).figure)
-    assert "+0.0500 (+0.0400 to +0.0600), p 0.001" in texts
+    assert "+0.0500 (+0.0400 to +0.0600), p corrected 0.001" in texts
     assert "−0.0020" in texts  # no interval, no p-value
     alt = draw_comparisons(comparisons).alt
-    assert "ag − none: +0.0500 (+0.0400 to +0.0600), p 0.001 (beyond chance)" in alt
+    assert "ag − none: +0.0500 (+0.0400 to +0.0600), p corrected 0.001 (beyond chance)" in alt
     assert "se − none: −0.0020;" in alt
 
 

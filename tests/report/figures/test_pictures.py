@@ -1,9 +1,13 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv, write_npz
-from brainseg.report.figures.pictures import (
+from brainseg.report.pictures import (
+    FALSE,
+    LOWEST,
     QUANTIZED,
     by_class,
     name_of,
@@ -13,13 +17,15 @@ from brainseg.report.figures.pictures import (
     shown_mode,
     typical,
     typical_cases,
+    worst,
     worst_first,
 )
 from brainseg.report.rows import ORDERS
 
 
-def case(name, dice, fp=0, fn=0, label="glioma"):
-    return {"id": name, "class": label, "dice": dice, "fp": fp, "fn": fn, "tp": 1}
+def case(name, dice, fp=0, fn=0, label="glioma", patient=""):
+    counts = {"fp": fp, "fn": fn, "tp": 1}
+    return {"id": name, "class": label, "patient": patient, "dice": dice, **counts}
 
 
 def test_pictures_are_joined_by_id(own_runs):
@@ -132,3 +138,22 @@ def test_scores_and_names_as_people_read_them():
     lines = name_of(case("Training-notumor-Tr-no_0031", None), 20).split("\n")
     assert max(map(len, lines)) <= 20
     assert "".join(lines[1:]).replace(" ", "") == "idTraining-notumor-Tr-no_0031"
+
+
+def test_one_hard_patient_or_class_is_not_all_that_is_seen():
+    hard = [case(f"h{at}", 0.0, patient="hard") for at in range(20)]
+    gliomas = [case(f"g{at}", 0.1 + at / 100, patient=f"g{at}") for at in range(20)]
+    others = [case(f"m{at}", 0.8, label="meningioma", patient=f"m{at}") for at in range(2)]
+    unknown = [case(f"p{at}", 0.7, label="pituitary") for at in range(20)]
+    healthy = [case(f"n{at}", None, fp=at, label="notumor") for at in range(9)]
+    lowest, false = worst([*gliomas, *hard, *others, *unknown, *healthy])
+    assert len(lowest) == LOWEST
+    assert [each["id"] for each in lowest[:2]] == ["h0", "g0"]
+    labels = [each["class"] for each in lowest]
+    assert {name: labels.count(name) for name in set(labels)} == {
+        "glioma": 3,
+        "meningioma": 2,
+        "pituitary": 3,  # whose patients are unknown
+    }
+    assert all(a["dice"] <= b["dice"] for a, b in pairwise(lowest))
+    assert [each["fp"] for each in false] == [8, 7, 6, 5][:FALSE]

@@ -1,7 +1,11 @@
-"""Test cases of a run as pictures, and the rules by which figures choose among them."""
+"""Test cases of a run as pictures, and the rules by which figures choose among them.
+
+Nothing is drawn here: the viewer, which does without matplotlib, chooses by the same rules.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from textwrap import wrap
 from typing import Any
 
@@ -16,6 +20,9 @@ QUANTIZED = ("int8_static", "int8_dynamic", *ORDERS["mode"][1:])
 """Modes in the order in which a figure takes one to stand for quantization."""
 
 CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
+
+LOWEST, FALSE = 8, 4
+"""How many of a run's worst cases are of low Dice, and how many are false positives."""
 
 Case = Mapping[str, Any]
 """A row of `cases.<mode>.csv`."""
@@ -110,9 +117,31 @@ def typical(cases: Sequence[Case]) -> Case:
     return ranked[(len(ranked) - 1) // 2]
 
 
+def worst(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
+    """Up to `LOWEST` cases of low Dice, and `FALSE` without tumour with most pixels taken for one.
+
+    The former are the worst of each class in turn, and of one patient no more than one: otherwise
+    a patient who is hard would be all that is seen.
+    """
+    ranked = sorted(cases, key=worst_first)
+    tumor = _one_per_patient(case for case in ranked if case["dice"] is not None)
+    turns = chain.from_iterable(zip_longest(*by_class(tumor).values()))
+    lowest = [case for case in turns if case is not None][:LOWEST]
+    false = [case for case in ranked if case["dice"] is None and case["fp"]][:FALSE]
+    return sorted(lowest, key=worst_first), false
+
+
 def worst_first(case: Case) -> tuple[float, int, str]:
     """Sort key: low Dice first, then many wrong pixels."""
     return case["dice"] or 0.0, -case["fp"] - case["fn"], case["id"]
+
+
+def _one_per_patient(cases: Iterable[Case]) -> list[Case]:
+    """The first case of each patient; those of unknown ones all stay."""
+    firsts: dict[tuple[str, str], Case] = {}
+    for case in cases:
+        firsts.setdefault((case["patient"], "" if case["patient"] else case["id"]), case)
+    return list(firsts.values())
 
 
 def _is_shown(run: Run, mode: str) -> bool:
