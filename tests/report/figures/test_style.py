@@ -133,13 +133,10 @@ def test_names_with_a_point_keep_it(tmp_path):
 
 
 def test_a_copy_has_both_files(tmp_path):
-    save(make_grid(1, 1, 1.0)[0], tmp_path / "own-lr0.01")
-    copy(tmp_path / "own-lr0.01", tmp_path / "report" / "shown-lr0.1")
-    for old, new in zip(
-        paths_of(tmp_path / "own-lr0.01"),
-        paths_of(tmp_path / "report" / "shown-lr0.1"),
-        strict=True,
-    ):
+    own, shown = tmp_path / "run" / "own-lr0.01", tmp_path / "report" / "shown-lr0.1"
+    save(make_grid(1, 1, 1.0)[0], own)
+    copy(own, shown)
+    for old, new in zip(paths_of(own), paths_of(shown), strict=True):
         assert old.read_bytes() == new.read_bytes()
 
 
