@@ -171,14 +171,22 @@ def _tell_apart(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
             replace(case, id=f"{name}-{case.id}") if case.id in taken else case for case in cases
         ]
         taken |= {case.id for case in sets[name]}
-    ids = Counter(case.id for cases in sets.values() for case in cases)
-    twice = [id_ for id_, count in ids.items() if count > 1]
+    check_ids([case for cases in sets.values() for case in cases])
+    return sets
+
+
+def check_ids(cases: Sequence[Case]) -> None:
+    """Refuse cases of which two have one id.
+
+    Raises:
+        InputError: so it is.
+    """
+    twice = [id_ for id_, count in Counter(case.id for case in cases).items() if count > 1]
     if twice:
         raise InputError(
             f"Ids stand twice in the data, such as {name_some(twice)}. Rename the files, so that "
             "each has a name of its own."
         )
-    return sets
 
 
 def fingerprint(cases: Sequence[Case]) -> str:

@@ -1,7 +1,7 @@
 """A data set that a network is only tested on, without the images that its training knows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainseg.data.cache import Slices, cache_folder
-from brainseg.data.case import Case
-from brainseg.data.cases import read_set
-from brainseg.data.duplicates import find_clusters, find_pairs, make_thumbnail
+from brainseg.data.cases import check_ids, read_set
+from brainseg.data.duplicates import Pair, find_clusters, find_pairs, make_thumbnail
 from brainseg.data.image import hash_pixels
 from brainseg.data.leakage import LEFT_OUT, find_leaks
 from brainseg.data.load import load_data, tabulate
@@ -70,29 +69,14 @@ def load_external(
     cases = read_set(layout, root, folder)
     if not cases:
         raise InputError(f"The data folder {root} holds no images.")
-    unchecked = _why_not(trained, known)
-    if unchecked or trained is None:
-        return _alone(cases, size, folder, unchecked)
-    own = {**trained, "image_size": size, "cache_dir": cache, "test": None}
-    try:
-        joined = {**own, "test": str(root), "test_layout": layout}
-        table, slices = load_data(joined, phantom_seed)
-    except (InputError, OSError):
-        unchecked = _why_unreadable(own, phantom_seed)
-        if not unchecked:
-            raise
-        return _alone(cases, size, folder, unchecked)
-    missing = set(known) - set(table["id"])
-    if missing:
-        unchecked = f"the training's data have changed: {len(missing)} of its cases are gone"
-        return _alone(cases, size, folder, unchecked)
-    external = table["set"] == "test"
-    # The rest of the network's own data was not trained on, nor does it belong to the other set.
-    parts = table["id"].map(known).fillna(LEFT_OUT).mask(external, "test")
-    leaks = find_leaks(table, parts, slices.pairs)
-    if not same_patients:
-        leaks = [leak for leak in leaks if leak["shared"] == "image"]
-    table, slices = _select(table, slices, np.flatnonzero(external))
+    check_ids(cases)
+    table, slices = tabulate({"test": cases}, size, folder)
+    parts = pd.Series("test", index=table.index)
+    own = {**trained, "image_size": size, "cache_dir": cache} if trained and known else None
+    found = _find_leaks(table, slices, own, phantom_seed, known)
+    if isinstance(found, str):
+        return External(table, slices, parts, [], found)
+    leaks = [leak for leak in found if same_patients or leak["shared"] == "image"]
     leaking = table["id"].isin({leak["id"] for leak in leaks})
     if leaking.all():
         raise InputError(
@@ -100,7 +84,7 @@ def load_external(
             "left to test on. Give a data set that the network was not trained on; or say "
             "--other-patients where only names of patients are the same."
         )
-    return External(table, slices, _parts(table).mask(leaking, LEFT_OUT), leaks, None)
+    return External(table, slices, parts.mask(leaking, LEFT_OUT), leaks, None)
 
 
 def find_copies(external: External, own: Mapping[str, NDArray]) -> NDArray[np.bool_]:
@@ -115,55 +99,43 @@ def find_copies(external: External, own: Mapping[str, NDArray]) -> NDArray[np.bo
     """
     images = [*own["images"], *external.slices.images]
     patients = [*own["patients"].tolist(), *external.table["patient"].fillna("")]
-    thumbnails = np.stack([make_thumbnail(image) for image in images])
-    pairs = find_pairs(thumbnails, [hash_pixels(image) for image in images], patients)
-    clusters, count = find_clusters(len(images), pairs), len(own["images"])
+    clusters = find_clusters(len(images), _find_pairs(images, map(hash_pixels, images), patients))
+    count = len(own["images"])
     return np.isin(clusters[count:], clusters[:count])
 
 
-def _why_not(trained: Mapping[str, Any] | None, known: Mapping[str, str]) -> str | None:
-    """Why the training's data cannot be looked at, if that is so."""
-    if trained is None or not known:
+def _find_leaks(
+    table: pd.DataFrame,
+    slices: Slices,
+    own: Mapping[str, Any] | None,
+    phantom_seed: int,
+    known: Mapping[str, str],
+) -> list[dict[str, Any]] | str:
+    """What training knows of a data set, or why nobody can tell."""
+    if own is None:
         return "the file belongs to no run that could tell"
-    roots = [trained.get("negatives")]
-    if trained["name"] != "phantom":
-        roots.append(trained["root"])
-    missing = [root for root in roots if root and not Path(root).is_dir()]
-    return f"the training's data are not there any more ({missing[0]})" if missing else None
-
-
-def _why_unreadable(own: Mapping[str, Any], phantom_seed: int) -> str | None:
-    """What is wrong with the training's data; `None` where it must be the other data set."""
     try:
-        load_data(own, phantom_seed)
+        own_table, own_slices = load_data(own, phantom_seed)
     except (InputError, OSError) as error:
         told = " ".join(str(error).split()).removesuffix(".")
         return f"the training's data cannot be read any more ({told})"
-    return None
-
-
-def _alone(cases: list[Case], size: int, folder: Path, unchecked: str | None) -> External:
-    table, slices = tabulate({"test": cases}, size, folder)
-    return External(table, slices, _parts(table), [], unchecked)
-
-
-def _parts(table: pd.DataFrame) -> pd.Series:
-    return pd.Series("test", index=table.index)
-
-
-def _select(table: pd.DataFrame, slices: Slices, rows: np.ndarray) -> tuple[pd.DataFrame, Slices]:
-    """Some of the cases, numbered from 0."""
-    numbers = {row: number for number, row in enumerate(rows.tolist())}
-    pairs = [
-        replace(pair, a=numbers[pair.a], b=numbers[pair.b])
-        for pair in slices.pairs
-        if pair.a in numbers and pair.b in numbers
-    ]
-    return table.iloc[rows].reset_index(drop=True), replace(
-        slices,
-        images=slices.images[rows],
-        masks=slices.masks[rows],
-        content=[slices.content[row] for row in rows],
-        shapes=[slices.shapes[row] for row in rows],
-        pairs=pairs,
+    missing = set(known) - set(own_table["id"])
+    if missing:
+        return f"the training's data have changed: {len(missing)} of its cases are gone"
+    both = pd.concat([own_table, table], ignore_index=True)
+    pairs = _find_pairs(
+        [*own_slices.images, *slices.images],
+        [*own_slices.content, *slices.content],
+        both["patient"].fillna("").tolist(),
     )
+    # The rest of the network's own data was not trained on, nor does it belong to the other set.
+    parts = own_table["id"].map(known).fillna(LEFT_OUT).tolist() + ["test"] * len(table)
+    clusters = find_clusters(len(both), pairs)
+    return find_leaks(both.assign(cluster=clusters), pd.Series(parts), pairs)
+
+
+def _find_pairs(
+    images: Sequence[NDArray[np.uint8]], content: Iterable[str], patients: Sequence[str]
+) -> list[Pair]:
+    """The images that stand twice, as seen at a network's size; unknown patients are empty."""
+    return find_pairs(np.stack([make_thumbnail(each) for each in images]), list(content), patients)

@@ -100,7 +100,8 @@ def test_the_data_of_the_training_leave_its_test_images(trained, tmp_path):
     data, _ = trained
     found = load(tmp_path / "trained", tmp_path / "cache", trained)
     tested = found.table.loc[found.parts == "test", "id"].tolist()
-    assert tested == ["test-t3"]  # the id was taken
+    assert tested == ["t3"]
+    assert {leak["id"] for leak in found.leaks} == {"t0", "t1", "t2"}
     assert data["root"] == str(tmp_path / "trained")
 
 
@@ -116,8 +117,14 @@ def test_copies_within_the_other_set_keep_their_numbers(trained, tmp_path):
     [
         (lambda data, known: (None, known), "belongs to no run"),
         (lambda data, known: (data, {}), "belongs to no run"),
-        (lambda data, known: (data | {"root": "gone"}, known), "not there any more (gone)"),
-        (lambda data, known: (data | {"negatives": "away"}, known), "not there any more (away)"),
+        (
+            lambda data, known: (data | {"root": "gone"}, known),
+            "cannot be read any more (The data folder gone does not exist",
+        ),
+        (
+            lambda data, known: (data | {"negatives": "away"}, known),
+            "(The folder data.negatives=away does not exist",
+        ),
         (lambda data, known: (data, known | {"t9": "train"}), "1 of its cases are gone"),
     ],
 )
@@ -163,7 +170,7 @@ def test_training_data_that_cannot_be_read_do_not_stop_it(trained, tmp_path, cha
 def test_what_is_wrong_with_the_other_set_is_not_the_trainings_fault(trained, tmp_path):
     root = write(tmp_path / "other", {"new": picture(10)})
     (root / "images" / "new.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"1 of 5 cases cannot be used:\s+.*new\.png"):
+    with pytest.raises(InputError, match=r"1 of 1 cases cannot be used:\s+.*new\.png"):
         load(root, tmp_path / "cache", trained)
     for name in ("glioma/g.jpg", "glioma/g.png"):  # only the joint sets are asked for ids
         (tmp_path / "twice" / name).parent.mkdir(parents=True, exist_ok=True)
