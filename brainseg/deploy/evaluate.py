@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 from brainseg.data.describe import describe_data
 from brainseg.data.external import External, find_copies, load_external
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
+from brainseg.deploy.earlier import check_place, clear, find_kept
 from brainseg.deploy.environment import describe
 from brainseg.deploy.models import Model, in_order
 from brainseg.deploy.record import record, record_truth
@@ -22,7 +23,7 @@ from brainseg.deploy.score import predict_checkpoint, predict_part
 from brainseg.deploy.session import open_session
 from brainseg.deploy.testset import read_test, write_part, write_split
 from brainseg.errors import InputError
-from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.files import read_csv, write_csv, write_json, write_text
 from brainseg.run import CHECKPOINT, Run
 
 logger = logging.getLogger(__name__)
@@ -93,11 +94,11 @@ def evaluate(
             something else.
     """
     target = Run(out or _usual_place(model, root))
-    _check_place(target, root)
+    check_place(target, root)
     config = model.run.read_config() if model.run else {}
     external = _load(model, config, root, layout, same_patients, {} if loaded is None else loaded)
-    kept = _find_kept(target, model, external)
-    _clear(target, kept)
+    kept = find_kept(target, model, external)
+    clear(target, kept)
     facts = _describe(model, root, external, kept)
     write_json(target.evaluation, facts | {"status": "running"})
     _write_data(target, external, config, root, facts)
@@ -125,21 +126,6 @@ def _name(root: Path) -> str:
     return Path(os.path.normpath(root.absolute())).name
 
 
-def _check_place(target: Run, root: Path) -> None:
-    """Refuse a folder that holds anything but an evaluation of this data set."""
-    if target.evaluation.exists():
-        there = read_json(target.evaluation)["data"]["folder"]
-        if there != str(root.resolve()):
-            raise InputError(
-                f"{target.path} holds an evaluation of other data, {there}. Choose another place "
-                "with --out."
-            )
-    elif target.path.exists() and any(target.path.iterdir()):
-        raise InputError(
-            f"{target.path} is not empty and holds no evaluation. Choose a new folder with --out."
-        )
-
-
 def _load(
     model: Model,
     config: Mapping[str, Any],
@@ -162,55 +148,6 @@ def _load(
     if key not in loaded:
         loaded[key] = load_external(root, **arguments)
     return loaded[key]
-
-
-def _find_kept(target: Run, model: Model, external: External) -> dict[str, str]:
-    """Modes that an earlier evaluation scored on these images with the same network, and hashes."""
-    if not target.evaluation.exists():
-        return {}
-    there = read_json(target.evaluation)
-    others = [
-        mode
-        for mode in there["modes"]
-        if mode not in model.modes and target.cases(mode).exists()  # the last that is written
-    ]
-    networks = there.get("networks", {}) if _has_images(target, external) else {}
-    kept = {
-        mode: networks[mode]
-        for mode in others
-        if mode in networks and networks[mode] == model.hash_network(mode)
-    }
-    if len(kept) < len(others):
-        logger.info(
-            "The scores of %s in %s are removed: they belong to other images or another network.",
-            *(", ".join(mode for mode in others if mode not in kept), target.path),
-        )
-    return kept
-
-
-def _has_images(target: Run, external: External) -> bool:
-    """Whether an evaluation's images, and all that is known of them, are those of this one."""
-    if not target.test.exists():
-        return False
-    there, rows = read_test(target), np.flatnonzero(external.parts == "test")
-    table, slices = external.table.iloc[rows], external.slices
-    here: dict[str, Any] = {
-        "ids": table["id"],
-        "classes": table["class"],
-        "patients": table["patient"].fillna(""),
-        "unmasked": table["unmasked"],
-        "images": slices.images[rows],
-        "masks": slices.masks[rows],
-    }
-    return all(np.array_equal(there[name], values) for name, values in here.items())
-
-
-def _clear(target: Run, kept: Collection[str]) -> None:
-    """Remove what an earlier evaluation found there of other modes, or on other images."""
-    for made in (target.cases, target.predictions, target.metrics_of, target.appropriateness):
-        spared = {made(mode) for mode in kept}
-        for file in {*target.path.glob(made("*").name), made(CHECKPOINT)} - spared:
-            file.unlink(missing_ok=True)
 
 
 def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
