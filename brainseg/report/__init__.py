@@ -1,1 +1,1 @@
-"""Finished runs to tables."""
+"""Runs to what people read: tables, figures, one page, model cards."""
