@@ -136,8 +136,11 @@ def save(figure: Figure, stem: Path) -> None:
     """Write the files of `paths_of`, the same bytes for the same figure."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
+    # The layout's solver adds up in the order of memory addresses, which its last bits show.
+    for part in figure.subfigs:
+        part.bbox_relative.p0 = np.round(part.bbox_relative.p0, 5)
+        part.bbox_relative.p1 = np.round(part.bbox_relative.p1, 5)
     for axes in figure.axes:
-        # The layout's solver adds up in the order of memory addresses, which its last bits show.
         axes.set_position(np.round(axes.get_position(original=True).bounds, 5))
     for file in paths_of(stem):
         # The date of the drawing would make two reports of the same runs differ.

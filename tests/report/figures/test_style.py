@@ -159,3 +159,27 @@ def test_every_clip_path_that_is_used_is_there(tmp_path):
     svg = (tmp_path / "figure.svg").read_text()
     used = set(re.findall(r"url\(#(\w+)\)", svg))
     assert used == set(re.findall(r'<clipPath id="(\w+)"', svg)) == {"clip0", "clip1"}
+
+
+def test_the_last_bits_of_the_layout_do_not_show(tmp_path, monkeypatch):
+    def draw(noise):
+        figure = Figure(figsize=(4, 3), layout="constrained")
+        for part in figure.subfigures(2, 1):
+            axes = part.subplots()
+            axes.plot([0, 1, 3], [1, 0, 2])
+            axes.set_title("Title")
+        arrange = figure.draw_without_rendering
+
+        def arrange_with_noise():
+            arrange()
+            for part in figure.subfigs:
+                part.bbox_relative.p1 = part.bbox_relative.p1 + noise
+            for axes in figure.axes:
+                axes.set_position(np.array(axes.get_position(original=True).bounds) + noise)
+
+        monkeypatch.setattr(figure, "draw_without_rendering", arrange_with_noise)
+        save(figure, tmp_path / "figure")
+        return [file.read_bytes() for file in paths_of(tmp_path / "figure")]
+
+    assert draw(0) == draw(1e-13)
+    assert draw(0) != draw(1e-2)
