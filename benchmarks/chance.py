@@ -21,9 +21,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from brainseg.evaluation.bootstrap import patient_bootstrap, pooled_bootstrap
 from brainseg.evaluation.cases import COLUMNS, counts_of, read_cases
 from brainseg.evaluation.metrics import mean_ious, tumor_ious
-from brainseg.evaluation.statistics import patient_bootstrap, pooled_bootstrap
 from brainseg.files import write_csv, write_text
 from brainseg.report.comparisons import LEVEL, VARIANTS, compare_all
 from brainseg.run import Run

@@ -20,8 +20,8 @@ from brainseg.evaluation.cases import (
     summarize,
     to_uint8,
 )
+from brainseg.evaluation.differences import paired_interval
 from brainseg.evaluation.metrics import mean_iou, mean_ious
-from brainseg.evaluation.statistics import paired_interval
 from brainseg.files import is_fresh, write_csv
 from brainseg.run import CHECKPOINT, Run
 from brainseg.terminal import bar

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from brainseg.errors import InputError
-from brainseg.evaluation.statistics import auc_bootstrap
+from brainseg.evaluation.bootstrap import auc_bootstrap
 from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
 from brainseg.files import read_csv
 from brainseg.terminal import bar

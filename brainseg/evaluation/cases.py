@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError
+from brainseg.evaluation.bootstrap import patient_bootstrap, pooled_bootstrap
 from brainseg.evaluation.metrics import (
     confusion,
     dice,
@@ -19,7 +20,6 @@ from brainseg.evaluation.metrics import (
     tumor_iou,
     tumor_ious,
 )
-from brainseg.evaluation.statistics import patient_bootstrap, pooled_bootstrap
 from brainseg.files import read_csv
 
 COUNTS = ["tp", "fp", "fn", "tn"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from brainseg.evaluation.cases import counts_of, read_cases
+from brainseg.evaluation.differences import holm, paired_interval, paired_test, training_test
 from brainseg.evaluation.metrics import mean_ious
-from brainseg.evaluation.statistics import holm, paired_interval, paired_test, training_test
 from brainseg.report.rows import REFERENCE
 from brainseg.run import Run
 
@@ -38,7 +38,7 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
     """Compare every pair of variants, and every mode of a variant with its fp32.
 
     All on the same test images, with a paired interval and a permutation test over patients
-    (`brainseg.evaluation.statistics`), corrected for the number of comparisons of each family by
+    (`brainseg.evaluation.differences`), corrected for the number of comparisons of each family by
     Holm's method. Of several seeds that both have, the mean difference is taken. Between variants
     it is beyond chance only where a t-test over the seeds, corrected likewise, says so too: with
     one training each, it may be the luck of that training. A mode is compared with the very

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brainseg.evaluation.statistics import training_interval
+from brainseg.evaluation.differences import training_interval
 from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison
 from brainseg.report.rows import NOTHING, REFERENCE, RUNTIME, signed, span
 

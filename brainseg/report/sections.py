@@ -42,7 +42,7 @@ SCORES_NOTE = (
     "the image's diagonal. Detected: share of images with tumour where the prediction meets it. "
     "False positives: share of images without tumour with any predicted pixel. No interval: fewer "
     "than 8 patients, unknown ones, or the same value in every image; with few patients intervals "
-    "are too narrow."
+    "are a little too narrow."
 )
 
 PARTS_NOTE = (

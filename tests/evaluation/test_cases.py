@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import binom
 
 from brainseg.errors import InputError
+from brainseg.evaluation.bootstrap import patient_bootstrap, pooled_bootstrap
 from brainseg.evaluation.cases import COLUMNS, read_cases, score_cases, summarize, to_uint8
 from brainseg.evaluation.metrics import (
     confusion,
@@ -15,7 +16,6 @@ from brainseg.evaluation.metrics import (
     tumor_iou,
     tumor_ious,
 )
-from brainseg.evaluation.statistics import patient_bootstrap, pooled_bootstrap
 from brainseg.files import write_csv
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]

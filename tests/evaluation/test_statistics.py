@@ -1,21 +1,32 @@
+"""Intervals of scores (`bootstrap`) and what differences are worth (`differences`)."""
+
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, permutation_test, t, ttest_rel
+from scipy.stats import bootstrap, norm, permutation_test, t, ttest_1samp, ttest_rel
 from sklearn.metrics import roc_auc_score
 
-from brainseg.evaluation.metrics import mean_iou, mean_ious, tumor_iou, tumor_ious
-from brainseg.evaluation.statistics import (
+from brainseg.evaluation.bootstrap import (
     FEWEST,
-    are_known,
     auc_bootstrap,
+    expanded_percentiles,
+    patient_bootstrap,
+    pooled_bootstrap,
+)
+from brainseg.evaluation.differences import (
     holm,
     paired_interval,
     paired_test,
-    patient_bootstrap,
-    pooled_bootstrap,
     training_interval,
     training_test,
 )
+from brainseg.evaluation.metrics import mean_iou, mean_ious, tumor_iou, tumor_ious
+from brainseg.evaluation.patients import are_known
+
+
+def tails(patients, level=0.95):
+    """The percentiles of an expanded interval, as Hesterberg writes them."""
+    low = norm.cdf(-np.sqrt(patients / (patients - 1)) * t.isf((1 - level) / 2, patients - 1))
+    return low, 1 - low
 
 
 def clustered(patients=30, seed=0):
@@ -35,13 +46,19 @@ def explicit_loop(values, patients, resamples, seed):
     for _ in range(resamples):
         drawn = rng.choice(names, size=len(names), replace=True)
         means.append(np.mean([value for name in drawn for value in images[name]]))
-    return np.quantile(means, [0.025, 0.975])
+    return np.quantile(means, tails(len(names)))
 
 
 def test_one_image_per_patient_agrees_with_scipy():
     values = np.random.default_rng(1).beta(5, 2, size=60)
+    low, high = tails(60)
     reference = bootstrap(
-        (values,), np.mean, n_resamples=20000, method="percentile", rng=np.random.default_rng(2)
+        (values,),
+        np.mean,
+        n_resamples=20000,
+        confidence_level=high - low,
+        method="percentile",
+        rng=np.random.default_rng(2),
     ).confidence_interval
     found = patient_bootstrap(values, [f"p{i}" for i in range(60)], resamples=20000)
     width = reference.high - reference.low
@@ -53,6 +70,32 @@ def test_several_images_per_patient_agree_with_an_explicit_loop():
     low, high = explicit_loop(values, patients, resamples=4000, seed=3)
     found = patient_bootstrap(values, patients, resamples=20000)
     assert found == pytest.approx((low, high), abs=0.06 * (high - low))
+
+
+@pytest.mark.parametrize("patients", [FEWEST, 15, 60])
+def test_the_interval_of_a_mean_is_nearly_that_of_student(patients):
+    values = np.random.default_rng(4).normal(0.7, 0.1, patients)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    found = patient_bootstrap(values, [f"p{i}" for i in range(patients)], resamples=20000)
+    width = expected.high - expected.low
+    assert found == pytest.approx((expected.low, expected.high), abs=0.05 * width)
+
+
+def test_few_patients_hold_the_truth_as_often_as_promised():
+    rng, names = np.random.default_rng(0), [f"p{i}" for i in range(FEWEST)]
+    held = [
+        low <= 0.7 <= high
+        for low, high in (
+            patient_bootstrap(rng.normal(0.7, 0.1, FEWEST), names, seed=seed) for seed in range(500)
+        )
+    ]
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_with_many_patients_nothing_is_expanded():
+    values = np.random.default_rng(0).normal(size=5000)
+    found = expanded_percentiles(values, 10**6, 0.9)
+    assert found == pytest.approx(np.quantile(values, [0.05, 0.95]), abs=1e-4)
 
 
 def test_interval_is_wider_than_one_over_images():
@@ -130,7 +173,7 @@ def test_a_paired_interval_agrees_with_an_explicit_loop():
         drawn = [i for name in rng.choice(list(clusters), len(clusters)) for i in clusters[name]]
         changes.append(mean_iou(second[drawn]) - mean_iou(first[drawn]))
     found = paired_interval(first, second, names, mean_ious)
-    np.testing.assert_allclose(found, np.quantile(changes, [0.025, 0.975]), rtol=0.05)
+    np.testing.assert_allclose(found, np.quantile(changes, tails(20)), rtol=0.05)
     assert found[0] < mean_iou(second) - mean_iou(first) < found[1] < 0
 
 
@@ -217,7 +260,7 @@ def test_a_pooled_interval_agrees_with_an_explicit_loop(one, many):
         drawn = [i for name in rng.choice(list(clusters), len(clusters)) for i in clusters[name]]
         scores.append(one(counts[drawn]))
     low, high = pooled_bootstrap(counts, names, many)
-    assert (low, high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), rel=0.01)
+    assert (low, high) == pytest.approx(np.quantile(scores, tails(20)), rel=0.01)
     assert low < one(counts) < high
     assert pooled_bootstrap(counts[:1], names[:1], many) is None
     assert pooled_bootstrap(counts[:0], [], many) is None
@@ -340,7 +383,7 @@ def test_an_area_has_an_interval_over_patients():
         labels = [1] * len(one) + [0] * len(two)
         areas.append(roc_auc_score(labels, np.concatenate([one, two])))
     found = auc_bootstrap(own, others, patients, other_patients)
-    assert found == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.02)
+    assert found == pytest.approx(np.quantile(areas, tails(15)), abs=0.02)
     assert auc_bootstrap(own, own, patients, patients)[0] < 0.5
     assert auc_bootstrap(own, others, ["", *patients[1:]], other_patients) is None
     assert auc_bootstrap(own[:6], others, patients[:6], other_patients) is None

@@ -9,8 +9,8 @@ from scipy.stats import t
 
 from brainseg.evaluation.cases import COLUMNS as CASE_COLUMNS
 from brainseg.evaluation.cases import COUNTS
+from brainseg.evaluation.differences import holm, paired_interval, paired_test, training_test
 from brainseg.evaluation.metrics import mean_iou, mean_ious
-from brainseg.evaluation.statistics import holm, paired_interval, paired_test, training_test
 from brainseg.files import write_csv, write_text
 from brainseg.report.comparisons import COLUMNS, LEVEL, compare_all, first_of, mark
 from brainseg.report.conclusions import COLUMNS as TOLD

@@ -1,0 +1,46 @@
+"""Patients as the unit of every statistic: slices of one resemble each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def are_known(counts: ArrayLike, patients: Sequence[str]) -> bool:
+    """Whether every image with a tumour, of counts N×4 or S×N×4, has a patient that is known."""
+    tumor = have_tumor(_with_seeds(counts)[0])
+    return all(patient or not shown for patient, shown in zip(patients, tumor, strict=True))
+
+
+def sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.float64]:
+    """Pixel counts of images, N×4 or S×N×4, to those of patients, S×P×4."""
+    given, numbers = _with_seeds(counts), dict[str | int, int]()
+    index = [
+        numbers.setdefault(patient or position, len(numbers))
+        for position, patient in enumerate(patients)
+    ]
+    sums = np.zeros((len(numbers), len(given), 4))
+    np.add.at(sums, np.array(index, np.intp), given.swapaxes(0, 1))
+    return sums.swapaxes(0, 1)
+
+
+def have_tumor(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the images or patients, N×4, have a true tumour."""
+    return counts[:, 0] + counts[:, 2] > 0
+
+
+def draw_patients(strata: NDArray[np.bool_], resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each patient is drawn from those of its stratum, resamples×patients."""
+    random = np.random.default_rng(seed)
+    drawn = np.empty((resamples, len(strata)), np.int64)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        chances = np.full(len(members), 1 / len(members))
+        drawn[:, members] = random.multinomial(len(members), chances, size=resamples)
+    return drawn
+
+
+def _with_seeds(counts: ArrayLike) -> NDArray[np.float64]:
+    """Counts N×4 or S×N×4 as S×N×4."""
+    given = np.asarray(counts, dtype=float)
+    return given if given.ndim == 3 else given[None]
