@@ -76,15 +76,15 @@ def pooled_bootstrap(
         level: coverage of the interval.
 
     Returns:
-        Lower and upper end, or `None` where fewer than `FEWEST` patients have a tumour, or an image
-        with one has no patient.
+        Lower and upper end, or `None` where fewer than `FEWEST` patients have a tumour, where an
+        image with one has no patient, or where all draws score the same, as in `patient_bootstrap`.
     """
     (sums,) = sum_by_patient(counts, patients)
     tumor = have_tumor(sums)
     if not are_known(counts, patients) or tumor.sum() < FEWEST:
         return None
     scores = metric(draw_patients(tumor, resamples, seed) @ sums)
-    return expanded_percentiles(scores, tumor.sum(), level)
+    return None if np.ptp(scores) == 0 else expanded_percentiles(scores, tumor.sum(), level)
 
 
 def auc_bootstrap(

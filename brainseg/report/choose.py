@@ -53,7 +53,7 @@ class Choice:
 
 
 def choose(rows: Sequence[Row]) -> Choice | None:
-    """Choose among the timed rows of one variant in one place.
+    """Choose among the measured rows of one variant in one place.
 
     Of the points whose loss on *validation* against fp32 with onnxruntime is within the budget,
     and which no other of them beats in accuracy there, latency and size at once, it is the
@@ -69,7 +69,7 @@ def choose(rows: Sequence[Row]) -> Choice | None:
     if len(points) < 2:
         return None
     if doubt := _doubt(points, references.values(), learned):
-        return Choice(min(points, key=_latency), doubt, {})
+        return Choice(min(points, key=_pace), doubt, {})
     fitting = [point for point in points if _fits(point)]
     best = _fastest([point for point in fitting if not _is_dominated(point, fitting)])
     # fp32 with onnxruntime is what all are compared with; that it is slower needs no clause.
@@ -79,8 +79,8 @@ def choose(rows: Sequence[Row]) -> Choice | None:
 
 
 def _fastest(points: Sequence[Point]) -> Point:
-    limit = TIE * min(map(_latency, points))
-    return min((point for point in points if point.latency <= limit), key=lambda p: p.mib or inf)
+    limit = TIE * min(map(_pace, points))
+    return min((point for point in points if point.pace <= limit), key=lambda p: p.mib or inf)
 
 
 def _doubt(points: Sequence[Point], references: Iterable[Row], learned: set[str]) -> Finding | None:
@@ -111,17 +111,25 @@ def _budget(point: Point) -> float:
     return BUDGET if own is None else own
 
 
-def _latency(point: Point) -> float:
-    return point.latency
+def _pace(point: Point) -> float:
+    return point.pace
 
 
 def _is_dominated(point: Point, points: Iterable[Point]) -> bool:
-    return any(dominates(_costs(other), _costs(point)) for other in points)
+    return any(_beats(other, point) for other in points)
 
 
-def _costs(point: Point) -> tuple[float, ...]:
-    """What should be low: error on validation, ms, MiB."""
-    return -(point.mean("val_mean_iou") or 0), point.latency, point.mib or inf
+def _beats(point: Point, other: Point) -> bool:
+    """Whether it dominates; latencies that tie make no difference."""
+    (error, pace, size), (other_error, other_pace, other_size) = _costs(point), _costs(other)
+    if max(pace, other_pace) <= TIE * min(pace, other_pace):
+        pace = other_pace
+    return dominates((error, pace, size), (other_error, other_pace, other_size))
+
+
+def _costs(point: Point) -> tuple[float, float, float]:
+    """What should be low: error on validation, time, MiB."""
+    return -(point.expected("val_mean_iou") or 0), point.pace, point.mib or inf
 
 
 def _why_not(point: Point, best: Point) -> Finding:
@@ -136,7 +144,7 @@ def _why_not(point: Point, best: Point) -> Finding:
         return _too_lossy(_loss(point), _budget(point))
     speed = f"{{}} ms{noisy}" if number is None else f"{{}}×{noisy}"
     number = number or f"{point.latency:.1f}"
-    if dominates(_costs(best), _costs(point)):
+    if _beats(best, point):
         return Finding(f"dominated by {best.brief} ({speed})", number)
     return Finding(f"only {speed}", number)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from brainseg.report.rows import REFERENCE
 from brainseg.run import Run
 
 COLUMNS = (
-    *("family", "first", "second", "mode", "difference", "by_seed", "interval", "p"),
-    *("smallest_p", "p_corrected", "p_training", "p_training_corrected", "beyond_chance"),
+    *("family", "first", "second", "mode", "difference", "by_seed", "interval", "joint_interval"),
+    *("p", "smallest_p", "p_corrected", "p_training", "p_training_corrected", "beyond_chance"),
     *("patients", "images", "seeds"),
 )
 
@@ -39,25 +40,32 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
 
     All on the same test images, with a paired interval and a permutation test over patients
     (`brainseg.evaluation.differences`), corrected for the number of comparisons of each family by
-    Holm's method. Of several seeds that both have, the mean difference is taken. Between variants
+    Holm's method. All `joint_interval` of a family hold together as often as one `interval` does
+    (Bonferroni). Of several seeds that both have, the mean difference is taken. Between variants
     it is beyond chance only where a t-test over the seeds, corrected likewise, says so too: with
     one training each, it may be the luck of that training. A mode is compared with the very
     network that it was made of; there it is enough that all seeds agree in the sign. Networks that
-    were tested on other images are not compared.
+    were tested on other images, or on none with a tumour, are not compared.
 
     Args:
         runs: by variant, one per seed.
         modes: beside fp32, that are compared with it.
     """
     found = {name: _cases_of(members) for name, members in runs.items()}
-    pairs = combinations(found, 2)
-    variants = [_compare(VARIANTS, a, b, REFERENCE, found[a], found[b]) for a, b in pairs]
+    variants = [
+        ({"family": VARIANTS, "first": a, "second": b, "mode": REFERENCE}, found[a], found[b])
+        for a, b in combinations(found, 2)
+    ]
     quantized = [
-        _compare(MODES, name, name, mode, found[name], _cases_of(members, mode))
+        (
+            {"family": MODES, "first": name, "second": name, "mode": mode},
+            found[name],
+            _cases_of(members, mode),
+        )
         for name, members in runs.items()
         for mode in modes
     ]
-    return [*_correct(variants), *_correct(quantized)]
+    return [*_compare_family(variants), *_compare_family(quantized)]
 
 
 def mark(comparisons: Sequence[Comparison]) -> Marks:
@@ -85,39 +93,60 @@ def _cases_of(runs: Sequence[Run], mode: str | None = None) -> Seeds:
     }
 
 
-def _compare(
-    family: str, first: str, second: str, mode: str, before: Seeds, after: Seeds
-) -> Comparison | None:
-    """A row without its correction; `None` where the two were not tested on the same images."""
+def is_judged(row: Comparison) -> bool:
+    """Whether there is evidence for or against a difference: known patients, several trainings."""
+    return row["p"] is not None and (row["family"] == MODES or row["p_training"] is not None)
+
+
+def _compare_family(pairs: Sequence[tuple[dict[str, str], Seeds, Seeds]]) -> list[Comparison]:
+    """Compare what was tested on the same images; p-values are corrected for their number."""
+    paired = [(name, *_pair(before, after)) for name, before, after in pairs]
+    compared = [(name, before, after) for name, before, after in paired if _show_tumor(before)]
+    return _correct([name | _compare(a, b, len(compared)) for name, a, b in compared])
+
+
+def _pair(before: Seeds, after: Seeds) -> tuple[Seeds, Seeds]:
+    """The seeds that both have, as far as they were tested on the same images."""
     seeds = [seed for seed in before if seed in after and _same(before[seed], after[seed])]
     seeds = [seed for seed in seeds if _same(before[seed], before[seeds[0]])]
-    if not seeds:
-        return None
+    return {seed: before[seed] for seed in seeds}, {seed: after[seed] for seed in seeds}
+
+
+def _show_tumor(found: Seeds) -> bool:
+    """Whether any image has one: without, mean IoU only tells of false positives anywhere."""
+    return any(case["tp"] + case["fn"] for cases in found.values() for case in cases)
+
+
+def _compare(before: Seeds, after: Seeds, comparisons: int) -> dict[str, Any]:
+    """What a row holds before the correction for the number of comparisons."""
     reference, variant = (
-        np.array([counts_of(cases[seed]) for seed in seeds]) for cases in (before, after)
+        np.array([counts_of(cases) for cases in found.values()]) for found in (before, after)
     )
-    patients = [case["patient"] for case in before[seeds[0]]]
-    p = paired_test(reference, variant, patients, mean_ious)
+    patients = [case["patient"] for case in next(iter(before.values()))]
     interval = paired_interval(reference, variant, patients, mean_ious)
-    changes = mean_ious(variant.sum(axis=1)) - mean_ious(reference.sum(axis=1))
-    changed = (reference != variant).any(axis=(0, 2))
-    names = {name or str(i) for i, name in enumerate(patients) if changed[i]}
+    joint = paired_interval(
+        reference, variant, patients, mean_ious, level=joint_level(comparisons), resamples=20_000
+    )
+    changes = (mean_ious(variant.sum(axis=1)) - mean_ious(reference.sum(axis=1))).tolist()
+    names = {name or str(position) for position, name in enumerate(patients)}
     return {
-        "family": family,
-        "first": first,
-        "second": second,
-        "mode": mode,
-        "difference": float(changes.mean()),
-        "by_seed": dict(zip(map(str, seeds), changes.tolist(), strict=True)),
+        "difference": fmean(changes),
+        "by_seed": dict(zip(map(str, before), changes, strict=True)),
         "interval": None if interval is None else list(interval),
-        "p": p,
-        # Every way to exchange the patients whose results differ, and its mirror image.
+        "joint_interval": None if joint is None else list(joint),
+        "p": paired_test(reference, variant, patients, mean_ious),
+        # Every way to exchange the results of patients, and its mirror image.
         "smallest_p": min(1.0, 2.0 ** (1 - len(names))),
-        "p_training": training_test(changes.tolist()),
+        "p_training": training_test(changes),
         "patients": len(set(patients) - {""}),
         "images": len(patients),
-        "seeds": len(seeds),
+        "seeds": len(before),
     }
+
+
+def joint_level(comparisons: int) -> float:
+    """Coverage of each interval with which all of a number of them hold together."""
+    return 1 - LEVEL / comparisons
 
 
 def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> bool:
@@ -126,9 +155,8 @@ def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]
     return keys[0] == keys[1]
 
 
-def _correct(found: Sequence[Comparison | None]) -> list[Comparison]:
+def _correct(rows: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of a family, and say what is beyond chance."""
-    rows = [row for row in found if row is not None]
     for key in ("p", "p_training"):
         tested = [row for row in rows if row[key] is not None]
         corrected = holm([row[key] for row in tested])

@@ -1,4 +1,4 @@
-"""Timed rows to points of accuracy, latency and size: what recommendation and figure compare."""
+"""Rows to points of accuracy, latency and size: what recommendation and figures compare."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,18 +22,20 @@ Place = tuple[str, int | None]
 
 @dataclass(frozen=True)
 class Point:
-    """One configuration of one variant in one place; means over its seeds.
+    """One configuration of one variant in one place; at least one of its seeds was timed.
 
     Attributes:
         mode: with the options that tell it from others.
         rows: one per seed.
         references: of each row fp32 with onnxruntime of the same run in the same place, if it was
             measured.
+        baseline: fp32 with onnxruntime of every seed of the variant in that place.
     """
 
     mode: str
     rows: tuple[Row, ...]
     references: tuple[Row | None, ...]
+    baseline: tuple[Row, ...]
 
     @property
     def name(self) -> str:
@@ -47,8 +49,19 @@ class Point:
 
     @property
     def latency(self) -> float:
-        """Median latency of one image in ms."""
-        return fmean(row["latency_ms"]["p50"] for row in self.rows)
+        """Median latency of one image in ms, mean over the seeds that were timed."""
+        return fmean(_latencies(self.rows))
+
+    @property
+    def pace(self) -> float:
+        """Latency as a share of the reference's, measured within one session where it can be.
+
+        In ms where the reference was not timed, and so no configuration has a ratio.
+        """
+        reference = _latencies(self.baseline)
+        if not reference:
+            return self.latency
+        return 1 / self.speedup if self.speedup else self.latency / fmean(reference)
 
     @property
     def mib(self) -> float | None:
@@ -76,6 +89,17 @@ class Point:
         values = [row[key] for row in self.rows if row[key] is not None]
         return fmean(values) if values else None
 
+    def expected(self, key: str) -> float | None:
+        """The mean that a number would have over all seeds of the variant.
+
+        That of the reference plus what the configuration changes in the seeds that it has: so
+        configurations with fewer seeds do not differ by the luck of their seeds.
+        """
+        changes = self.changes(key)
+        if not changes:
+            return self.mean(key)
+        return fmean(changes) + fmean(row[key] for row in self.baseline if row[key] is not None)
+
     def changes(self, key: str) -> list[float]:
         """A number of each row minus that of its reference, where both have it."""
         return [
@@ -85,10 +109,14 @@ class Point:
         ]
 
 
+def is_measured(row: Row) -> bool:
+    """Whether a row is about one image at a time, and nothing kept it from being measured."""
+    return row["status"] == "ok" and row["batch"] == 1
+
+
 def is_timed(row: Row) -> bool:
-    """Whether a row was measured one image at a time."""
-    latency = (row["latency_ms"] or {}).get("p50")
-    return row["status"] == "ok" and row["batch"] == 1 and latency is not None
+    """Whether a measured row has a latency."""
+    return is_measured(row) and (row["latency_ms"] or {}).get("p50") is not None
 
 
 def place_of(row: Row) -> Place:
@@ -107,22 +135,31 @@ def name_places(rows: Iterable[Row]) -> dict[Place, str]:
 
 
 def collect_points(rows: Iterable[Row]) -> list[Point]:
-    """The points of the timed rows, in the order of the table."""
+    """The points of the measured rows, in the order of the table.
+
+    A configuration is a point where one of its seeds was timed; scores are of all its seeds.
+    """
     rows = list(rows)
     varying = varying_options(rows)
-    timed = sorted(filter(is_timed, rows), key=order)
-    references = {(row["run"], place_of(row)): row for row in timed if is_reference(row)}
     merged: dict[str, list[Row]] = defaultdict(list)
-    for row in timed:
+    baselines: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(filter(is_measured, rows), key=order):
         merged[canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
-    return [
-        Point(
-            name_mode(members[0], varying),
-            tuple(members),
-            tuple(references.get((row["run"], place_of(row))) for row in members),
-        )
-        for members in merged.values()
-    ]
+        if is_reference(row):
+            baselines[_name_baseline(row)].append(row)
+    points = []
+    for members in merged.values():
+        if any(map(is_timed, members)):
+            baseline = baselines[_name_baseline(members[0])]
+            references = {row["run"]: row for row in baseline}
+            found = tuple(references.get(row["run"]) for row in members)
+            mode = name_mode(members[0], varying)
+            points.append(Point(mode, tuple(members), found, tuple(baseline)))
+    return points
+
+
+def _name_baseline(row: Row) -> str:
+    return canonical([row["variant"], place_of(row)])
 
 
 def scored_points(points: Sequence[Point]) -> list[Point]:
@@ -140,6 +177,12 @@ def _speedup(row: Row, reference: Row | None) -> float | None:
     if row["speedup_vs_reference"] is not None:
         return row["speedup_vs_reference"]
     # Medians of two sessions are no ratio: the machine may have changed between them.
-    if reference is None or row["session"] is None or row["session"] != reference["session"]:
+    if reference is None or not (is_timed(row) and is_timed(reference)):
+        return None
+    if row["session"] is None or row["session"] != reference["session"]:
         return None
     return reference["latency_ms"]["p50"] / row["latency_ms"]["p50"]
+
+
+def _latencies(rows: Iterable[Row]) -> list[float]:
+    return [row["latency_ms"]["p50"] for row in rows if is_timed(row)]

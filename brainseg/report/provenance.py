@@ -152,5 +152,5 @@ def _read_parts(run: Run) -> dict[str, list[dict[str, str]]]:
 
 
 def _count(rows: Sequence[dict[str, str]]) -> str:
-    patients = len({row["patient"] for row in rows} - {""}) or "unknown"
-    return f"{len(rows)} images of {patients} patients"
+    known = len({row["patient"] for row in rows} - {""})
+    return f"{len(rows)} images of {f'{known} known' if known else 'unknown'} patients"

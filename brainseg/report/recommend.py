@@ -5,30 +5,34 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from brainseg.report.choose import LEARNED, Choice, Finding, choose
-from brainseg.report.points import Point, is_timed, name_places, place_of
+from brainseg.report.points import Point, is_measured, is_timed, name_places, place_of
 from brainseg.report.rows import REFERENCE, RUNTIME, Row, is_reference, order, signed, span
 
 Choices = Mapping[str, Choice]
 """What was chosen in one place, by variant."""
+
+UNTIMED = "No recommendation: two modes or more must be timed (brainseg benchmark)."
 
 
 def recommend(rows: Iterable[Row]) -> list[str]:
     """What to deploy on each device for each variant, what it costs, and why not something else.
 
     Devices where fewer than two configurations of a variant were timed get no sentence, those that
-    were not there one that says why.
+    were not there one that says why. Where that leaves no choice at all, the first sentence says
+    what to do.
     """
     rows = list(rows)
-    timed = sorted(filter(is_timed, rows), key=order)
+    measured = sorted(filter(is_measured, rows), key=order)
+    timed = list(filter(is_timed, measured))
     sentences = []
     for place, name in name_places(timed).items():
         variants: dict[str, list[Row]] = defaultdict(list)
-        for row in timed:
+        for row in measured:
             if place_of(row) == place:
                 variants[row["variant"]].append(row)
         found = {variant: choose(members) for variant, members in variants.items()}
         sentences += _describe(name, {key: choice for key, choice in found.items() if choice})
-    return [*sentences, *_tell_missing(rows, {row["device"] for row in timed})]
+    return [*(sentences or [UNTIMED]), *_tell_missing(rows, {row["device"] for row in timed})]
 
 
 def _tell_missing(rows: Iterable[Row], timed: Collection[str]) -> list[str]:
@@ -100,18 +104,30 @@ def _overall(place: str, chosen: Choices) -> str:
     for variant, choice in chosen.items():
         names[choice.best.name].append(variant)
     bests = {variant: choice.best for variant, choice in chosen.items()}
-    fastest = min(bests, key=lambda variant: bests[variant].latency)
-    sentence = (
-        f"Overall on {place}: "
-        + "; ".join(f"{name} for {_join(variants)}" for name, variants in names.items())
-        + f". Fastest of these: {fastest} ({bests[fastest].latency:.1f} ms)"
-    )
+    which = "; ".join(f"{name} for {_join(variants)}" for name, variants in names.items())
+    return " ".join([f"Overall on {place}: {which}.", *_fastest(bests), *_most_accurate(bests)])
+
+
+def _fastest(bests: Mapping[str, Point]) -> list[str]:
+    """Only where all were timed in one session: the machine may have changed between two."""
+    sessions = {row["session"] for best in bests.values() for row in best.rows if is_timed(row)}
+    if len(sessions) > 1 or None in sessions:
+        return []
+    variant = min(bests, key=lambda variant: bests[variant].latency)
+    return [f"Fastest of these: {variant} ({bests[variant].latency:.1f} ms)."]
+
+
+def _most_accurate(bests: Mapping[str, Point]) -> list[str]:
+    """Only where all saw the same data: scores on other images are no contest."""
     data = {tuple(best.rows[0][key] for key in ("data", "split", "n")) for best in bests.values()}
-    if len(data) > 1:  # scores on other images are no contest
-        return f"{sentence}."
-    scores = {variant: best.mean("val_mean_iou") or 0 for variant, best in bests.items()}
-    first = max(scores, key=scores.__getitem__)
-    return f"{sentence}; most accurate on validation: {first} (mean IoU {scores[first]:.4f})."
+    scores = {variant: best.expected("val_mean_iou") or 0 for variant, best in bests.items()}
+    if len(data) > 1:
+        return []
+    variant = max(scores, key=scores.__getitem__)
+    return [
+        f"Most accurate on validation: {variant} (mean IoU {scores[variant]:.4f}); "
+        "whether beyond chance is told below."
+    ]
 
 
 def _clause(name: str, chosen: Choices) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import fmean, stdev
 
-from brainseg.report.comparisons import Comparison, Marks, first_of, mark
+from brainseg.report.comparisons import Comparison, Marks, first_of, is_judged, mark
 from brainseg.report.rows import (
     NOTHING,
     REFERENCE,
@@ -69,7 +69,8 @@ def summarize(title: str, rows: Sequence[Row], comparisons: Sequence[Comparison]
         [_cells(members, varying, threads, seeds, footnotes, marks) for members in variant]
         for _, variant in groupby(merged.values(), key=lambda members: members[0]["variant"])
     ]
-    legend = _legend(rows, groups, comparisons, marks.values())
+    partly = any(map(_is_partly_timed, merged.values()))
+    legend = _legend(rows, groups, comparisons, marks.values(), partly)
     return Table(title, groups, list(footnotes), legend)
 
 
@@ -157,6 +158,11 @@ def _note(rows: Sequence[Row], footnotes: dict[str, int]) -> str:
     )
 
 
+def _is_partly_timed(rows: Sequence[Row]) -> bool:
+    """Whether some of the seeds have a latency, and some were only scored."""
+    return len({bool(row["latency_ms"]) for row in rows if row["status"] == "ok"}) > 1
+
+
 def _share_on_cpu(row: Row) -> float:
     """Share of the nodes that a row of another device left to the CPU."""
     placement = row["placement"] if row["device"] != "cpu" else None
@@ -168,6 +174,7 @@ def _legend(
     groups: Iterable[list[list[str]]],
     comparisons: Sequence[Comparison],
     marks: Collection[str],
+    partly: bool,
 ) -> list[tuple[str, str]]:
     passes = sorted({row["passes"] for row in rows if row["passes"]})
     threads = sorted({row["threads"] for row in rows if row["latency_ms"]})
@@ -175,7 +182,8 @@ def _legend(
     on = f" with {', '.join(map(str, threads))} threads" if threads else ""
     spread = any("±" in cell for group in groups for cells in group for cell in cells)
     noisy = any(row["noisy"] for row in rows)
-    silent = bool(comparisons) and not any(row["beyond_chance"] for row in comparisons)
+    judged = bool(comparisons) and all(map(is_judged, comparisons))
+    silent = judged and not any(row["beyond_chance"] for row in comparisons)
     tested = f"tested with {RUNTIME} on the cpu only"
     sentences = [
         ("Device", f"Runtime: {RUNTIME} where none is named.", True),
@@ -191,6 +199,7 @@ def _legend(
             True,
         ),
         ("Latency, ms", f"Latency: median{over} of one image{on}.", True),
+        ("Latency, ms", "Times are of those seeds that were timed; not all were.", partly),
         (
             "End to end, ms",
             "End to end: from an image file to its mask, in a tenth as many rounds of its own, so "

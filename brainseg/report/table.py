@@ -125,15 +125,17 @@ def _identity(experiment: Path, run: Run) -> Row:
 
 
 def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
-    """Each run's name without its seed; other identities under the same name get a run's name.
+    """Each run's name without its seed; another identity of that name is called as its folder.
 
-    A suffix that all runs share tells none from another and is left out.
+    So is a second run of the same seed, such as a copy: it is no other training. A suffix that all
+    runs share tells none from another and is left out.
     """
     suffixes = {_name_parts(run)[2] for run in runs}
     labels: dict[tuple[str, str], str] = {}
+    taken: set[tuple[str, int | None]] = set()
     variants = []
     for run in runs:
-        name, _, suffix = _name_parts(run)
+        name, seed, suffix = _name_parts(run)
         variant = f"{name} {suffix}".strip() if len(suffixes) > 1 else name
         identity = run.read_state().get("identity") or {}
         kind = json.dumps({key: identity[key] for key in identity if key != "seed"}, sort_keys=True)
@@ -142,7 +144,9 @@ def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
             continue
         known = variant in labels.values()
         other = f"{variant} ({run.path.relative_to(experiment).as_posix()})"
-        variants.append(labels.setdefault((variant, kind), other if known else variant))
+        label = labels.setdefault((variant, kind), other if known else variant)
+        variants.append(other if (label, seed) in taken else label)
+        taken.add((label, seed))
     return variants
 
 

@@ -1,6 +1,6 @@
 """All that is said about an experiment: tables, figures, one page, and a card of each run."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +35,6 @@ from brainseg.terminal import bar, widen
 MAIN_FIGURE = "figures/accuracy_latency.png"
 """Accuracy against latency, which takes two points."""
 
-UNTIMED = "No recommendation: two modes or more must be timed (brainseg benchmark)."
-
 
 def write_report(experiment: Path) -> Table:
     """Write `report/` of an experiment, and the card of each of its runs.
@@ -55,7 +53,7 @@ def write_report(experiment: Path) -> Table:
     comparisons = compare_all(variants, [mode for mode in ORDERS["mode"] if mode != REFERENCE])
     table = summarize(experiment.resolve().name, rows, comparisons)
     tables = make_tables(variants, comparisons)
-    answer = [*(recommend(rows) or [UNTIMED]), *conclude(comparisons, len(variants))]
+    answer = [*recommend(rows), *conclude(comparisons, len(variants))]
     statements = [
         ("Data", _unique(data_statements(runs))),
         ("Training", _unique(training_statements(runs))),
@@ -73,10 +71,9 @@ def write_report(experiment: Path) -> Table:
     from brainseg.report.figures.gallery import draw_all
 
     figures = draw_all(variants, points, comparisons, folder / "figures")
-    synthetic = any(row["data"] == "phantom" for row in rows)
     page = Page(
         table.title,
-        f"{SYNTHETIC.capitalize()}." if synthetic else None,
+        _notice({row["data"] for row in rows}),
         answer,
         [main_table(table), *tables],
         figures,
@@ -105,6 +102,13 @@ def show_report(experiment: Path) -> None:
     print_table(write_report(experiment), console)
     page = experiment / "report" / "index.html"
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
+
+
+def _notice(data: Collection[str | None]) -> str | None:
+    """What the page says before anything else, of runs on these data sets."""
+    if "phantom" not in data:
+        return None
+    return f"{SYNTHETIC.capitalize()}." if len(data) == 1 else f"Some runs: {SYNTHETIC}."
 
 
 def _unique(lines: Iterable[str]) -> list[str]:

@@ -145,6 +145,13 @@ def test_few_patients_have_no_interval():
     assert pooled_bootstrap(np.concatenate([counts[:-1], empty]), more, mean_ious) is None
 
 
+@pytest.mark.parametrize("counts", [[0, 0, 50, 950], [50, 0, 0, 950]])
+def test_scores_that_are_the_same_in_all_draws_have_no_interval(counts):
+    names = [f"p{number}" for number in range(20)]
+    assert pooled_bootstrap([counts] * 20, names, tumor_ious) is None
+    assert patient_bootstrap([0.5] * 20, names) is None
+
+
 def test_level_and_seed():
     values, patients = clustered()
     low, high = patient_bootstrap(values, patients, level=0.95)

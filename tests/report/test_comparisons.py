@@ -69,7 +69,8 @@ def test_a_row_holds_what_the_statistics_say(make):
         "difference": pytest.approx(mean_iou(after) - mean_iou(before)),
         "by_seed": {"0": pytest.approx(mean_iou(after) - mean_iou(before))},
         "smallest_p": 2**-11,
-        "interval": list(paired_interval(before, after, PATIENTS, mean_ious)),
+        "interval": (interval := list(paired_interval(before, after, PATIENTS, mean_ious))),
+        "joint_interval": pytest.approx(interval, rel=0.2),  # of one comparison
         "p": p,
         "p_corrected": p,
         "p_training": None,
@@ -127,7 +128,18 @@ def test_other_test_images_are_not_compared(make, other):
     rows = cases(ids=other) if other else cases()[1:]
     runs = {"none": [make("none", fp32=cases())], "ag": [make("ag", fp32=rows)]}
     assert compare_all(runs) == []
-    assert conclude([], 2) == []
+    assert conclude([], 2) == [
+        "Between variants: no pair could be compared: they were not scored, not on the same "
+        "images, or on none with a tumour."
+    ]
+    assert conclude([], 1) == []
+
+
+def test_images_without_tumour_are_not_compared(make):
+    clean = [row | {"tp": 0, "fn": 0, "tn": 4076} for row in cases()]
+    blots = [row | {"fp": 40, "tn": 4056} for row in clean]
+    runs = {"none": [make("none", fp32=clean, fp16=blots)], "ag": [make("ag", fp32=blots)]}
+    assert compare_all(runs, ["fp16"]) == []
 
 
 def test_runs_without_scores_are_left_out(make, tmp_path):
@@ -158,9 +170,9 @@ def test_what_could_have_gone_unnoticed_is_what_neither_patients_nor_trainings_e
     (sentence,) = conclude(rows, 3)
     assert "none of the 3 differences is beyond chance" in sentence
     changes = [list(row["by_seed"].values()) for row in rows]
-    reach = t.ppf(0.975, 2) / np.sqrt(3)
+    reach = t.ppf(1 - 0.05 / 3 / 2, 2) / np.sqrt(3)  # of any of the three
     ends = [abs(np.mean(each)) + reach * np.std(each, ddof=1) for each in changes]
-    ends += [abs(end) for row in rows for end in row["interval"]]
+    ends += [abs(end) for row in rows for end in row["joint_interval"]]
     assert f"Differences of up to {max(ends):.3f} mean IoU" in sentence
 
 
@@ -182,7 +194,7 @@ def test_a_difference_is_told_with_its_interval_the_better_one_first(make):
     assert row["p_training"] == training_test(list(row["by_seed"].values()))
     assert tabulate([row])[0][-1] == "0, 1, 2, 3"
     assert sentence == (
-        "Between variants: 1 of 1 differences are beyond chance (on 36 test images of 12 known "
+        "Between variants: the one difference is beyond chance (on 36 test images of 12 known "
         "patients, 4 trainings each): none is better than cbam by "
         f"{-row['difference']:.4f} (+{-high:.4f} to +{-low:.4f})."
     )
@@ -192,12 +204,14 @@ def test_what_quantization_changes_is_told_apart(make):
     run = make("none", fp32=cases(), int8_static=cases(lost=50), fp16=cases())
     rows = compare_all({"none": [run]}, ["fp16", "int8_static"])
     told = conclude(rows, 1)
-    start = "By quantization, with onnxruntime on the cpu: 1 of 2 changes are beyond chance: "
+    start = "By quantization, with onnxruntime on the cpu: 1 of the 2 changes is beyond chance: "
     assert told[0].startswith(start + "none in int8_static −0.")
     assert rows[0]["difference"] == 0
     assert rows[0]["p"] == 1
     (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]), 1)
-    assert "on the cpu: none of the 1 changes is beyond chance." in calm
+    assert calm == (
+        "By quantization, with onnxruntime on the cpu: the one change is not beyond chance."
+    )
 
 
 def test_the_largest_loss_is_told_also_where_it_may_be_chance(make):
@@ -205,9 +219,11 @@ def test_the_largest_loss_is_told_also_where_it_may_be_chance(make):
     rows = compare_all({"none": [run]}, ["fp16", "int8_static"])
     worst = rows[0] | {"difference": -0.0025, "beyond_chance": False}
     (sentence,) = conclude([worst, rows[1]], 1)
-    assert "1 of 2 changes are beyond chance: none in int8_static +0." in sentence
+    assert "1 of the 2 changes is beyond chance: none in int8_static +0." in sentence
     assert "The largest loss, none in fp16 −0.0025 (" in sentence
     assert "is not beyond chance, nor is it excluded" in sentence
+    tiny = rows[0] | {"difference": -0.00004, "beyond_chance": False}
+    assert "largest loss" not in conclude([tiny], 1)[0]  # it would read 0.0000
 
 
 def test_one_training_supports_no_claim(make):
@@ -216,7 +232,7 @@ def test_one_training_supports_no_claim(make):
     assert row["p_corrected"] < LEVEL
     assert not row["beyond_chance"]
     (sentence,) = conclude([row], 2)
-    assert "the 1 differences cannot be judged" in sentence
+    assert "the one difference cannot be judged" in sentence
     assert "1 of them would be beyond chance by the patients alone" in sentence
     assert "nobody can tell a variant from the luck of its training" in sentence
 
@@ -282,6 +298,10 @@ def test_unknown_patients_support_nothing(make):
     (sentence,) = conclude([row], 2)
     assert "patients of the tumour images are unknown, so no test" in sentence
     assert "gone unnoticed" not in sentence
+    assert "the one difference cannot be judged" in sentence
+    run = make("se", fp32=nobody[0], fp16=nobody[1])
+    (sentence,) = conclude(compare_all({"se": [run]}, ["fp16"]), 1)
+    assert "on the cpu: the one change cannot be judged. The patients" in sentence
     assert dict(zip(TOLD, tabulate([row])[0], strict=True))["p"] == "–"
 
 
@@ -312,7 +332,10 @@ def test_too_few_patients_are_told(make):
     assert row["smallest_p"] == 1 / 8
     assert row["interval"] is None
     assert not row["beyond_chance"]
-    assert "too few patients for 1 comparisons" in conclude([row], 2)[0]
+    assert "too few patients for 1 comparison: no" in conclude([row], 2)[0]
+    alike = make("alike", fp32=cases(), fp16=cases())
+    (row,) = compare_all({"none": [alike]}, ["fp16"])
+    assert "too few" not in conclude([row], 1)[0]  # there are enough, but nothing changes
 
 
 def test_differences_are_marked_and_told_in_a_table(make):
@@ -340,11 +363,24 @@ def test_differences_are_marked_and_told_in_a_table(make):
 
 @pytest.mark.parametrize("beyond", [*itertools.product([False, True], repeat=3)])
 def test_the_caption_denies_no_difference_that_the_sentences_tell(make, beyond):
-    runs = {name: [make(name, fp32=cases())] for name in ("none", "ag", "se")}
+    runs = steady(make, {"none": 0, "ag": 0, "se": 0}, seeds=2)
     rows = [
         row | {"beyond_chance": told} for row, told in zip(compare_all(runs), beyond, strict=True)
     ]
-    legend = [sentence for _, sentence in summarize("study", [], rows).legend]
-    denied = "No difference is beyond chance, tested with onnxruntime on the cpu only." in legend
+    denied = denies(rows)
     assert denied == (not any(beyond))
-    assert ("the 3 differences cannot be judged" in conclude(rows, 3)[0]) == (not any(beyond))
+    assert ("none of the 3 differences is beyond chance" in conclude(rows, 3)[0]) == denied
+
+
+def denies(rows):
+    """Whether the legend says that nothing is beyond chance."""
+    told = "No difference is beyond chance, tested with onnxruntime on the cpu only."
+    return told in [sentence for _, sentence in summarize("study", [], rows).legend]
+
+
+def test_the_caption_denies_nothing_that_was_not_tested(make):
+    runs = {name: [make(name, fp32=cases(), fp16=cases())] for name in ("none", "ag", "se")}
+    assert not denies(compare_all(runs))  # one training each
+    assert not denies(compare_all(runs, ["fp16"]))
+    assert denies(compare_all({"none": runs["none"]}, ["fp16"]))
+    assert not denies([])

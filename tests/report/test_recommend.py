@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from brainseg.report.recommend import recommend
+from brainseg.report.points import collect_points
+from brainseg.report.recommend import UNTIMED, recommend
 from brainseg.report.table import COLUMNS
 
 Row = dict[str, Any]
@@ -127,6 +128,15 @@ def test_of_equally_fast_ones_the_dominated_one_loses() -> None:
         assert others.endswith("fp16: dominated by int8_static (2.0×).")
 
 
+def test_nothing_is_dominated_by_what_ties_with_it() -> None:
+    as_fast = row("fp32", 39.5, 0.82, runtime="openvino", size_bytes=100 * MIB)
+    assert recommend([fp32(), as_fast]) == [
+        "On cpu stay with fp32 with onnxruntime (ag): nothing faster keeps its loss of mean IoU on "
+        "validation within the budget.",
+        "Why not another on cpu: fp32 with openvino: same speed as fp32.",
+    ]
+
+
 def test_reasons_of_the_others() -> None:
     rows = [
         fp32(),
@@ -207,7 +217,8 @@ def test_variants_have_a_sentence_each_and_one_together() -> None:
     ]
     assert texts[2] == (
         "Overall on cpu: int8_static with onnxruntime for none and ag. Fastest of these: none "
-        "(8.0 ms); most accurate on validation: ag (mean IoU 0.8300)."
+        "(8.0 ms). Most accurate on validation: ag (mean IoU 0.8300); whether beyond chance is "
+        "told below."
     )
     assert texts[3].endswith("cpu: int8_dynamic: slower than fp32 (0.5–0.8×).")
 
@@ -268,5 +279,53 @@ def test_a_speed_up_is_a_ratio_within_one_session() -> None:
 def test_one_configuration_is_no_choice() -> None:
     batch = row("int8_static", 5.0, 0.82, batch=8)
     untimed = row("int8_static", None, 0.82)
-    assert recommend([]) == []
-    assert recommend([fp32(), batch, untimed]) == []
+    assert recommend([]) == [UNTIMED]
+    assert recommend([fp32(), batch, untimed]) == [UNTIMED]
+    gone = fp32(device="cuda", status="unavailable", reason="No CUDA device.", latency_ms=None)
+    assert recommend([fp32(), untimed, gone]) == [UNTIMED, "On cuda: not measured. No CUDA device."]
+
+
+def test_scores_are_of_all_seeds_where_only_one_was_timed() -> None:
+    timed = of_seed(0, [fp32(mean_iou=0.7), row("int8_static", 10.0, 0.8199, mean_iou=0.69)])
+    scored = of_seed(
+        1,
+        [
+            fp32(latency_ms=None, mean_iou=0.9, speedup_vs_reference=None),
+            row("int8_static", None, 0.8197, mean_iou=0.91),
+        ],
+    )
+    reference, static = collect_points([*timed, *scored])
+    assert (reference.latency, static.latency) == (40, 10)
+    assert reference.mean("mean_iou") == reference.expected("mean_iou") == pytest.approx(0.8)
+    assert static.expected("mean_iou") == pytest.approx(0.8)
+    assert recommend([*timed, *scored]) == [
+        "On cpu deploy int8_static with onnxruntime (ag, 2 seeds): 4.0× as fast as fp32 with "
+        "onnxruntime, 25 % of its size, mean IoU −0.0002 on validation, 0.0000 ± 0.0141 on test."
+    ]
+
+
+def test_nothing_is_dominated_by_the_luck_of_a_seed() -> None:
+    first = of_seed(0, [fp32(val_mean_iou=0.8), row("int8_static", 20.0, 0.8)])
+    better = of_seed(1, [fp32(val_mean_iou=0.84), row("int8_static", 20.0, 0.84)])
+    fast = of_seed(0, [row("int8_static", 10.0, 0.8, runtime="openvino", size_bytes=30 * MIB)])
+    told = recommend([*first, *better, *fast])
+    assert told[0].startswith("On cpu deploy int8_static with openvino (ag): 4.0×")
+    assert told[1] == "Why not another on cpu: int8_static: only 2.0×."
+    (other,) = (point for point in collect_points([*first, *better, *fast]) if len(point.rows) == 1)
+    assert other.mean("val_mean_iou") == pytest.approx(0.8)
+    assert other.expected("val_mean_iou") == pytest.approx(0.82)
+
+
+def test_sessions_are_compared_by_their_ratios() -> None:
+    slow = {"session": "busy", "latency_ms": {"p50": 50.0}, "speedup_vs_reference": 3.0}
+    rows = [fp32(), row("fp16", 30.0, 0.82), row("int8_static", 50.0, 0.82) | slow]
+    told = recommend(rows)
+    assert told[0].startswith("On cpu deploy int8_static with onnxruntime (ag): 3.0× as fast")
+    assert told[1] == "Why not another on cpu: fp16: dominated by int8_static (1.3×)."
+    (overall,) = (
+        text for text in recommend([*rows, *of_variant("se", rows)]) if text.startswith("Overall")
+    )
+    assert "Fastest of these" in overall  # both were timed in the same session
+    other = [each | {"session": "other"} for each in of_variant("se", rows)]
+    (overall,) = (text for text in recommend([*rows, *other]) if text.startswith("Overall"))
+    assert "Fastest of these" not in overall

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import summarize
+from brainseg.report.recommend import UNTIMED
 from brainseg.report.render import to_markdown
 from brainseg.report.summary import COLUMNS, Table
-from brainseg.report.write import UNTIMED, print_table, show_report, write_report
+from brainseg.report.write import print_table, show_report, write_report
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
 
@@ -239,6 +240,22 @@ def test_runs_of_one_name_but_another_identity_are_not_averaged(experiment: Path
     assert names == ["ag (1 seed)", "ag (1 seed)", "ag (ag-seed1) (2 seeds)"]
 
 
+def test_a_copy_of_a_run_is_no_second_training(experiment: Path) -> None:
+    for name in ("ag-seed0", "copies/ag-seed0", "ag-seed1"):
+        make_run(experiment, name, [deploy_row("fp32")])
+    names = [cell["Attention"] for cell in cells(write_report(experiment))]
+    assert names == ["ag (2 seeds)", "ag (copies/ag-seed0) (1 seed)"]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_seeds_that_were_not_timed_are_told(experiment: Path, timed: bool) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32")])
+    latency = deploy_row("fp32")["latency_ms"] if timed else None
+    make_run(experiment, "ag-seed1", [deploy_row("fp32", latency_ms=latency)])
+    told = "Times are of those seeds that were timed; not all were."
+    assert (told in to_markdown(write_report(experiment))) == (not timed)
+
+
 def test_one_seed_of_two_without_numbers_is_counted(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", [deploy_row("fp32", mean_iou=0.81)])
     failed = deploy_row("fp32", status="failed", reason="out of memory", mean_iou=None)
@@ -383,7 +400,7 @@ def test_captions_name_the_data_sets_that_joined(tmp_path: Path) -> None:
     for part in (
         "figshare, slices without tumour from /k (in training with the tumour slices' histograms)",
         "tested on /t, one image of each cluster of copies. Split: kfold (seed 0, fold 2 of 5)",
-        "3 images of 2 patients, 0 of the class notumor",
+        "3 images of 2 known patients, 0 of the class notumor",
     ):
         assert part in caption
 
@@ -411,13 +428,14 @@ def test_captions_name_data_and_machine(experiment: Path, data: str) -> None:
     for name in ("none-seed0", "ag-seed0"):
         make_run(experiment, name, [deploy_row("fp32")], data=data)
     table = write_report(experiment)
-    told, about_data, trained, machine = table.captions
+    told, compared, about_data, trained, machine = table.captions
+    assert compared.startswith("Between variants: no pair could be compared")
     assert "median over 500 passes of one image with 2 threads" in to_markdown(table)
     assert told == UNTIMED
     synthetic = "synthetic data (phantoms): these numbers say nothing about patients"
     assert (synthetic in about_data) == (data == "phantom")
     assert ("Data: figshare." in about_data) == (data == "figshare")
-    assert "test: 3 images of 2 patients" in about_data
+    assert "test: 3 images of 2 known patients" in about_data
     assert trained.startswith(
         "At most 50 epochs, batches of 16, Adam with a learning rate of 0.001"
     )

@@ -18,8 +18,9 @@ from brainseg.report.appropriateness import (
 )
 from brainseg.report.comparisons import compare_all
 from brainseg.report.provenance import LIMITS
+from brainseg.report.recommend import UNTIMED
 from brainseg.report.table import collect_rows, group_runs
-from brainseg.report.write import UNTIMED, write_report
+from brainseg.report.write import write_report
 from brainseg.run import Run, find_runs
 
 SIDE = 40
@@ -195,6 +196,10 @@ def test_phantoms_are_called_synthetic(tmp_path):
         "Synthetic data (phantoms): these numbers"
         in (tmp_path / "demo" / "report" / "index.html").read_text()
     )
+    make_run(tmp_path / "demo", "ag")
+    write_report(tmp_path / "demo")
+    page = (tmp_path / "demo" / "report" / "index.html").read_text()
+    assert "Some runs: synthetic data (phantoms): these numbers" in page
 
 
 def test_runs_that_failed_leave_the_others_as_they_are(experiment):

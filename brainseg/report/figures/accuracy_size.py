@@ -12,8 +12,8 @@ from brainseg.report.rows import REFERENCE
 
 TITLE = "Accuracy against size"
 CAPTION = (
-    "Mean IoU on the test split against the size of the file, means over the seeds; dotted line: "
-    "fp32. Colour and filled part of the marker: the mode. One point per mode: the first of the "
+    "Mean IoU on the test split against the size of the file, means over the seeds (what has fewer "
+    "than fp32 stands at fp32's mean plus what it changes in those); dotted line: fp32. Colour and filled part of the marker: the mode. One point per mode: the first of the "
     "table, where several runtimes, devices or precisions were measured. The axis is narrow: other "
     "patients would move every point by more than points differ."
 )
@@ -76,7 +76,7 @@ def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
 def _describe(variants: Mapping[str, Sequence[Point]]) -> str:
     """Accuracy and size of each point."""
     told = [
-        f"{variant} {point.mode}: {point.mean('mean_iou'):.4f} at {point.mib:.1f} MiB"
+        f"{variant} {point.mode}: {point.expected('mean_iou'):.4f} at {point.mib:.1f} MiB"
         for variant, members in variants.items()
         for point in members
     ]
@@ -84,4 +84,4 @@ def _describe(variants: Mapping[str, Sequence[Point]]) -> str:
 
 
 def _position(point: Point) -> tuple[float, float]:
-    return point.mib or 0.0, point.mean("mean_iou") or 0.0
+    return point.mib or 0.0, point.expected("mean_iou") or 0.0

@@ -1,6 +1,7 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,8 +18,12 @@ CAPTION = (
     "Point: how mean IoU on the test split differs, mean over the seeds; line: its 95 % interval "
     "over patients, not corrected; p: over patients, corrected for the number of comparisons. A "
     "filled marker is beyond chance, between variants also over the trainings; an empty one is "
-    "not: no difference was shown, which does not mean that there is none."
+    "not: no difference was shown, which does not mean that there is none. Of very many, the "
+    "largest differences are drawn; the table has all."
 )
+
+MOST = 40
+"""Rows of a panel at most."""
 
 FAMILIES = {VARIANTS: ("#0072B2", "o"), MODES: ("#D55E00", "s")}
 """Colour and marker of what is compared."""
@@ -28,13 +33,13 @@ FAMILIES = {VARIANTS: ("#0072B2", "o"), MODES: ("#D55E00", "s")}
 def draw_comparisons(rows: Sequence[Comparison]) -> Drawing | None:
     """Draw the rows of `compare_all` around zero, a panel per family, or nothing without rows."""
     families = {
-        family: members
+        family: _largest(members)
         for family in FAMILIES
         if (members := [row for row in rows if row["family"] == family])
     }
     if not families:
         return None
-    return Drawing(_make_figure(families), _describe(rows))
+    return Drawing(_make_figure(families), _describe(list(chain(*families.values()))))
 
 
 def name_comparison(row: Comparison) -> str:
@@ -42,6 +47,12 @@ def name_comparison(row: Comparison) -> str:
     if row["family"] == MODES:
         return f"{row['second']}: {row['mode']} − {REFERENCE}"
     return f"{row['second']} − {row['first']}"
+
+
+def _largest(rows: Sequence[Comparison]) -> list[Comparison]:
+    """The `MOST` largest differences, in their order."""
+    places = sorted(range(len(rows)), key=lambda place: -abs(rows[place]["difference"]))
+    return [rows[place] for place in sorted(places[:MOST])]
 
 
 def _make_figure(families: Mapping[str, Sequence[Comparison]]) -> Figure:

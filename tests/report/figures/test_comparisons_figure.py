@@ -3,6 +3,7 @@ import pytest
 from brainseg.report.comparisons import compare_all
 from brainseg.report.figures.comparisons import (
     FAMILIES,
+    MOST,
     draw_comparisons,
     name_comparison,
 )
@@ -35,6 +36,15 @@ def test_points_and_intervals_stand_in_the_order_of_the_rows(comparisons):
     intervals = [line for line in axes.lines[1:] if line.get_marker() == "None"]
     assert [line.get_xdata() for line in intervals] == [pytest.approx([0.04, 0.06])]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is at the top
+
+
+def test_of_very_many_the_largest_are_drawn(comparisons):
+    one = next(row for row in comparisons if row["family"] == "variants")
+    many = [one | {"second": f"v{k}", "difference": k / 1000} for k in range(-30, 31)]
+    labels = labels_of(panels(draw_comparisons(many).figure)["variants"])
+    named = [label.partition(" −")[0] for label in labels]
+    assert len(named) == MOST
+    assert named == [f"v{k}" for k in [*range(-30, -10), *range(11, 31)]]
 
 
 def test_zero_is_in_every_panel(comparisons):
