@@ -21,12 +21,12 @@ EMPHASIS = {"markeredgecolor": "black", "markeredgewidth": 1.8}
 
 TITLE = "Accuracy against latency"
 CAPTION = (
-    "Mean IoU on the test split against the median latency of one image, means over the seeds; what "
-    "has fewer seeds than fp32 stands at fp32's mean plus what it changes in those. "
-    "Colour and filled part of the marker: the mode; shape: the runtime; area: the size of the "
-    "file. Thick edge and dotted line: fp32 with onnxruntime. Line: what no other configuration of "
-    "the variant beats in both. The axis is narrow: other patients would move every point by more "
-    "than points differ (see the intervals of the scores)."
+    "Mean IoU on the test split against the median latency of one image, means over the seeds; "
+    "what has fewer seeds than fp32 stands at fp32's mean plus what it changes in those. Colour "
+    "and filled part of the marker: the mode; shape: the runtime; area: the size of the file. "
+    "Thick edge and dotted line: fp32 with onnxruntime. Line: what no other configuration of the "
+    "variant beats in both. The axis is narrow: other patients would move every point by more than "
+    "points differ (see the intervals of the scores)."
 )
 
 MARKERS = {"onnxruntime": "o", "openvino": "s"}

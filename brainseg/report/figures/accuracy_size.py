@@ -13,9 +13,10 @@ from brainseg.report.rows import REFERENCE
 TITLE = "Accuracy against size"
 CAPTION = (
     "Mean IoU on the test split against the size of the file, means over the seeds (what has fewer "
-    "than fp32 stands at fp32's mean plus what it changes in those); dotted line: fp32. Colour and filled part of the marker: the mode. One point per mode: the first of the "
-    "table, where several runtimes, devices or precisions were measured. The axis is narrow: other "
-    "patients would move every point by more than points differ."
+    "than fp32 stands at fp32's mean plus what it changes in those); dotted line: fp32. Colour and "
+    "filled part of the marker: the mode. One point per mode: the first of the table, where "
+    "several runtimes, devices or precisions were measured. The axis is narrow: other patients "
+    "would move every point by more than points differ."
 )
 
 COLUMNS = 4
