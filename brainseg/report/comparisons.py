@@ -125,7 +125,7 @@ def _compare(before: Seeds, after: Seeds, comparisons: int) -> dict[str, Any]:
     patients = [case["patient"] for case in next(iter(before.values()))]
     interval = paired_interval(reference, variant, patients, mean_ious)
     joint = paired_interval(
-        reference, variant, patients, mean_ious, level=joint_level(comparisons), resamples=20_000
+        reference, variant, patients, mean_ious, level=joint_level(comparisons), resamples=5000
     )
     changes = (mean_ious(variant.sum(axis=1)) - mean_ious(reference.sum(axis=1))).tolist()
     names = {name or str(position) for position, name in enumerate(patients)}

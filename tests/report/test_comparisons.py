@@ -70,7 +70,7 @@ def test_a_row_holds_what_the_statistics_say(make):
         "by_seed": {"0": pytest.approx(mean_iou(after) - mean_iou(before))},
         "smallest_p": 2**-11,
         "interval": (interval := list(paired_interval(before, after, PATIENTS, mean_ious))),
-        "joint_interval": pytest.approx(interval, rel=0.2),  # of one comparison
+        "joint_interval": pytest.approx(interval, rel=0.3),  # of one comparison
         "p": p,
         "p_corrected": p,
         "p_training": None,
