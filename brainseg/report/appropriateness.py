@@ -7,7 +7,6 @@ from typing import Any
 
 from brainseg.evaluation.appropriateness import (
     EXPECTED,
-    NO_TUMOR,
     compare_classes,
     read_appropriateness,
 )
@@ -59,18 +58,16 @@ def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[st
     """
     firsts = {variant: members[0] for variant, members in runs.items() if members}
     sources: dict[str, list[dict[str, Any]]] = {}
-    tested: list[set[str]] = []
+    tested: list[list[dict[str, Any]]] = []
     for variant, run in firsts.items():
         mode = run.float_mode()
         if not mode or not run.appropriateness(mode).exists():
             continue
         rows = read_appropriateness(run.appropriateness(mode))
-        images = {row["id"] for row in rows if row["class"] != NO_TUMOR}
-        if images not in tested:
-            name = f"{TRUTH} ({variant})" if tested else TRUTH
-            tested.append(images)
-            if truth := _read_truth(run):
-                sources[name] = truth
+        truth = _read_truth(run)  # not the ids alone: other data sets may have the same
+        if truth and truth not in tested:
+            sources[f"{TRUTH} ({variant})" if tested else TRUTH] = truth
+            tested.append(truth)
         sources[variant] = rows
     classes = {row["class"] for rows in sources.values() for row in rows}
     return sources if classes & EXPECTED.keys() else {}

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from brainseg import __version__
 from brainseg.files import read_json, write_text
+from brainseg.report.external import tell_external
 from brainseg.report.provenance import (
     LIMITS,
     data_statements,
@@ -84,6 +85,7 @@ def _content(run: Run) -> dict[str, Any]:
         "ece": _decimals(calibration.get("ece")),
         "ece_uncertain": _decimals(calibration.get("ece_uncertain")) or NOTHING,
         "others": markdown_table(OTHER_COLUMNS, others, OTHER_COLUMNS[:3]) if others else None,
+        "told": list(tell_external({run.name: [run]})),
         "modes": markdown_table(MODE_COLUMNS, _mode_rows(rows), TEXTUAL) if rows else None,
         "training": [*training_statements([run]), f"Seed {config['seed']}."],
         "machines": list(machine_statements([run])),

@@ -1,6 +1,7 @@
 """What must be known of other data sets before their numbers are believed."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from brainseg.files import read_json
@@ -8,6 +9,15 @@ from brainseg.report.appropriateness import by_data_set
 from brainseg.report.provenance import SYNTHETIC
 from brainseg.report.table import Runs
 from brainseg.run import Run
+
+NOTE = ": synthetic data"
+"""What titles end with where data are synthetic."""
+
+
+def note_synthetic(evaluations: Runs) -> str:
+    """`NOTE` where evaluations on another data set, by variant, are on synthetic data, else ""."""
+    found = chain.from_iterable(evaluations.values())
+    return NOTE if any(read_json(run.evaluation)["data"]["synthetic"] for run in found) else ""
 
 
 def tell_external(runs: Runs) -> Iterator[str]:

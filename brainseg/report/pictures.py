@@ -45,6 +45,18 @@ class Picture:
     prediction: NDArray[np.bool_]
 
 
+def of_same_case(pictures: Sequence[Picture | None]) -> list[Picture | None]:
+    """Those of the same image and truth as the first one that is there; `None` for the others.
+
+    Another data set may have the same ids.
+    """
+    first = next(filter(None, pictures), None)
+    return [
+        picture if first and picture and _are_alike(picture, first) else None
+        for picture in pictures
+    ]
+
+
 def score_of(case: Case) -> str:
     """Dice of a case, or what is wrongly taken for a tumour where there is none."""
     return f"{case['fp']} px wrong" if case["dice"] is None else f"Dice {case['dice']:.3f}"
@@ -142,6 +154,10 @@ def _one_per_patient(cases: Iterable[Case]) -> list[Case]:
     for case in cases:
         firsts.setdefault((case["patient"], "" if case["patient"] else case["id"]), case)
     return list(firsts.values())
+
+
+def _are_alike(one: Picture, other: Picture) -> bool:
+    return np.array_equal(one.image, other.image) and np.array_equal(one.truth, other.truth)
 
 
 def _is_shown(run: Run, mode: str) -> bool:

@@ -13,7 +13,7 @@ from brainseg.report.appropriateness import (
 from brainseg.report.comparisons import Comparison
 from brainseg.report.conclusions import COLUMNS as COMPARED
 from brainseg.report.conclusions import tabulate
-from brainseg.report.external import tell_external
+from brainseg.report.external import note_synthetic, tell_external
 from brainseg.report.page import PageTable
 from brainseg.report.parts import architecture_table
 from brainseg.report.provenance import read_config
@@ -73,7 +73,7 @@ def make_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[PageTable
         _external(runs),
         _appropriateness("Appropriateness on the test split", runs),
         *(
-            _appropriateness(f"Appropriateness on {name}", variants)
+            _appropriateness(f"Appropriateness on {name}{note_synthetic(variants)}", variants)
             for name, variants in by_data_set(runs).items()
         ),
         _parts(runs),

@@ -1,5 +1,6 @@
 """The page as people use it, in the system's chromium."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +79,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         [subject.PageTable("Accuracy and speed", columns, rows, ["A note."], columns[2:])],
         [
             subject.PageFigure("Front", "What is not beaten.", "A plot.", folder / "front"),
-            subject.PageFigure("Slices", "What is predicted.", "Slices.", folder / "slices"),
+            subject.PageFigure(
+                "Accuracy and speed", "As in the table.", "Slices.", folder / "slices"
+            ),
         ],
         collect_viewer(runs),
         [("Data", ["Phantoms."]), ("Limits", ["Slices, not volumes."])],
@@ -127,6 +130,17 @@ both = pytest.mark.parametrize(
 )
 narrow = pytest.mark.parametrize(
     "context", [{"viewport": {"width": 360, "height": 740}, "has_touch": True}], indirect=True
+)
+
+
+everywhere = pytest.mark.parametrize(
+    "context",
+    [
+        {"color_scheme": "light"},
+        {"color_scheme": "dark"},
+        {"viewport": {"width": 360, "height": 740}},
+    ],
+    indirect=True,
 )
 
 
@@ -385,7 +399,7 @@ def brightness(colour: str) -> float:
     return sum(map(int, parts)) / (3 * 255)
 
 
-@both
+@everywhere
 def test_accessibility(page: Page) -> None:
     page.get_by_role("button", name="Attention").click()
     part(page, "stage").press("ArrowRight")
@@ -394,7 +408,38 @@ def test_accessibility(page: Page) -> None:
     assert [(rule["id"], rule["impact"], rule["nodes"][0]["html"]) for rule in found] == []
 
 
-@both
+def test_what_scrolls_is_a_region_that_keys_reach(page: Page) -> None:
+    regions = page.get_by_role("region")
+    expect(regions).to_have_count(0)
+    page.set_viewport_size({"width": 360, "height": 740})
+    names = ["Accuracy and speed", "Figure: Front", "Figure: Accuracy and speed"]
+    for name in names:
+        region = page.get_by_role("region", name=name, exact=True)
+        expect(region).to_have_attribute("tabindex", "0")
+        assert region.evaluate("box => box.scrollWidth > box.clientWidth")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(regions).to_have_count(0)
+    assert (
+        page.locator(".scroll").evaluate_all(
+            "boxes => boxes.flatMap((box) => box.getAttributeNames())"
+        )
+        == ["class"] * 4
+    )
+
+
+def test_the_arrow_of_a_heading_is_not_read(page: Page) -> None:
+    session = page.context.new_cdp_session(page)
+    heading = page.get_by_role("columnheader", name="Attention")
+    for order in (None, "ascending", "descending"):
+        assert heading.get_attribute("aria-sort") == order
+        nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+        names = [node.get("name", {}).get("value", "") for node in nodes]
+        assert "Attention" in names
+        assert not re.findall("[↕↑↓]", "".join(names))
+        heading.get_by_role("button").click()
+
+
+@everywhere
 def test_every_control_is_reached_and_seen(page: Page) -> None:
     focus = """() => {
         const node = document.activeElement, style = getComputedStyle(node);
@@ -425,6 +470,8 @@ def test_without_a_script_the_rest_is_there(page: Page) -> None:
     expect(page.locator("#viewer-root")).to_be_hidden()
     expect(page.get_by_role("cell", name="0.9007").first).to_be_visible()
     expect(page.get_by_role("img", name="A plot.")).to_be_visible()
+    expect(page.locator(".scroll[role=region][tabindex='0']")).to_have_count(4)
+    expect(page.get_by_role("region", name="Figure: Front")).to_be_visible()
 
 
 @dark

@@ -119,14 +119,33 @@ def test_phantoms_are_called_synthetic_first_of_all(run):
     assert text.index("Synthetic data") < text.index("Res-UNet")
 
 
-def test_other_data_have_their_table(run):
-    found = Run(run.evaluations / "clinic")
-    write_json(
-        found.evaluation,
-        {"data": {"name": "clinic"}, "modes": ["checkpoint", "fp32"], "status": "finished"},
-    )
-    for mode in ("checkpoint", "fp32"):
+def add_evaluation(run, name, **data):
+    found, modes = Run(run.evaluations / name), ["checkpoint", "fp32"]
+    data = {
+        **{"name": name, "folder": f"/data/{name}", "n": 11, "clusters": 11, "unmasked": 0},
+        **{"synthetic": False, "of_own_test": 0},
+        **data,
+    }
+    facts = {"data": data, "left_out": {}, "unchecked": None, "status": "finished"}
+    write_json(found.evaluation, facts | {"modes": modes})
+    for mode in modes:
         write_json(found.metrics_of(mode), METRICS_FILE)
+
+
+def test_what_is_no_other_data_or_synthetic_is_told(run):
+    add_evaluation(run, "clinic", of_own_test=11)
+    add_evaluation(run, "ph", synthetic=True)
+    write_card(run)
+    others = run.card.read_text().split("## On other data")[1].split("##")[0]
+    clinic, ph = (line for line in others.splitlines() if line.startswith("- "))
+    assert clinic.startswith("- clinic: 11 images of /data/clinic")
+    assert "11 are images of the run's own test split" in clinic
+    assert ph.startswith("- ph: synthetic data")
+    assert "\n\n\n" not in others
+
+
+def test_other_data_have_their_table(run):
+    add_evaluation(run, "clinic")
     write_card(run)
     lines = [line for line in run.card.read_text().splitlines() if line.startswith("| clinic")]
     cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines]

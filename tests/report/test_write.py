@@ -25,7 +25,7 @@ from brainseg.run import Run, find_runs
 
 SIDE = 40
 CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
-GROWTH = {"none": 0, "ag": 1, "cbam": -2}
+GROWTH = {"none": 0, "ag": 1, "se": 0, "cbam": -2}
 """Pixels by which the radius of a variant's predictions is too large."""
 
 
@@ -225,6 +225,15 @@ def test_appropriateness_stands_beside_the_truth(written):
     assert (told["Measure"], told["Expected"]) == ("sharpness", "low")
     lowest = min(area for area in first["auc"].values() if area is not None)
     assert told["ag"] == f"{first['median']:.2f} (A {lowest:.2f})"  # three patients: no sign
+
+
+def test_other_images_of_the_same_names_have_a_truth_of_their_own(experiment):
+    part = make_part()
+    make_run(experiment, "se", part=part | {"masks": np.roll(part["masks"], 3, axis=1)})
+    assert list(collect_sources(grouped(experiment))) == [
+        *("truth", "none", "ag"),
+        *("truth (se)", "se", "cbam"),
+    ]
 
 
 def test_without_measures_there_is_no_table(experiment):

@@ -73,15 +73,15 @@ def draw_attention(runs: Runs) -> Drawing | None:
 def read_attention(runs: Runs) -> tuple[Cases, dict[str, Steps]]:
     """The cases that are shown, and what each variant's first run kept of one or more of them.
 
-    The cases are those of the first variant that has any.
+    The cases are those of the first variant that has any. Of another variant only what has the
+    same image and truth counts: another data set may have the same ids.
     """
     firsts = {variant: members[0] for variant, members in runs.items()}
     found = {variant: steps for variant, run in firsts.items() if (steps := _read_steps(run))}
     for variant, steps in found.items():
-        if cases := _choose_cases(firsts[variant], _kept(steps)):
-            return cases, {
-                other: steps for other, steps in found.items() if cases.keys() & _kept(steps).keys()
-            }
+        if cases := _choose_cases(_read_cases(firsts[variant], _kept(steps))):
+            same = {other: _keep_same(found[other], firsts[other], cases) for other in found}
+            return cases, {other: steps for other, steps in same.items() if _kept(steps)}
     return {}, {}
 
 
@@ -128,19 +128,37 @@ def _read_steps(run: Run) -> Steps:
         }
 
 
-def _choose_cases(run: Run, kept: Collection[str]) -> Cases:
-    """Of each class the kept case with the largest tumour."""
+def _read_cases(run: Run, ids: Collection[str]) -> Cases:
     if not run.test.exists():
         return {}
     with np.load(run.test) as test:
         arrays = [test[key] for key in ("ids", "classes", "images", "masks")]
-    cases = [
-        {"id": str(name), "class": str(label), "image": image, "truth": mask > 0}
+    return {
+        str(name): {"id": str(name), "class": str(label), "image": image, "truth": mask > 0}
         for name, label, image, mask in zip(*arrays, strict=True)
-        if name in kept
-    ]
-    largest = (max(each, key=lambda case: case["truth"].sum()) for each in by_class(cases).values())
+        if name in ids
+    }
+
+
+def _choose_cases(cases: Cases) -> Cases:
+    """Of each class the one with the largest tumour."""
+    members = by_class(cases.values()).values()
+    largest = (max(each, key=lambda case: case["truth"].sum()) for each in members)
     return {case["id"]: case for case in largest}
+
+
+def _keep_same(steps: Steps, run: Run, cases: Cases) -> Steps:
+    """The coefficients of those of the cases that the run was tested on."""
+    own = _read_cases(run, cases)
+    same = {
+        name
+        for name, case in own.items()
+        if all(np.array_equal(case[key], cases[name][key]) for key in ("image", "truth"))
+    }
+    return {
+        step: {name: values for name, values in kept.items() if name in same}
+        for step, kept in steps.items()
+    }
 
 
 def _draw_maps(part: SubFigure, cases: Cases, maps: Mapping[str, Steps]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from brainseg.files import read_json
 from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, styled
@@ -59,6 +60,8 @@ def _make_figure(found: Mapping[str, Mapping[str, Any]], looks: Mapping[str, Loo
         diagram.set_title(f"{variant}\n{_errors(metrics['calibration'])}", fontsize="medium")
     grid[1, 0].set_yscale("log", nonpositive="clip")
     grid[1, 0].set_ylim(bottom=0.5)
+    grid[1, 0].yaxis.set_major_formatter("{x:,.0f}")
+    grid[1, 0].yaxis.set_minor_formatter(NullFormatter())
     grid[0, 0].set_ylabel("share that is tumour")
     grid[1, 0].set_ylabel("pixels")
     upper.supxlabel("predicted probability of tumour", fontsize="medium")

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from brainseg.report.appropriateness import by_data_set, collect_sources
 from brainseg.report.comparisons import Comparison
+from brainseg.report.external import NOTE, note_synthetic
 from brainseg.report.figures import (
     accuracy_latency,
     accuracy_size,
@@ -35,11 +36,8 @@ from brainseg.terminal import bar
 
 Argument = TypeVar("Argument")
 
-Maker = Callable[[str, Path], PageFigure | None]
-"""Writes the files of a figure where there is something to show.
-
-It takes what the title ends with, and the stem of the files.
-"""
+Maker = Callable[[Path], PageFigure | None]
+"""Writes the files of a figure, whose stem it takes, where there is something to show."""
 
 WORST, APPROPRIATE = "worst_cases", "appropriateness"
 """Names of the figures of which there may be several: one per variant, or per data set."""
@@ -69,8 +67,7 @@ def draw_all(
         The figures that were drawn, in the order of a report.
     """
     makers = _plan(runs, points, rows)
-    note = _tell_synthetic(chain.from_iterable(runs.values()))
-    found = [make(note, folder / name) for name, make in bar(makers.items(), "Drawing figures")]
+    found = [make(folder / name) for name, make in bar(makers.items(), "Drawing figures")]
     drawn = [figure for figure in found if figure is not None]
     _remove_stale(folder, makers, {figure.stem.name for figure in drawn})
     return drawn
@@ -79,11 +76,11 @@ def draw_all(
 def draw_own(run: Run) -> PageFigure | None:
     """Draw a run's own figure, its worst cases, into its folder; it stands beside its card."""
     return _draw(
+        _note_synthetic([run]),
         f"{worst_cases.TITLE} of {run.name}",
         worst_cases.CAPTION,
         worst_cases.draw_worst_cases,
         run,
-        _tell_synthetic([run]),
         run.figures / WORST,
     )
 
@@ -100,84 +97,82 @@ def name_parts(labels: Iterable[str]) -> dict[str, str]:
 
 def _plan(runs: Runs, points: Sequence[Point], rows: Sequence[Comparison]) -> dict[str, Maker]:
     """What makes each figure, by the figure's name and in the order of a report."""
+    note = _note_synthetic(chain.from_iterable(runs.values()))
+    draw = partial(_draw, note)
     return {
-        "curves": partial(_draw, curves.TITLE, curves.CAPTION, curves.draw_curves, runs),
+        "curves": partial(draw, curves.TITLE, curves.CAPTION, curves.draw_curves, runs),
         "accuracy_latency": partial(
-            _draw,
+            draw,
             accuracy_latency.TITLE,
             accuracy_latency.CAPTION,
             accuracy_latency.draw_accuracy_latency,
             points,
         ),
         "accuracy_size": partial(
-            _draw,
+            draw,
             accuracy_size.TITLE,
             accuracy_size.CAPTION,
             accuracy_size.draw_accuracy_size,
             points,
         ),
         "comparisons": partial(
-            _draw, comparisons.TITLE, comparisons.CAPTION, comparisons.draw_comparisons, rows
+            draw, comparisons.TITLE, comparisons.CAPTION, comparisons.draw_comparisons, rows
         ),
-        "boxplots": partial(_draw, boxplots.TITLE, boxplots.CAPTION, boxplots.draw_boxplots, runs),
+        "boxplots": partial(draw, boxplots.TITLE, boxplots.CAPTION, boxplots.draw_boxplots, runs),
         "qualitative": partial(
-            _draw, qualitative.TITLE, qualitative.CAPTION, qualitative.draw_qualitative, runs
+            draw, qualitative.TITLE, qualitative.CAPTION, qualitative.draw_qualitative, runs
         ),
-        "classes": partial(_draw, classes.TITLE, classes.CAPTION, classes.draw_classes, runs),
-        **_plan_worst_cases(runs),
+        "classes": partial(draw, classes.TITLE, classes.CAPTION, classes.draw_classes, runs),
+        **_plan_worst_cases(note, runs),
         "attention": partial(
-            _draw, attention.TITLE, attention.CAPTION, attention.draw_attention, runs
+            draw, attention.TITLE, attention.CAPTION, attention.draw_attention, runs
         ),
         "calibration": partial(
-            _draw, calibration.TITLE, calibration.CAPTION, calibration.draw_calibration, runs
+            draw, calibration.TITLE, calibration.CAPTION, calibration.draw_calibration, runs
         ),
-        **_plan_appropriateness(runs),
+        APPROPRIATE: partial(_draw_appropriateness, note, "", runs),
+        **_plan_external(runs),
         "architecture": partial(
-            _draw, architecture.TITLE, architecture.CAPTION, architecture.draw_architecture, runs
+            draw, architecture.TITLE, architecture.CAPTION, architecture.draw_architecture, runs
         ),
     }
 
 
-def _plan_worst_cases(runs: Runs) -> dict[str, Maker]:
+def _plan_worst_cases(note: str, runs: Runs) -> dict[str, Maker]:
     names = name_parts(runs)
     return {
         f"{WORST}-{names[variant]}": partial(
-            _copy_own, f"{worst_cases.TITLE} of {variant}", members
+            _copy_own, note, f"{worst_cases.TITLE} of {variant}", members
         )
         for variant, members in runs.items()
     }
 
 
-def _plan_appropriateness(runs: Runs) -> dict[str, Maker]:
-    """Of the test split, and of each other data set."""
+def _plan_external(runs: Runs) -> dict[str, Maker]:
+    """Of each other data set, which may be synthetic where those of training are not."""
     others = by_data_set(runs)
     names = name_parts(others)
-    title, caption = appropriateness.TITLE, appropriateness.CAPTION
-    draw = appropriateness.draw_appropriateness
     return {
-        APPROPRIATE: partial(_draw, title, caption, draw, collect_sources(runs)),
-        **{
-            f"{APPROPRIATE}-{names[name]}": partial(
-                _draw, f"{title} on {name}", caption, draw, collect_sources(found)
-            )
-            for name, found in others.items()
-        },
+        f"{APPROPRIATE}-{names[name]}": partial(
+            _draw_appropriateness, note_synthetic(found), f" on {name}", found
+        )
+        for name, found in others.items()
     }
 
 
-def _tell_synthetic(runs: Iterable[Run]) -> str:
+def _note_synthetic(runs: Iterable[Run]) -> str:
     """What the titles of figures of these runs end with."""
     names = {read_config(run).get("data", {}).get("name") for run in runs}
-    return ": synthetic data" if "phantom" in names else ""
+    return NOTE if "phantom" in names else ""
 
 
 @styled
 def _draw(
+    note: str,
     title: str,
     caption: str,
     draw: Callable[[Argument], Drawing | None],
     argument: Argument,
-    note: str,
     stem: Path,
 ) -> PageFigure | None:
     drawing = draw(argument)
@@ -188,7 +183,18 @@ def _draw(
     return PageFigure(title + note, caption, drawing.alt, stem)
 
 
-def _copy_own(title: str, runs: Sequence[Run], note: str, stem: Path) -> PageFigure | None:
+def _draw_appropriateness(note: str, place: str, runs: Runs, stem: Path) -> PageFigure | None:
+    return _draw(
+        note,
+        f"{appropriateness.TITLE}{place}",
+        appropriateness.CAPTION,
+        appropriateness.draw_appropriateness,
+        collect_sources(runs),
+        stem,
+    )
+
+
+def _copy_own(note: str, title: str, runs: Sequence[Run], stem: Path) -> PageFigure | None:
     """Draw the own figure of each run, and show a copy of the first one's."""
     first, *_ = [draw_own(run) for run in runs]
     if first is None:

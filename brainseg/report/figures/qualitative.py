@@ -1,7 +1,6 @@
 """Fig. 9: what each variant predicts, before and after quantization."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +21,7 @@ from brainseg.report.pictures import (
     QUANTIZED,
     Picture,
     name_of,
+    of_same_case,
     read_pictures,
     score_of,
     shown_mode,
@@ -44,13 +44,8 @@ CELL = 1.35
 NOT_SHOWN = "not predicted"
 
 
-@dataclass(frozen=True)
-class Column:
-    """What one run predicts in one mode, by the cases' ids."""
-
-    variant: str
-    mode: str
-    pictures: Mapping[str, Picture]
+Lines = Mapping[str, Sequence[Picture | None]]
+"""By the id of a case: what each column shows of it."""
 
 
 @styled
@@ -61,13 +56,16 @@ def draw_qualitative(runs: Runs) -> Drawing | None:
         return None
     _, first, float_mode = found[0]
     cases = typical_cases(first, float_mode)
-    columns = [
-        Column(variant, mode, read_pictures(run, mode, cases)) for variant, run, mode in found
-    ]
-    known = [name for name in cases if any(name in column.pictures for column in columns)]
-    if not known:
+    read = [read_pictures(run, mode, cases) for _, run, mode in found]
+    lines = {
+        name: of_same_case([pictures.get(name) for pictures in read])
+        for name in cases
+        if any(name in pictures for pictures in read)
+    }
+    if not lines:
         return None
-    return Drawing(_make_figure(columns, known), _describe(columns, known))
+    columns = [(variant, mode) for variant, _, mode in found]
+    return Drawing(_make_figure(columns, lines), _describe(columns, lines))
 
 
 def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
@@ -80,13 +78,12 @@ def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
     ]
 
 
-def _make_figure(columns: Sequence[Column], cases: Sequence[str]) -> Figure:
-    titles = ("image", "truth", *(f"{column.variant}\n{column.mode}" for column in columns))
-    figure, grid = make_grid(len(cases), len(titles), CELL)
+def _make_figure(columns: Sequence[tuple[str, str]], lines: Lines) -> Figure:
+    titles = ("image", "truth", *(f"{variant}\n{mode}" for variant, mode in columns))
+    figure, grid = make_grid(len(lines), len(titles), CELL)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
-    for line, name in zip(grid, cases, strict=True):
-        shown = [column.pictures.get(name) for column in columns]
+    for line, shown in zip(grid, lines.values(), strict=True):
         picture = next(filter(None, shown))
         line[0].set_ylabel(name_of(picture.case, width=24), fontsize="small")
         show_slice(line[0], picture.image)
@@ -98,18 +95,17 @@ def _make_figure(columns: Sequence[Column], cases: Sequence[str]) -> Figure:
     return figure
 
 
-def _describe(columns: Sequence[Column], cases: Sequence[str]) -> str:
+def _describe(columns: Sequence[tuple[str, str]], lines: Lines) -> str:
     """The scores that the panels show."""
-    lines = ["Slices with the outlines of truth and prediction."]
-    for name in cases:
-        shown = [(column, column.pictures.get(name)) for column in columns]
+    sentences = ["Slices with the outlines of truth and prediction."]
+    for name, shown in lines.items():
         told = [
-            f"{column.variant} {column.mode} {score_of(picture.case) if picture else NOT_SHOWN}"
-            for column, picture in shown
+            f"{variant} {mode} {score_of(picture.case) if picture else NOT_SHOWN}"
+            for (variant, mode), picture in zip(columns, shown, strict=True)
         ]
-        class_ = next(picture.case["class"] for _, picture in shown if picture)
-        lines.append(f"{class_}, id {name}: {', '.join(told)}.")
-    return " ".join(lines)
+        class_ = next(filter(None, shown)).case["class"]
+        sentences.append(f"{class_}, id {name}: {', '.join(told)}.")
+    return " ".join(sentences)
 
 
 def _draw_prediction(axes: Axes, picture: Picture | None) -> None:

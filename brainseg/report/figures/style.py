@@ -8,10 +8,12 @@ grey print.
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 from matplotlib import rc_context
@@ -27,8 +29,19 @@ from brainseg.files import replacing
 
 FORMATS = (".svg", ".png")
 
-styled = rc_context({"svg.hashsalt": "brainseg", "font.size": 9})
-"""Decorator of functions that draw or write; the salt makes the ids in an SVG the same again."""
+
+@contextmanager
+def _style() -> Iterator[None]:
+    # The salt makes the ids in an SVG the same again; ids and names of runs may hold a `$`.
+    style = rc_context({"svg.hashsalt": "brainseg", "font.size": 9, "text.parse_math": False})
+    with style, catch_warnings():
+        # Names in any script are drawn as far as the font goes; the alt text holds them whole.
+        filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
+styled = _style()
+"""Decorator of functions that draw or write."""
 
 CLIP = re.compile(r'(?<=[#"])p[0-9a-f]{10}(?=[)"])')
 """Names of clip paths, as matplotlib makes them."""

@@ -154,6 +154,25 @@ def folds(tmp_path) -> dict[str, list[Run]]:
 
 
 @pytest.fixture
+def alike(tmp_path):
+    """Two runs with the same ids; gliomas have other images, and meningiomas another truth."""
+    runs = {name: [make_run(tmp_path / "alike" / name, "ag", 0)] for name in ("one", "other")}
+    (run,) = runs["other"]
+    with np.load(run.test) as file:
+        test = {name: file[name] for name in file}
+    test["images"][test["classes"] == "glioma"] ^= 1
+    test["masks"][test["classes"] == "meningioma", 0, 0] = 1
+    write_npz(run.test, **test)
+    return runs
+
+
+@pytest.fixture
+def named(tmp_path):
+    """A function of a name that stands in the run's folder, in its ids, and for its variant."""
+    return lambda name: {name: [make_run(tmp_path / "named" / name, "ag", 0, prefix=name)]}
+
+
+@pytest.fixture
 def empty_runs(tmp_path) -> dict[str, list[Run]]:
     """Runs without any file."""
     return {variant: [Run(tmp_path / variant)] for variant in VARIANTS}

@@ -138,6 +138,15 @@ def test_a_variant_that_kept_none_of_the_cases_is_left_out(folds):
     assert drawing.alt == draw_attention({variant: folds[variant] for variant in found}).alt
 
 
+def test_coefficients_of_another_image_of_the_same_id_are_left_out(alike):
+    cases, found = read_attention(alike)
+    same = {name for name, case in cases.items() if case["class"] in ("pituitary", "notumor")}
+    assert len(same) == 2
+    for kept in found["other"].values():
+        assert kept.keys() == same
+    assert draw_attention(alike)
+
+
 def test_every_class_has_a_line_of_its_own_look(own_runs):
     run = own_runs["se"][0]
     with np.load(run.test) as file:

@@ -7,6 +7,7 @@ from brainseg.report.figures.calibration import (
     SWEPT,
     draw_calibration,
 )
+from brainseg.report.figures.style import save
 
 
 def axes_of(figure, variants=4):
@@ -40,6 +41,15 @@ def test_the_histogram_is_logarithmic_and_shows_every_bin(runs):
         assert heights == [each["n"] for each in bins]
         assert max(heights) < axes.get_ylim()[1]
         assert axes.get_ylim()[0] < 1  # a bin of one pixel is seen
+
+
+def test_numbers_of_pixels_are_written_plainly(runs, tmp_path):
+    _, histograms, _ = axes_of(draw_calibration(runs).figure)
+    save(histograms[0].figure.figure, tmp_path / "figure")
+    ticks = histograms[0].yaxis.get_major_ticks() + histograms[0].yaxis.get_minor_ticks()
+    written = [tick.label1.get_text() for tick in ticks if tick.label1.get_text()]
+    assert "1,000" in written
+    assert all(text.replace(",", "").isdecimal() for text in written)
 
 
 def test_curves_show_each_metric_with_the_fixed_threshold(runs):

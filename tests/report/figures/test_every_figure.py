@@ -20,7 +20,7 @@ from brainseg.report.figures.classes import draw_classes
 from brainseg.report.figures.comparisons import draw_comparisons
 from brainseg.report.figures.curves import draw_curves
 from brainseg.report.figures.qualitative import draw_qualitative
-from brainseg.report.figures.style import FORMATS, save
+from brainseg.report.figures.style import FORMATS, save, styled
 from brainseg.report.figures.worst_cases import draw_worst_cases
 
 
@@ -74,6 +74,15 @@ def test_files_in_both_formats_are_the_same_again(draw, tmp_path):
 def test_text_is_large_enough_to_read(draw):
     texts = [text for text in draw().figure.findobj(Text) if text.get_text().strip()]
     assert min(text.get_fontsize() for text in texts) > 7
+
+
+@pytest.mark.parametrize("draw", OF_RUNS)
+def test_any_name_can_be_written(draw, named, tmp_path):
+    name = "c$_{$12 脑瘤"  # no formula, and signs that the font lacks
+    drawing = draw(named(name))
+    styled(drawing.figure.suptitle)(name)
+    save(drawing.figure, tmp_path / "figure")
+    assert name in drawing.alt
 
 
 @pytest.mark.parametrize("draw", OF_RUNS)

@@ -190,14 +190,29 @@ def test_names_that_would_be_the_same_are_numbered(own_runs, tmp_path):
     assert texts == ["Worst cases of se-seed0", "Worst cases of se-seed1"]
 
 
+def add_evaluation(run, name, synthetic=False):
+    found = Run(run.evaluations / name)
+    shutil.copytree(run.path, found.path, ignore=shutil.ignore_patterns("evaluation"))
+    data = {"name": name, "folder": f"/data/{name}", "synthetic": synthetic}
+    write_json(found.evaluation, {"data": data, "modes": ["fp32"], "status": "finished"})
+
+
 def test_other_data_sets_have_figures_of_their_own(own_runs, tmp_path):
     for run in (own_runs["ag"][0], own_runs["se"][0]):
-        found = Run(run.evaluations / "my clinic")
-        shutil.copytree(run.path, found.path, ignore=shutil.ignore_patterns("evaluation"))
-        data = {"name": "my clinic", "folder": "/data/my clinic"}
-        write_json(found.evaluation, {"data": data, "status": "finished"})
+        add_evaluation(run, "my clinic")
     figures = draw_all(own_runs, [], [], tmp_path / "figures")
     other = {figure.stem.name: figure for figure in figures}["appropriateness-my-clinic"]
     assert other.title == "Appropriateness on my clinic"
     assert "ag: " in other.alt
     assert "cbam: " not in other.alt
+
+
+@pytest.mark.parametrize("data", ["phantom", "figshare"])
+def test_other_data_are_synthetic_whatever_training_saw(own_runs, tmp_path, data):
+    (run, *_) = own_runs["ag"]
+    write_text(run.config, json.dumps({"data": {"name": data}}))
+    add_evaluation(run, "phantoms", synthetic=True)
+    add_evaluation(run, "clinic")
+    figures = draw_all({"ag": [run]}, [], [], tmp_path / "figures")
+    titles = [figure.title for figure in figures if "Appropriateness on" in figure.title]
+    assert titles == ["Appropriateness on clinic", "Appropriateness on phantoms: synthetic data"]

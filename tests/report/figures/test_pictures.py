@@ -11,6 +11,7 @@ from brainseg.report.pictures import (
     QUANTIZED,
     by_class,
     name_of,
+    of_same_case,
     read_float_cases,
     read_pictures,
     score_of,
@@ -61,6 +62,16 @@ def test_cases_that_were_not_scored_or_not_predicted_are_left_out(own_runs):
             probabilities=file["probabilities"][1:],
         )
     assert list(read_pictures(run, "fp32", ["case0", "case1"])) == ["case1"]
+
+
+def test_pictures_of_other_data_with_the_same_id_are_not_of_the_same_case(alike):
+    first, second = (
+        read_pictures(run, "fp32", ["case0", "case1", "case2"]) for (run,) in alike.values()
+    )
+    for name in first:
+        shown = of_same_case([None, first[name], second[name]])
+        assert shown == [None, first[name], second[name] if name == "case2" else None]
+    assert of_same_case([None]) == [None]
 
 
 def test_without_a_mode_there_are_no_pictures(runs):

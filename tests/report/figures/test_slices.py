@@ -104,6 +104,13 @@ def test_qualitative_of_folds_says_that_cases_were_not_predicted(folds):
     assert "id fold1-" not in drawing.alt
 
 
+def test_qualitative_shows_no_other_image_of_the_same_id(alike):
+    grid = grid_of(draw_qualitative(alike).figure, 6)
+    for line, class_ in zip(grid, CLASSES, strict=True):
+        gone = [written(axes) == [NOT_SHOWN] for axes in line[2:]]
+        assert gone == [False, False, *2 * [class_ in ("glioma", "meningioma")]]
+
+
 def test_cases_that_nobody_can_show_are_no_figure(own_runs):
     for members in own_runs.values():
         with np.load(members[0].test) as file:
