@@ -2,7 +2,9 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-TORCH ?= torch==2.14.1 torchvision==0.29.1
+PINNED := torch==2.14.1 torchvision==0.29.1
+CHOSEN := $(shell cat $(VENV)/torch 2>/dev/null)
+TORCH ?= $(or $(CHOSEN),$(PINNED))
 OUTPUTS ?= outputs
 MODES ?= all
 EXPERIMENT ?= $(OUTPUTS)/demo
@@ -16,11 +18,19 @@ help: ## list the targets
 
 setup: $(VENV)/installed ## make .venv with everything; TORCH='torch==… torchvision==…' chooses another torch
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard]'
 	touch $@
+
+# Another torch than the pinned one, once chosen, stays; an empty file stands for the pinned one.
+ifneq ($(TORCH),$(or $(CHOSEN),$(PINNED)))
+.PHONY: $(VENV)/torch
+endif
+$(VENV)/torch:
+	mkdir -p $(VENV)
+	echo '$(if $(subst $(PINNED),,$(TORCH)),$(TORCH))' > $@
 
 demo: setup ## train, quantize and time the four variants on synthetic data
 	$(BIN)/python train.py -m model.attention=none,ag,se,cbam deploy.passes=100

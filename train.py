@@ -6,7 +6,9 @@ Configuration: conf/ (groups), sweeps/ (sweeps). What comes after training: `bra
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 try:
     import hydra
@@ -25,6 +27,7 @@ from brainseg.errors import InputError
 from brainseg.report.write import show_report
 from brainseg.training.config import check_complete, find_run, register_schema, to_plain
 from brainseg.training.job import run_job
+from brainseg.training.settings import check_settings
 from brainseg.training.sweep import Job, time_sweep
 
 logger = logging.getLogger("brainseg")
@@ -39,6 +42,7 @@ def main(config: DictConfig) -> None:
     try:
         check_complete(config)
         plain = to_plain(config)
+        check_settings(plain)
         run = find_run(plain)
         if run.experiment not in experiments:
             experiments.append(run.experiment)
@@ -47,6 +51,8 @@ def main(config: DictConfig) -> None:
     except InputError as error:
         note(error)
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # while a library was being loaded
+            raise error.__cause__ from None
         failures.append(str(error))
         logger.exception("This job failed.")
 
@@ -57,18 +63,32 @@ def note(error: InputError) -> None:
     logger.error("Error: %s", error)
 
 
+def run_all() -> int:
+    """Run the jobs, time them together and tell what they found; the exit code."""
+    try:
+        try:
+            main()
+            attempt(time_sweep, finished)
+        finally:
+            for experiment in experiments:
+                attempt(show_report, experiment)
+    except KeyboardInterrupt:
+        logger.error(
+            "Interrupted. What is finished is kept: the same command goes on from there (without "
+            "force=true, which starts over)."
+        )
+        return 130
+    return 1 if failures else 0
+
+
+def attempt(work: Callable[[Any], Any], subject: Any) -> None:
+    """Do `work` on `subject`; what the user can mend is told, and the rest goes on."""
+    try:
+        work(subject)
+    except InputError as error:
+        note(error)
+
+
 if __name__ == "__main__":
     register_schema()
-    try:
-        main()
-        try:
-            time_sweep(finished)
-        except InputError as error:
-            note(error)
-    finally:
-        for experiment in experiments:
-            try:
-                show_report(experiment)
-            except InputError as error:
-                note(error)
-    sys.exit(1 if failures else 0)
+    sys.exit(run_all())

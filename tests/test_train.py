@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from brainseg.deploy.quantize import MODES
+from brainseg.run import Run
+from brainseg.training.lock import locked
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ("+sweeps=smoke", "deploy.passes=3", "deploy.devices=[cpu]")
@@ -92,6 +97,52 @@ def test_one_bad_attention_stops_the_sweep_before_its_first_job(tmp_path: Path):
     assert not (tmp_path / "outputs" / "demo").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("optim.lr=1e-3,abc", "Value 'abc' of type 'str' could not be converted to Float"),
+        ("deploy.modes=[int8]", "Unknown quantization mode int8"),
+    ],
+)
+def test_a_bad_value_is_told_before_there_is_a_run(tmp_path: Path, override: str, told: str):
+    result = train("-m", override, folder=tmp_path)
+    assert result.returncode == 1
+    assert told in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_a_run_in_other_hands_is_left_and_the_sweep_goes_on(sweep, folder: Path):
+    with locked(Run(folder / find(folder, "none"))):
+        again = train(*SMOKE, "model.attention=none,cbam", folder=folder)
+    assert again.returncode == 1
+    assert "is being worked on by another process" in again.stdout
+    assert "Traceback" not in again.stdout + again.stderr
+    assert again.stdout.count("Finished already: nothing to do.") == 1
+
+
+def test_ctrl_c_after_training_says_how_to_go_on(folder: Path, tmp_path: Path):
+    settings = ("model.attention=none", "deploy.passes=1000000", "tracking=none")
+    command = [sys.executable, str(ROOT / "train.py"), "+sweeps=smoke", *settings]
+    command.append(f"data.cache_dir={folder}/cache")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        while process.poll() is None and not is_trained(tmp_path):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        try:
+            told, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 130, told + errors
+    assert told.splitlines()[-1].startswith("Interrupted. What is finished is kept: the same")
+    assert "Traceback" not in told + errors
+
+
+def is_trained(folder: Path) -> bool:
+    return any(Run(path.parent).is_trained() for path in folder.rglob("state.json"))
+
+
 def test_values_that_differ_make_folders_that_differ(tmp_path: Path):
     # too few patients: each job stops as soon as it has its folder
     result = train("-m", "optim.lr=1e-3,1e-4", "data.patients=2", "tracking=none", folder=tmp_path)
@@ -113,6 +164,30 @@ def test_outside_the_environment_it_says_how_to_get_in(tmp_path: Path):
     )
     assert result.returncode == 1
     assert "source .venv/bin/activate" in result.stderr
+
+
+def make_setup(folder: Path, *arguments: str) -> str:
+    """What `make setup` would do in `folder`."""
+    command = ["make", "--dry-run", "setup", *arguments]
+    alone = {"PATH": os.environ["PATH"]}  # `make test` hands its own settings on
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True, env=alone
+    ).stdout
+
+
+def test_setup_installs_another_torch_once(tmp_path: Path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv").mkdir()
+    for name in ("pyproject.toml", "constraints.txt", ".venv/torch", ".venv/installed"):
+        (tmp_path / name).touch()
+    assert "pip install" not in make_setup(tmp_path)
+    assert "pip install --quiet torch==2.7\n" in make_setup(tmp_path, "TORCH=torch==2.7")
+    (tmp_path / ".venv/torch").write_text("torch==2.7\n")
+    assert "pip install --quiet torch==2.7\n" in make_setup(tmp_path)  # not there yet
+    (tmp_path / ".venv/installed").touch()
+    for again in ([], ["TORCH=torch==2.7"]):
+        assert "pip install" not in make_setup(tmp_path, *again)
+    assert "pip install --quiet torch==2.8\n" in make_setup(tmp_path, "TORCH=torch==2.8")
 
 
 def find(folder: Path, attention: str) -> str:

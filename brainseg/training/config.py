@@ -1,7 +1,6 @@
-"""The composed configuration: its schema, its checks, and the run that it describes."""
+"""The composed configuration: its schema, what is missing, and the run that it describes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from brainseg.errors import InputError
-from brainseg.model.attention import Attention
-from brainseg.model.unet import AttentionAt
 from brainseg.run import Run
 from brainseg.training.identity import identify, run_name
+from brainseg.training.settings import SCHEMAS, open_schema
 
 IDENTITY_GROUPS = ("data", "split", "model", "optim", "schedule", "loss", "trainer")
 """Configuration groups whose choice makes another run."""
 
 
-@dataclass
-class ModelSchema:
-    """Types of the `model` group, so that a wrong value stops a sweep before its first job."""
-
-    attention: Attention = Attention.none
-    attention_at: AttentionAt = AttentionAt.paper
-    encoder: str = "resnetv2_50"
-    encoder_args: dict[str, Any] = field(default_factory=dict)
-    weights: str = "none"
-    dropout: float = 0.2
-
-
 def register_schema() -> None:
-    """Make `model/schema` known to Hydra; call it before composing."""
-    ConfigStore.instance().store(group="model", name="schema", node=ModelSchema)
+    """Make the types of values known to Hydra; call it before composing."""
+    store = ConfigStore.instance().store
+    store(name="schema", node=open_schema())
+    for group, node in SCHEMAS.items():
+        store(group=group, name="schema", node=node)
 
 
 def check_complete(config: DictConfig) -> None:

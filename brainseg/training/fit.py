@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -64,7 +64,8 @@ def fit(
     run.update_state(stage="train")
     for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
         part.unlink()
-    trainer = _make_trainer(settings, run, on_row)
+    callbacks = [History(run, on_row), *checkpoint_callbacks(run, settings["early_stopping"])]
+    trainer = make_trainer(settings, callbacks)
     resumed = str(run.last) if run.last.exists() else None
     if resumed:
         logger.info("Resuming after a cut-off: %s", run.last)
@@ -74,24 +75,25 @@ def fit(
         trainer.fit(module, datamodule, ckpt_path=resumed)
 
 
-def _make_trainer(settings: Mapping[str, Any], run: Run, on_row: Any) -> pl.Trainer:
+def make_trainer(settings: Mapping[str, Any], callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """Lightning's trainer for the group `trainer`.
+
+    Raises:
+        InputError: Lightning refuses the settings, or this machine lacks the device.
+    """
     try:
         return pl.Trainer(
             max_epochs=settings["max_epochs"],
             accelerator=settings["accelerator"],
             devices=settings["devices"],
             precision=choose_precision(settings["precision"], settings["accelerator"]),
-            callbacks=[
-                RichProgressBar(leave=False),
-                History(run, on_row),
-                *checkpoint_callbacks(run, settings["early_stopping"]),
-            ],
+            callbacks=[RichProgressBar(leave=False), *callbacks],
             plugins=[AtomicCheckpointIO()],
             logger=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(
             f"Lightning does not accept these trainer.* settings: {error} Expected, for a machine "
             "without GPU: trainer.accelerator=cpu trainer.devices=1 trainer.precision=auto."

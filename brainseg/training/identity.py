@@ -38,7 +38,7 @@ def identify(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     identity = {
         key: value
-        for key, value in _flatten(config)
+        for key, value in flatten(config)
         if key not in NOT_IDENTITY and key.split(".")[0] not in NOT_IDENTITY
     }
     weights = Path(str(identity.get("model.weights", "none")))
@@ -90,9 +90,10 @@ def check_same(stored: Mapping[str, Any], identity: Mapping[str, Any], folder: P
         )
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys such as `optim.lr`, and their values."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

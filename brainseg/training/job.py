@@ -21,8 +21,9 @@ from brainseg.deploy.testset import write_part, write_split
 from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_text
 from brainseg.run import Run
-from brainseg.training.fit import fit
+from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
+from brainseg.training.lock import locked
 from brainseg.training.tracking import announce, log_epoch, log_results, tracked
 
 TELLING_AUC = 0.9
@@ -35,21 +36,29 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
     """Do what is left to do of one run.
 
     A finished run is left alone unless its later stages are out of date; one that was cut off
-    goes on where it stopped; `force` starts over.
+    goes on where it stopped; `force` starts over, unless what it starts is refused.
 
     Args:
         config: the resolved configuration.
         run: its directory.
 
     Raises:
-        InputError: the data or the configuration cannot be used (the state keeps the reason), or
-            the directory holds a run with another identity (it stays as it is).
+        InputError: the data or the configuration cannot be used (the state keeps the reason), the
+            directory holds a run with another identity (it stays as it is), or another process is
+            working on it.
     """
+    _announce(config, run)
     if config["force"] and run.state.exists():
-        _remove(run)
+        with locked(run):
+            _check_usable(config)
+            _remove(run)
+    with locked(run):
+        _go_on(config, run)
+
+
+def _go_on(config: Mapping[str, Any], run: Run) -> None:
     state = run.read_state()
     identity = identify(config)
-    _announce(config, run)
     if state.get("stage", "data") == "data":  # nothing was computed that could be of another run
         run.update_state(stage="data", status="running", reason=None, identity=identity)
         with _noted_failure(run):
@@ -66,6 +75,13 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
             attempts = state.get("attempts", 0) + 1
             run.update_state(status="running", reason=None, attempts=attempts, identity=identity)
             _attempt(config, run, table, slices)
+
+
+def _check_usable(config: Mapping[str, Any]) -> None:
+    """Refuse here what would be refused before the first step of a training."""
+    table, slices = load_data(config["data"], config["split"]["seed"])
+    divide(table, slices, config["split"], config["data"]["duplicates"], lambda leaks: None)
+    make_trainer(config["trainer"])
 
 
 def _remove(run: Run) -> None:
@@ -108,10 +124,9 @@ def _reason(error: BaseException) -> str:
 
 def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices) -> None:
     """Train, or go on training, and do all that follows."""
-    write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
     parts = None
     if not run.is_trained():
-        write_json(run.environment, describe())
+        _write_origin(config, run)
         parts = _write_split(config, run, table, slices)
     with tracked(run, config) as opened:
         if parts is not None:
@@ -122,6 +137,15 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
         _deploy(config, run)
         log_results(opened, run)
     run.update_state(stage="done", status="finished", reason=None)
+
+
+def _write_origin(config: Mapping[str, Any], run: Run) -> None:
+    """Write what is trained and where: never one alone, as paths of the first start in the second.
+
+    Both stay as they are once the run is trained, since they tell on what.
+    """
+    write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    write_json(run.environment, describe())
 
 
 def _refresh(config: Mapping[str, Any], run: Run) -> None:

@@ -15,6 +15,10 @@ from brainseg.run import Run
 from brainseg.training.mirror import direction, media_of, summary_of
 
 DISABLED = "disabled"
+MODES = ("offline", "online", DISABLED)
+ALIASES = {"dryrun": "offline", "run": "online"}
+"""Older names of W&B's, which `WANDB_MODE` may still hold."""
+
 STEP = "epoch"
 """What curves are drawn over, in every run."""
 
@@ -25,8 +29,20 @@ logger = logging.getLogger(__name__)
 
 
 def tracking_mode(tracking: Mapping[str, Any]) -> Any:
-    """W&B's mode for the `tracking` group: `offline`, `online` or `disabled`."""
-    return DISABLED if tracking["name"] == "none" else tracking["mode"]
+    """W&B's mode for the `tracking` group: `offline`, `online` or `disabled`.
+
+    Raises:
+        InputError: the mode is another one.
+    """
+    if tracking["name"] == "none":
+        return DISABLED
+    mode = ALIASES.get(tracking["mode"], tracking["mode"])
+    if mode not in MODES:
+        raise InputError(
+            f"tracking.mode={mode} is unknown (where it was not given, WANDB_MODE says it). "
+            f"Expected one of {', '.join(MODES)}; tracking=none tracks nothing."
+        )
+    return mode
 
 
 @contextmanager
@@ -47,7 +63,7 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
         A `wandb.Run`; under `tracking=none` one that does nothing.
 
     Raises:
-        InputError: W&B does not know the mode, or its server cannot be reached.
+        InputError: the mode is unknown, or W&B's server cannot be reached.
     """
     tracking = config["tracking"]
     mode = tracking_mode(tracking)

@@ -11,7 +11,7 @@ import torch
 
 from brainseg.data.phantom.write import write_phantom
 from brainseg.errors import InputError
-from brainseg.files import read_csv, read_json
+from brainseg.files import read_csv, read_json, write_text
 from brainseg.model.unet import build_model, load_weights
 from brainseg.run import Run
 from brainseg.training.checkpoint import checkpoint_callbacks
@@ -143,6 +143,34 @@ def test_force_starts_over(tmp_path: Path, configure, monkeypatch):
     assert not (run.path / "old.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data": {"negatives": "/no/such/folder"}}, "does not exist"),
+        ({"data": {"patients": 2}}, "The class glioma has 1 patients"),
+        ({"trainer": {"precision": "no-such"}}, "Lightning does not accept"),
+        ({"trainer": {"devices": "no-such"}}, "Lightning does not accept"),
+    ],
+)
+def test_force_keeps_the_run_where_the_new_one_is_refused(
+    tmp_path: Path, configure, changes: dict, told: str
+):
+    run = Run(tmp_path / "run")
+    run.update_state(stage="done", status="finished", identity={"optim.lr": 5})
+    for file in (run.best, run.onnx("fp32"), run.evaluations / "other" / "evaluation.json"):
+        write_text(file, "kept")
+    before = contents(run)
+    with pytest.raises(InputError, match=told):
+        run_job(configure(force=True, **changes), run)
+    assert contents(run) == before
+
+
+def contents(run: Run) -> dict[Path, bytes]:
+    """Every file of a run, but for the lock."""
+    files = [path for path in run.path.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {path: path.read_bytes() for path in files}
+
+
 def test_unusable_data_are_noted_and_may_be_mended(tmp_path: Path, configure):
     run = Run(tmp_path / "run")
     with pytest.raises(InputError, match="The class glioma has 1 patients"):
@@ -173,6 +201,22 @@ def test_a_failed_late_stage_does_not_train_again(tmp_path: Path, configure, mon
     monkeypatch.setattr("brainseg.training.job.fit", lambda *_, **__: pytest.fail("trained again"))
     run_job(configure(), run)
     assert run.read_state()["status"] == "finished"
+
+
+def test_configuration_and_environment_tell_of_one_place(tmp_path: Path, configure, monkeypatch):
+    run = Run(tmp_path / "run")
+    for root in ("a/set", "b/moved"):
+        write_phantom(tmp_path / root, patients=12, slices=2, size=32, seed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("brainseg.training.job.stages.prepare", _raise_disk_full)
+        patch.chdir(tmp_path / "a")
+        with pytest.raises(InputError, match="disk is full"):
+            run_job(configure(data={"name": "folder", "root": "set"}), run)
+    monkeypatch.chdir(tmp_path / "b")
+    run_job(configure(data={"name": "folder", "root": "moved"}), run)
+    assert run.read_state()["status"] == "finished"
+    assert run.read_config()["data"]["root"] == "set"
+    assert run.read_environment()["folder"] == str(tmp_path / "a")
 
 
 def _raise_disk_full(*_, **__):

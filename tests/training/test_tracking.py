@@ -219,7 +219,30 @@ def test_first_lines_say_where_the_metrics_go(run: Run, caplog, name: str, mode:
     assert tracking_mode(tracking) == ("disabled" if name == "none" else mode)
 
 
-def test_a_mode_that_wandb_does_not_know_is_refused(run: Run):
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ("dryrun", "offline"),
+        ("run", "online"),
+        ("offline", "offline"),
+        ("online", "online"),
+        ("disabled", "disabled"),
+    ],
+)
+def test_older_names_of_modes_are_understood(given: str, mode: str):
+    assert tracking_mode(CONFIG["tracking"] | {"mode": given}) == mode
+
+
+def test_a_dry_run_keeps_its_history_in_every_folder(run: Run):
+    config = CONFIG | {"tracking": CONFIG["tracking"] | {"mode": "dryrun"}}
+    write_csv(run.history, [{"epoch": 0, "val_loss": 0.5}], ["epoch", "val_loss"])
+    with tracked(run, config, job="deploy"):
+        pass
+    (held,) = read_back(run)
+    assert held["history"] == [{"epoch": 0, "val_loss": 0.5}]
+
+
+def test_another_mode_is_refused(run: Run):
     config = CONFIG | {"tracking": CONFIG["tracking"] | {"mode": "onlin"}}
     with (
         pytest.raises(InputError, match=r"(?s)tracking\.mode=onlin.*tracking=none"),

@@ -1,0 +1,152 @@
+"""What the configuration's values may be: types, which Hydra checks, and ranges."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import BooleanNode, IntegerNode, StringNode
+
+from brainseg.deploy.quantize import check_modes
+from brainseg.deploy.rows import with_reference
+from brainseg.deploy.runtimes import check_devices, check_runtimes
+from brainseg.errors import InputError
+from brainseg.model.attention import Attention
+from brainseg.model.unet import AttentionAt
+from brainseg.training.identity import flatten
+from brainseg.training.tracking import tracking_mode
+
+
+@dataclass
+class ModelSchema:
+    """Types of the `model` group, so that a wrong value stops a sweep before its first job."""
+
+    attention: Attention = Attention.none
+    attention_at: AttentionAt = AttentionAt.paper
+    encoder: str = "resnetv2_50"
+    encoder_args: dict[str, Any] = field(default_factory=dict)
+    weights: str = "none"
+    dropout: float = 0.2
+
+
+@dataclass
+class OptimSchema:
+    """Types of the `optim` group."""
+
+    lr: float = 1e-3
+
+
+@dataclass
+class TrainerSchema:
+    """Types of the `trainer` group; what is `Any` has several types, which Lightning checks."""
+
+    max_epochs: int = 5
+    early_stopping: int | None = None
+    precision: Any = "auto"
+    accelerator: str = "auto"
+    devices: Any = 1
+
+
+@dataclass
+class DeploySchema:
+    """Types of the `deploy` group."""
+
+    modes: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    runtimes: list[str] | None = None
+    passes: int = 500
+
+
+SCHEMAS = {
+    "model": ModelSchema,
+    "optim": OptimSchema,
+    "trainer": TrainerSchema,
+    "deploy": DeploySchema,
+}
+"""Group → its schema, for groups whose choices have the same keys."""
+
+
+def open_schema() -> dict[str, Any]:
+    """Types of what stands in no such group; the choices of `data` and `split` add their keys."""
+    return {
+        "seed": IntegerNode(0, is_optional=False),
+        "experiment_name": StringNode("demo", is_optional=False),
+        "output_dir": StringNode("outputs", is_optional=False),
+        "force": BooleanNode(False, is_optional=False),
+        "split": {"seed": IntegerNode(0, is_optional=False)},
+        "data": {
+            "image_size": IntegerNode(224, is_optional=False),
+            "batch_size": IntegerNode(16, is_optional=False),
+            "workers": IntegerNode(None),
+            "harmonize": BooleanNode(False, is_optional=False),
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers of at least `low`, and less than `below`.
+
+    Attributes:
+        low: the lowest.
+        below: above the highest.
+        whole: whether they have no decimals.
+        nullable: whether `None` may stand instead.
+    """
+
+    low: float
+    below: float = math.inf
+    whole: bool = True
+    nullable: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        if value is None:
+            return self.nullable
+        number = isinstance(value, int if self.whole else (int, float))
+        return number and not isinstance(value, bool) and self.low <= value < self.below
+
+    def __str__(self) -> str:
+        number = "a whole number" if self.whole else "a number"
+        bound = f" and below {self.below}" if self.below < math.inf else ""
+        return f"{number} of at least {self.low}{bound}{', or null' if self.nullable else ''}"
+
+
+RANGES = {
+    "seed": Range(0, 2**63),
+    "split.seed": Range(0, 2**63),
+    "data.image_size": Range(1),
+    "data.batch_size": Range(1),
+    "data.workers": Range(0, nullable=True),
+    "data.patients": Range(1),
+    "data.slices": Range(1),
+    "data.healthy_slices": Range(0),
+    "model.dropout": Range(0, 1, whole=False),
+    "optim.lr": Range(0, whole=False),
+    "schedule.factor": Range(0, 1, whole=False),
+    "schedule.patience": Range(0),
+    "schedule.min_lr": Range(0, whole=False),
+    "trainer.max_epochs": Range(1),
+    "trainer.early_stopping": Range(0, nullable=True),
+    "deploy.passes": Range(1),
+}
+"""Setting → what it may be."""
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Check, before any work, what would otherwise be told after it or in a traceback.
+
+    Args:
+        config: the resolved configuration.
+
+    Raises:
+        InputError: a number is out of its range; or there is no such mode, device or runtime to
+            deploy in, or no such mode of tracking.
+    """
+    for key, value in flatten(config):
+        if key in RANGES and value not in RANGES[key]:
+            raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
+    deploy = config["deploy"]
+    check_modes(with_reference(deploy["modes"])[1:])
+    check_devices(deploy["devices"])
+    check_runtimes(deploy["runtimes"] or ())
+    tracking_mode(config["tracking"])

@@ -1,0 +1,119 @@
+"""What the configuration's values may be: told before any work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+
+from brainseg.errors import InputError
+from brainseg.training.config import register_schema, to_plain
+from brainseg.training.settings import Range, check_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def composing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("BRAINSEG_ROOT", str(ROOT))
+    register_schema()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+
+
+def settings(*overrides: str) -> dict[str, Any]:
+    """The checked configuration of a command line."""
+    config = to_plain(compose("train", overrides=list(overrides)))
+    check_settings(config)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("optim.lr=abc", "optim.lr"),
+        ("optim.lr=null", "optim.lr"),
+        ("trainer.max_epochs=many", "trainer.max_epochs"),
+        ("trainer.early_stopping=abc", "trainer.early_stopping"),
+        ("data.image_size=abc", "data.image_size"),
+        ("data.batch_size=null", "data.batch_size"),
+        ("data.workers=1.5", "data.workers"),
+        ("seed=abc", "seed"),
+        ("split.seed=abc", "split.seed"),
+        ("force=maybe", "force"),
+        ("deploy.modes=int8_static", "deploy.modes"),
+        ("deploy.passes=abc", "deploy.passes"),
+    ],
+)
+def test_a_wrong_type_does_not_compose(override: str, told: str):
+    with pytest.raises(ConfigCompositionException) as caught:
+        settings(override)
+    assert f"full_key: {told}\n" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["seed=-1"], "seed=-1 cannot be used. Expected a whole number of at least 0"),
+        ([f"seed={2**63}"], "and below"),
+        (["split.seed=-1"], "split.seed=-1"),
+        (["data.batch_size=0"], "data.batch_size=0 .* at least 1"),
+        (["data.workers=-1"], "data.workers=-1 .* at least 0, or null"),
+        (["data.image_size=0"], "data.image_size=0"),
+        (["data.patients=abc"], "data.patients=abc"),
+        (["trainer.max_epochs=-1"], "trainer.max_epochs=-1"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
+        (["trainer.early_stopping=-1"], "trainer.early_stopping=-1"),
+        (["optim.lr=-1"], "optim.lr=-1.0 cannot be used. Expected a number of at least 0"),
+        (["optim.lr=nan"], "optim.lr=nan"),
+        (["optim.lr=inf"], "optim.lr=inf"),
+        (["model.dropout=1"], "model.dropout=1.0 .* below 1"),
+        (["schedule=plateau", "schedule.factor=2"], "schedule.factor=2"),
+        (["deploy.passes=0"], "deploy.passes=0"),
+        (["deploy.modes=[int8]"], "Unknown quantization mode int8. Choose from: fp16"),
+        (["deploy.devices=[gpu]"], "Unknown device gpu. Choose from: cpu, cuda"),
+        (["deploy.runtimes=[tensorrt]"], "Unknown runtime tensorrt"),
+        (["tracking.mode=onlin"], "tracking.mode=onlin is unknown"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_in_a_line(overrides: list[str], told: str):
+    with pytest.raises(InputError, match=told) as caught:
+        settings(*overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_users_know_goes_on_working():
+    config = settings(
+        *("+model.encoder_args.layers=[1,1,1,1]", "+schedule.pct_start=0.2", "data.workers=null"),
+        *("trainer.devices=[0,1]", "trainer.precision=16", "trainer.early_stopping=7"),
+        *("deploy.modes=[fp32,int8_static]", "deploy.runtimes=null", "deploy.devices=[]"),
+        *("optim.lr=1", "seed=5", "experiment_name=7", "data.harmonize=true"),
+    )
+    assert config["model"]["encoder_args"] == {"layers": [1, 1, 1, 1]}
+    assert config["schedule"] == {"name": "one_cycle", "pct_start": 0.2}
+    assert config["trainer"]["devices"] == [0, 1]
+    assert config["trainer"]["precision"] == 16
+    assert config["deploy"]["runtimes"] is None
+    assert (config["optim"]["lr"], config["experiment_name"]) == (1.0, "7")
+
+
+@pytest.mark.parametrize("name", ["figshare", "folder", "nifti", "lgg", "dicom", "kaggle_mri"])
+def test_data_sets_have_the_keys_of_their_own_group_and_no_others(name: str):
+    data = settings(f"data={name}", "data.root=set", "data.image_size=96")["data"]
+    assert (data["name"], data["root"], data["image_size"]) == (name, "set", 96)
+    assert "patients" not in data
+    with pytest.raises(ConfigCompositionException):
+        settings(f"data={name}", "data.root=set", "data.patients=5")
+
+
+def test_ranges():
+    assert 0 in Range(0)
+    assert 0.5 not in Range(0)
+    assert True not in Range(0)
+    assert 0.5 in Range(0, whole=False)
+    assert 1 not in Range(0, below=1)
+    assert None in Range(0, nullable=True)
+    assert None not in Range(0)
+    assert "abc" not in Range(0)
