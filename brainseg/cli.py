@@ -13,6 +13,8 @@ from brainseg.data.cli import app as data
 from brainseg.errors import InputError
 from brainseg.run import Run, find_runs
 
+logger = logging.getLogger(__name__)
+
 app = typer.Typer(
     help="Data sets before training; after it: export, quantize, time, report, predict.",
     no_args_is_help=True,
@@ -47,8 +49,11 @@ def quantize(
     device: Devices = "all",
     passes: Passes = 500,
     max_drop: Annotated[
-        float | None,
-        typer.Option(help="int8_static: keep layers in float until mean IoU loses no more."),
+        str | None,
+        typer.Option(
+            metavar="FLOAT|none",
+            help="int8_static: keep layers in float until mean IoU loses no more; none: keep none.",
+        ),
     ] = None,
     method: Annotated[
         str | None, typer.Option(help="int8_static: minmax, percentile or entropy.")
@@ -61,19 +66,23 @@ def quantize(
         bool | None, typer.Option(help="int8_weights: a scale per channel, not the paper's one.")
     ] = None,
 ) -> None:
-    """Export, quantize and re-score runs. What is newer than its source is left alone."""
+    """Export, quantize and re-score runs. What is newer than its source is left alone.
+
+    Options that are not given stay as they were chosen for the run.
+    """
     from brainseg.deploy import stages
     from brainseg.deploy.quantize import choose_options
 
     modes, devices = _modes(mode), _devices(device)
     flags = {
-        "max_drop": max_drop,
         "method": method,
         "images": images,
         "seed": seed,
         "per_channel": per_channel,
     }
-    options = {name: value for name, value in flags.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    if max_drop is not None:
+        options["max_drop"] = _read_max_drop(max_drop)
     choose_options("int8_static", options)  # a mistake is told before any work
 
     def work(run: Run) -> list[str]:
@@ -95,22 +104,22 @@ def benchmark(
 ) -> None:
     """Time runs, modes and runtimes against each other, interleaved in one session per device."""
     from brainseg.deploy.benchmark import benchmark as measure
+    from brainseg.deploy.models import choose_modes
 
     found = _found(runs)
-    rows = measure(
+    timed = measure(
         found,
-        _modes(mode),
+        choose_modes(found, None if mode == "all" else mode.split(",")),
         _devices(device),
         passes,
         runtimes=None if runtime == "all" else runtime.split(","),
         threads=threads,
         batch=batch,
     )
-    for run in found:
-        _mirror(run, "benchmark")
-    _show_reports(found)
-    if rows and all(row["status"] == "unavailable" for row in rows):
-        raise InputError(rows[0]["reason"])
+    rows = [row for own in timed.values() for row in own]
+    reasons = dict.fromkeys(row["reason"] for row in rows)
+    nothing = not any(row["status"] == "ok" for row in rows)
+    _finish(found, "benchmark", list(reasons) if nothing else [])
 
 
 @app.command()
@@ -195,7 +204,7 @@ def main() -> None:
 
 
 def _found(paths: list[Path]) -> list[Run]:
-    runs = [run for path in paths for run in find_runs(path)]
+    runs = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
     trained = [run for run in runs if run.is_trained()]
     for run in runs:
         if run not in trained:
@@ -207,27 +216,45 @@ def _found(paths: list[Path]) -> list[Run]:
 
 def _each(paths: list[Path], work: Callable[[Run], list[str]]) -> None:
     """Do `work` on each run; one that fails does not stop the others."""
-    failed, changed = [], []
+    failed: list[str] = []
+    changed: list[Run] = []
     for run in _found(paths):
         try:
             done = work(run)
             print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
             if done:
                 changed.append(run)
-                _mirror(run, "deploy")
         except Exception as error:  # whatever it is, the other runs can still be done
             failed.append(f"{run.path}: {error}")
-    _show_reports(changed)
-    if failed:
-        raise InputError("\n".join(failed))
+    _finish(changed, "deploy", failed)
 
 
-def _show_reports(runs: list[Run]) -> None:
-    """Renew and print the tables of the runs' experiments."""
+def _finish(runs: list[Run], job: str, failed: list[str]) -> None:
+    """Renew and print the reports of the runs' experiments, then mirror the runs.
+
+    Args:
+        runs: that changed.
+        job: what was done, for W&B.
+        failed: what went wrong before.
+
+    Raises:
+        InputError: something went wrong, before or here. A mirror that fails is only a warning:
+            the runs are the same without it.
+    """
     from brainseg.report.write import show_report
 
     for experiment in dict.fromkeys(run.experiment for run in runs):
-        show_report(experiment)
+        try:
+            show_report(experiment)
+        except Exception as error:  # whatever it is, it must not hide what failed before
+            failed = [*failed, f"{experiment}: {error}"]
+    for run in runs:
+        try:
+            _mirror(run, job)
+        except Exception as error:  # whatever it is, the files are what counts
+            logger.warning("%s: its new results are not in W&B: %s", run.path, error)
+    if failed:
+        raise InputError("\n".join(failed))
 
 
 def _mirror(run: Run, job: str) -> None:
@@ -248,6 +275,18 @@ def _modes(given: str) -> list[str]:
     from brainseg.deploy.quantize import MODES
 
     return list(MODES)
+
+
+def _read_max_drop(given: str) -> float | None:
+    """The loss that is allowed, `None` where `none` was typed."""
+    if given == "none":
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            f"--max-drop takes a number such as 0.0004, or none; found {given}."
+        ) from None
 
 
 def _devices(given: str) -> list[str]:

@@ -1,13 +1,16 @@
 """A run is a directory: the one place that spells its file names (SPEC section 5)."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from brainseg.errors import InputError
-from brainseg.files import read_json, write_json
+from brainseg.files import is_fresh, read_json, write_json
 
 CHECKPOINT = "checkpoint"
 """The mode name under which the checkpoint itself is scored, before any export."""
@@ -147,6 +150,10 @@ class Run:
         """The exported network in `mode`."""
         return self.path / f"model.{mode}.onnx"
 
+    def network(self, mode: str) -> Path:
+        """What holds the weights of `mode`: the best checkpoint, or an exported file."""
+        return self.best if mode == CHECKPOINT else self.onnx(mode)
+
     def quantization(self, mode: str) -> Path:
         """How the network in `mode` was made: options, calibration images, layers kept in float."""
         return self.path / f"model.{mode}.json"
@@ -182,6 +189,14 @@ class Run:
         """The first of `FLOAT_MODES` that was scored, `None` where neither was."""
         return next((mode for mode in FLOAT_MODES if self.cases(mode).exists()), None)
 
+    def is_current(self, mode: str) -> bool:
+        """Whether the file of `mode` is there, and no older than what it was made from.
+
+        An exported network comes from the best checkpoint, a quantized one from the export too.
+        """
+        sources = () if mode == CHECKPOINT else (self.best, self.onnx("fp32"))
+        return is_fresh(self.network(mode), *filter(Path.exists, sources))
+
     def is_trained(self) -> bool:
         """Whether the training has ended, so that the best checkpoint is the final one."""
         return self.read_state().get("stage") in ("deploy", "done") and self.best.exists()
@@ -202,6 +217,22 @@ class Run:
     def read_environment(self) -> dict[str, Any]:
         """The environment in which the run was made."""
         return read_json(self.environment) if self.environment.exists() else {}
+
+
+@dataclass(frozen=True)
+class Evaluation(Run):
+    """The folder of what was found on another data set.
+
+    Attributes:
+        modes: that were scored, of networks that the run has as they were then.
+    """
+
+    modes: tuple[str, ...] = ()
+
+    def float_mode(self) -> str | None:
+        """As that of a run, among `modes`."""
+        known = (mode for mode in FLOAT_MODES if mode in self.modes)
+        return next((mode for mode in known if self.cases(mode).exists()), None)
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -233,7 +264,43 @@ def find_experiment(path: Path) -> list[Run]:
     return runs
 
 
-def find_evaluations(run: Run) -> list[Run]:
-    """The finished evaluations of a run on other data sets, in the order of their names."""
+def find_evaluations(run: Run) -> list[Evaluation]:
+    """The finished evaluations of a run on other data sets, in the order of their names.
+
+    Scores of a network that the run no longer has are left out.
+    """
     files = sorted(run.evaluations.glob("*/evaluation.json"))
-    return [Run(file.parent) for file in files if read_json(file)["status"] == "finished"]
+    facts = {file: read_json(file) for file in files}
+    found = [
+        Evaluation(file.parent, _current_modes(run, file, each))
+        for file, each in facts.items()
+        if each["status"] == "finished"
+    ]
+    return [each for each in found if each.modes]
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file; a file that has not changed since is not read again."""
+    return _hash(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _hash(file: Path, changed: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _current_modes(run: Run, evaluation: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modes of an evaluation whose network is the run's; also where nobody can tell."""
+    networks = facts.get("networks", {})
+
+    def is_same(mode: str) -> bool:
+        file = run.network(mode)
+        if mode not in networks or not file.exists():
+            return True
+        if not run.is_current(mode):
+            return False
+        # What is older than the evaluation was there then: hashing it would take time.
+        return is_fresh(evaluation, file) or hash_file(file) == networks[mode]
+
+    return tuple(filter(is_same, facts["modes"]))

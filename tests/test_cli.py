@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from brainseg import cli
+from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_json, write_text
 from brainseg.run import Run
 
+OK, BROKEN = {"status": "ok", "reason": None}, {"status": "failed", "reason": "broken"}
 VERBS = ("export", "quantize", "benchmark", "evaluate", "report", "dashboard", "predict", "data")
 
 
@@ -30,6 +32,11 @@ def finished(tmp_path: Path) -> Run:
     write_text(run.best, "weights")
     write_text(run.config, "tracking: {name: none, mode: offline}\n")
     return run
+
+
+def export(run: Run, *modes: str) -> None:
+    for mode in modes:
+        write_text(run.onnx(mode), "network")
 
 
 def test_help_loads_nothing_heavy():
@@ -168,20 +175,106 @@ def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[st
 
     def benchmark(runs, modes, devices, passes, *, runtimes, threads, batch):
         calls.append((runs, modes, (devices, passes, runtimes, threads, batch)))
+        return {finished: [OK]}
+
+    export(finished, "fp32", "fp16", "int8_static")
+    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", benchmark)
+    experiment, mode = finished.experiment, "int8_static,fp16"
+    arguments = ("benchmark", experiment, finished.path, "--mode", mode, *flags)
+    assert brainseg(monkeypatch, *arguments) == 0
+    assert calls == [([finished], ["fp32", "int8_static", "fp16"], asked)]
+
+
+def test_benchmark_times_the_modes_that_there_are(finished, monkeypatch):
+    def benchmark(runs, modes, *_, **__):
+        calls.append(modes)
+        return {finished: [OK]}
+
+    calls: list[list[str]] = []
+    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", benchmark)
+    code = brainseg(monkeypatch, "benchmark", finished.path)
+    assert str(code).endswith(f"Make it first: brainseg export {finished.path}")
+    export(finished, "fp32")
+    assert brainseg(monkeypatch, "benchmark", finished.path) == 0
+    export(finished, "int8_static")
+    assert brainseg(monkeypatch, "benchmark", finished.path) == 0
+    code = brainseg(monkeypatch, "benchmark", finished.path, "--mode", "int8_static,fp16")
+    assert str(code).endswith(f"Make it first: brainseg quantize {finished.path} --mode fp16")
+    code = brainseg(monkeypatch, "benchmark", finished.path, "--mode", "int4")
+    assert "Unknown mode int4" in str(code)
+    assert calls == [["fp32"], ["fp32", "int8_static"]]
+
+
+def test_benchmark_fails_only_where_nothing_was_timed(finished, monkeypatch):
+    export(finished, "fp32")
+    rows = [OK, *({"status": "unavailable", "reason": "no GPU"} for _ in range(2)), BROKEN]
+    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", lambda *_, **__: {finished: rows})
+    assert brainseg(monkeypatch, "benchmark", finished.path) == 0
+    del rows[0]
+    assert brainseg(monkeypatch, "benchmark", finished.path) == "Error: no GPU\nbroken"
+
+
+def test_a_mirror_that_fails_is_a_warning_at_the_end(finished, monkeypatch, caplog, capsys):
+    export(finished, "fp32")
+    finished.wandb.mkdir()
+    tracking = "{name: wandb, mode: offline, project: brainseg, entity: null}"
+    config = f"tracking: {tracking}\nexperiment_name: demo\nmodel: {{attention: ag}}\n"
+    write_text(finished.config, f"{config}data: {{name: phantom}}\nsplit: {{name: patient}}\n")
+    monkeypatch.setenv("WANDB_MODE", "bogus")
+    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", lambda *_, **__: {finished: [OK]})
+    monkeypatch.setattr("brainseg.deploy.stages.prepare", lambda run, modes: ["made a file"])
+    for verb in ("benchmark", "export"):
+        caplog.clear()
+        assert brainseg(monkeypatch, verb, finished.path) in (0, None)
+        assert (finished.experiment / "report" / "table.md").exists()
+        assert "ag-seed0" in capsys.readouterr().out
+        (record,) = [record for record in caplog.records if record.name == "brainseg.cli"]
+        assert f"{finished.path}: its new results are not in W&B: " in record.getMessage()
+
+
+def test_a_report_that_fails_hides_no_other_failure(finished, monkeypatch):
+    other = Run(finished.experiment / "se-seed0")
+    write_json(other.state, {"stage": "done", "status": "finished"})
+    write_text(other.best, "weights")
+
+    def prepare(run, modes):
+        if run == other:
+            raise RuntimeError("the exporter broke")
+        return ["made a file"]
+
+    def show_report(experiment):
+        raise InputError("the report broke")
+
+    monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
+    monkeypatch.setattr("brainseg.report.write.show_report", show_report)
+    code = str(brainseg(monkeypatch, "export", finished.experiment))
+    assert "se-seed0: the exporter broke" in code
+    assert f"{finished.experiment}: the report broke" in code
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        ([], {}),
+        (["--max-drop", "0.0004", "--images", "7"], {"max_drop": 0.0004, "images": 7}),
+        (["--max-drop", "none"], {"max_drop": None}),
+    ],
+)
+def test_quantize_passes_on_what_was_typed(finished, monkeypatch, flags, options):
+    calls = []
+
+    def prepare(run, modes, options):
+        calls.append(options)
         return []
 
-    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", benchmark)
-    arguments = ("benchmark", finished.path, "--mode", "int8_static,fp16", *flags)
-    assert brainseg(monkeypatch, *arguments) == 0
-    assert calls == [([finished], ["int8_static", "fp16"], asked)]
+    monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
+    assert brainseg(monkeypatch, "quantize", finished.path, *flags) in (0, None)
+    assert calls == [options]
 
 
-def test_benchmark_fails_only_where_nothing_could_be_had(finished, monkeypatch):
-    rows = [{"status": "ok"}, {"status": "unavailable", "reason": "no GPU"}, {"status": "failed"}]
-    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", lambda *_, **__: rows)
-    assert brainseg(monkeypatch, "benchmark", finished.path) == 0
-    del rows[2], rows[0]
-    assert brainseg(monkeypatch, "benchmark", finished.path) == "Error: no GPU"
+def test_a_loss_that_is_no_number_is_refused(finished, monkeypatch):
+    code = brainseg(monkeypatch, "quantize", finished.path, "--max-drop", "little")
+    assert "--max-drop takes a number such as 0.0004, or none; found little" in str(code)
 
 
 def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: Path):

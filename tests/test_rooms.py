@@ -1,6 +1,7 @@
 """The rooms' import arrows (SPEC section 3), read from the source with `ast`."""
 
 import ast
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,31 @@ def imported(source: Path) -> set[str]:
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(("brainseg", *source.relative_to(PACKAGE).parent.parts))
+            relative = "." * node.level + (node.module or "")
+            module = resolve_name(relative, package)
+            names |= {f"{module}.{alias.name}" for alias in node.names}
     return names
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("from . import session", "brainseg.deploy.session"),
+        ("from .session import Session", "brainseg.deploy.session.Session"),
+        ("from .. import report", "brainseg.report"),
+        ("from ..report.rows import NOTHING", "brainseg.report.rows.NOTHING"),
+        ("from brainseg.run import Run", "brainseg.run.Run"),
+        ("import torch.nn", "torch.nn"),
+    ],
+)
+def test_every_way_to_import_is_seen(monkeypatch, tmp_path: Path, statement: str, name: str):
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    (tmp_path / "deploy").mkdir()
+    source = tmp_path / "deploy" / "predict.py"
+    source.write_text(statement)
+    assert imported(source) == {name}
 
 
 def room_of(source: Path) -> str:

@@ -1,6 +1,8 @@
 """Latency of runs, modes and runtimes, side by side in one process per device: rows and session."""
 
+import logging
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from brainseg.deploy.environment import describe, physical_cores
 from brainseg.deploy.memory import peak_memory_mb
+from brainseg.deploy.models import explain_missing
 from brainseg.deploy.quantize import check_modes
 from brainseg.deploy.rows import RUNTIME, Row, new_row, read_rows, upsert_rows, with_reference
 from brainseg.deploy.runtimes import (
@@ -20,7 +23,7 @@ from brainseg.deploy.runtimes import (
     check_runtimes,
     runtimes_on,
 )
-from brainseg.deploy.score import measure
+from brainseg.deploy.score import Cases, measure
 from brainseg.deploy.testset import to_input
 from brainseg.deploy.timing import OtherLoad, ratio, summarize_latency, time_rounds
 from brainseg.deploy.variant import (
@@ -40,6 +43,8 @@ from brainseg.terminal import bar
 NOISY = 0.05
 """The share of the CPU that other processes may take before a timing is called noisy."""
 
+logger = logging.getLogger(__name__)
+
 Values = dict[str, Any]
 Images = Mapping[Run, NDArray[np.uint8]]
 
@@ -56,13 +61,14 @@ def benchmark(
     warmup: int = 10,
     seed: int = 0,
     progress: bool = True,
-) -> list[Row]:
+) -> dict[Run, list[Row]]:
     """Time all runs, modes and runtimes on each device; write `deploy.json`, `benchmarks.json`.
 
     fp32 is always among the modes: it is what the others are compared with. `latency_ms` is from
     an array in memory to an array in memory, copies to the device included; `end_to_end_ms`, in a
     tenth of the passes and for single images only, from an image file to a mask of its size. What
-    is not there gives `unavailable` rows, a file that cannot be run a `failed` one.
+    is not there gives `unavailable` rows, a file that cannot be run a `failed` one. A run that
+    lacks a mode, or has it of another network, gets no row of it and a warning.
 
     Args:
         runs: exported and quantized in `modes`.
@@ -77,7 +83,7 @@ def benchmark(
         progress: whether to draw bars, where standard error is a terminal.
 
     Returns:
-        The rows: device by device, run by run, runtime by runtime, mode by mode.
+        The rows of each run: device by device, runtime by runtime, mode by mode.
 
     Raises:
         InputError: a mode, device or runtime has another name, there is no pass, or a run has no
@@ -90,9 +96,14 @@ def benchmark(
         raise InputError(f"Expected at least 1 timed pass, found {passes}: set passes to 500.")
     threads = threads or physical_cores()
     images = {run: spread_images(run) for run in runs}
-    rows: list[Row] = []
+    rows: dict[Run, list[Row]] = {run: [] for run in runs}
+    modes = with_reference(modes)
+    for run in runs:
+        for mode in modes:
+            if not run.is_current(mode):
+                logger.warning("Not timed: %s", explain_missing(run, mode))
     for device in devices:
-        wanted = choices(runs, with_reference(modes), device, runtimes_on(device, runtimes))
+        wanted = choices(runs, modes, device, runtimes_on(device, runtimes))
         opened = [
             _open(choice, images[choice.run], threads, batch)
             for choice in bar(wanted, f"Opening {len(wanted)} networks on {device}", progress)
@@ -100,14 +111,13 @@ def benchmark(
         variants = [each for each in opened if isinstance(each, Variant)]
         timed = iter(_time(variants, images, passes, warmup, seed, progress) if variants else ())
         values = [next(timed) if isinstance(each, Variant) else each for each in opened]
-        found = [
-            (choice.run, _row(choice, threads, batch, each))
-            for choice, each in zip(wanted, values, strict=True)
-        ]
-        for run in runs:
-            upsert_rows(run, [row for owner, row in found if owner == run])
+        found: dict[Run, list[Row]] = defaultdict(list)
+        for choice, each in zip(wanted, values, strict=True):
+            found[choice.run].append(_row(choice, threads, batch, each))
+        for run, own in found.items():
+            upsert_rows(run, own)
             _forget(run)
-        rows += [row for _, row in found]
+            rows[run] += own
     return rows
 
 
@@ -172,16 +182,11 @@ def _time(
     from_files = _time_from_files(variants, images, max(1, passes // 10), rng, progress)
     shared = {"passes": passes, "session": name, "noisy": other_cpu_share > NOISY}
     latencies = [{"latency_ms": summarize_latency(milliseconds)} for milliseconds in times]
-    return [
-        _measure(variant, latency | end_to_end | speedups | shared)
-        for variant, latency, end_to_end, speedups in zip(
-            bar(variants, f"Scoring {len(variants)} variants on {device}", progress),
-            latencies,
-            from_files,
-            compared,
-            strict=True,
-        )
+    timed = [
+        latency | end_to_end | speedups | shared
+        for latency, end_to_end, speedups in zip(latencies, from_files, compared, strict=True)
     ]
+    return _measure(variants, timed, progress)
 
 
 def _time_from_files(
@@ -231,14 +236,29 @@ def _compare(
     return compared
 
 
-def _measure(variant: Variant, timed: Values) -> Values:
-    """The values of a row with what was timed; one whose output is no probability has failed."""
-    choice, session = variant.choice, variant.session
-    try:
-        measured = measure(choice.run, choice.mode, session, progress=False)
-    except InputError as error:
-        return {"status": "failed", "reason": str(error)}
-    return measured | {"peak_memory_mb": peak_memory_mb(session, variant.batch)} | timed
+def _measure(variants: Sequence[Variant], timed: Sequence[Values], progress: bool) -> list[Values]:
+    """The values of each row with what was timed; where the output is no probability, it failed.
+
+    Scores are compared with fp32 of the same run and runtime, which comes before the others.
+    """
+    references: dict[tuple[Run, str], Cases] = {}
+    measured: list[Values] = []
+    scoring = bar(variants, f"Scoring {len(variants)} variants", progress)
+    for variant, values in zip(scoring, timed, strict=True):
+        choice, session = variant.choice, variant.session
+        place = choice.run, choice.runtime
+        try:
+            found, cases = measure(
+                choice.run, choice.mode, session, references.get(place), progress=False
+            )
+        except InputError as error:
+            measured.append({"status": "failed", "reason": str(error)})
+            continue
+        if choice.is_reference:
+            references[place] = cases
+        peak = {"peak_memory_mb": peak_memory_mb(session, variant.batch)}
+        measured.append(found | peak | values)
+    return measured
 
 
 def _sessions(run: Run) -> Values:

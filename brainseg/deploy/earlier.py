@@ -11,7 +11,7 @@ from brainseg.data.external import External
 from brainseg.deploy.models import Model
 from brainseg.deploy.testset import read_test
 from brainseg.errors import InputError
-from brainseg.files import read_json
+from brainseg.files import read_json, write_json
 from brainseg.run import CHECKPOINT, Run
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,12 @@ def find_kept(target: Run, model: Model, external: External) -> dict[str, str]:
 
 
 def clear(target: Run, kept: Collection[str]) -> None:
-    """Remove what an earlier evaluation found there of other modes, or on other images."""
+    """Remove what an earlier evaluation found there of other modes, or on other images.
+
+    First of all it is no longer finished.
+    """
+    if target.evaluation.exists():
+        write_json(target.evaluation, read_json(target.evaluation) | {"status": "running"})
     for made in (target.cases, target.predictions, target.metrics_of, target.appropriateness):
         spared = {made(mode) for mode in kept}
         for file in {*target.path.glob(made("*").name), made(CHECKPOINT)} - spared:

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def cpu_flags() -> list[str]:
     return _cpu()["flags"]
 
 
+@cache
 def nvidia_gpus() -> list[dict[str, str]]:
     """Name, driver and memory of each GPU that `nvidia-smi` lists; empty where there is none."""
     keys = ("name", "driver_version", "memory.total")

@@ -98,8 +98,8 @@ def evaluate(
     config = model.run.read_config() if model.run else {}
     external = _load(model, config, root, layout, same_patients, {} if loaded is None else loaded)
     kept = find_kept(target, model, external)
-    clear(target, kept)
     facts = _describe(model, root, external, kept)
+    clear(target, kept)
     write_json(target.evaluation, facts | {"status": "running"})
     _write_data(target, external, config, root, facts)
     _tell(facts, target)

@@ -1,15 +1,17 @@
 """What a path on the command line stands for: a run in some modes, or ONNX files."""
 
-import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainseg.deploy.quantize import MODES
-from brainseg.deploy.rows import REFERENCE
+from brainseg.deploy.rows import REFERENCE, with_reference
 from brainseg.deploy.session import open_session
 from brainseg.errors import InputError
-from brainseg.run import CHECKPOINT, Run
+from brainseg.run import CHECKPOINT, Run, hash_file
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,8 @@ class Model:
         """SHA-256 of its network in any mode, `None` where there is none."""
         file = self.files.get(mode)
         if file is None and self.run:
-            file = self.run.best if mode == CHECKPOINT else self.run.onnx(mode)
-        if file is None or not file.exists():
-            return None
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+            file = self.run.network(mode)
+        return hash_file(file) if file and file.exists() else None
 
 
 def in_order(modes: Iterable[str]) -> list[str]:
@@ -57,10 +56,12 @@ def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> li
 
     Args:
         paths: runs, and ONNX files that brainseg exported.
-        modes: of the runs, `checkpoint` among them; `None`: the checkpoint, and all that were made.
+        modes: of the runs, `checkpoint` among them; `None`: the checkpoint, and all that were made
+            of it as it is now.
 
     Raises:
-        InputError: a path is neither, a run lacks one of the modes, or modes of files are chosen.
+        InputError: a path is neither, there is no such mode, a run lacks one of the modes or has it
+            of another network, or modes of files are chosen.
     """
     models = [_model_of_run(path, modes) for path in paths if path.suffix != ".onnx"]
     files = [path for path in paths if path.suffix == ".onnx"]
@@ -80,10 +81,12 @@ def find_file(path: Path, mode: str) -> Path:
     """The ONNX file that `path` stands for: itself, or a run's `model.<mode>.onnx`.
 
     Raises:
-        InputError: `path` is neither, or the run has not been exported in `mode`.
+        InputError: `path` is neither, there is no such mode, or the run has not been exported in it
+            as it is now.
     """
     if path.is_file() and path.suffix == ".onnx":
         return path
+    _check_modes([mode], (REFERENCE, *MODES))
     run = Run(path)
     if not run.state.exists():
         raise InputError(
@@ -93,18 +96,58 @@ def find_file(path: Path, mode: str) -> Path:
     return _file_of(run, mode)
 
 
+def choose_modes(runs: Sequence[Run], modes: Sequence[str] | None = None) -> list[str]:
+    """The exported modes of runs, fp32 first.
+
+    Args:
+        runs: of which one at least must have each mode.
+        modes: to choose; `None`: all that one of them has.
+
+    Raises:
+        InputError: there is no such mode, or no run has it; it says how to make it.
+    """
+    had = in_order({mode for run in runs for mode in _exported(run)})
+    chosen = with_reference(had if modes is None else modes)
+    _check_modes(chosen, (REFERENCE, *MODES))
+    for mode in chosen:
+        if mode not in had:
+            raise InputError(explain_missing(runs[0], mode))
+    return chosen
+
+
+def explain_missing(run: Run, mode: str) -> str:
+    """Why a run cannot be used in an exported mode, and how to make it."""
+    file = run.onnx(mode)
+    if file.exists():
+        why, how = f"{file} is older than the network that it was made from", "Make it again"
+    else:
+        exported = ", ".join(_exported(run)) or "none yet"
+        why, how = f"{run.path} has no {file.name} (exported: {exported})", "Make it first"
+    verb, chosen = ("export", "") if mode == REFERENCE else ("quantize", f" --mode {mode}")
+    return f"{why}. {how}: brainseg {verb} {run.path}{chosen}"
+
+
 def _model_of_file(path: Path) -> Model:
     session = open_session(path)
     owner = Run(path.parent)
     mode = session.metadata.get("mode", path.stem.removeprefix("model."))
     run = owner if owner.state.exists() else None
+    if run and path.name == run.onnx(mode).name:
+        _file_of(run, mode)
     return Model(run, {mode: path}, False, session.image_size, str(path))
 
 
 def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
     run = Run(path)
     size = run.read_config()["data"]["image_size"]
-    wanted = [CHECKPOINT, *_exported(run)] if modes is None else modes
+    if modes is None:
+        wanted = [CHECKPOINT, *_exported(run)]
+        for mode in (REFERENCE, *MODES):
+            if run.onnx(mode).exists() and mode not in wanted:
+                logger.warning("Left out: %s", explain_missing(run, mode))
+    else:
+        _check_modes(modes, (CHECKPOINT, REFERENCE, *MODES))
+        wanted = list(modes)
     files = {mode: _file_of(run, mode) for mode in wanted if mode != CHECKPOINT}
     if CHECKPOINT in wanted and not run.best.exists():
         raise InputError(f"{path} has no {run.best.name}: train it first, or to its end.")
@@ -112,16 +155,15 @@ def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
 
 
 def _exported(run: Run) -> list[str]:
-    return [mode for mode in (REFERENCE, *MODES) if run.onnx(mode).exists()]
+    return [mode for mode in (REFERENCE, *MODES) if run.is_current(mode)]
 
 
 def _file_of(run: Run, mode: str) -> Path:
-    if not run.onnx(mode).exists():
-        command = "export" if mode == REFERENCE else "quantize"
-        chosen = "" if mode == REFERENCE else f" --mode {mode}"
-        raise InputError(
-            f"{run.path} has no {run.onnx(mode).name} (exported: "
-            f"{', '.join(_exported(run)) or 'none yet'}). Make it first: "
-            f"brainseg {command} {run.path}{chosen}"
-        )
+    if not run.is_current(mode):
+        raise InputError(explain_missing(run, mode))
     return run.onnx(mode)
+
+
+def _check_modes(modes: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [mode for mode in modes if mode not in known]:
+        raise InputError(f"Unknown mode {', '.join(unknown)}. Choose from: {', '.join(known)}.")

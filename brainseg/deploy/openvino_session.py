@@ -65,7 +65,7 @@ def open_openvino(
         load_ms=load_ms,
         input_shape=network.input_shape,
         metadata=network.metadata,
-        predict=network.predict,
+        run=network.predict,
         find_kernels=lambda: network.find_kernels(batch),
     )
 

@@ -58,9 +58,11 @@ def predict(
         `None` where there is none; `seconds` runs from the file to the mask.
 
     Raises:
-        InputError: no image was given, the model cannot be opened, or the device is missing.
+        InputError: no image was given, `out` is no folder, the model cannot be opened, or the
+            device is missing.
     """
     files = find_images(images)
+    _check_folder(out)
     session = open_session(model, device, threads)
     names = unique_stems(files)
     progress = bar(list(zip(files, names, strict=True)), "Predicting")
@@ -108,6 +110,12 @@ def segment(session: Session, image: np.ndarray) -> np.ndarray:
     small = resize_image(image, session.image_size)
     probabilities = session.run(to_input(small[None]))[0, 0]
     return cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _check_folder(out: Path) -> None:
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file; expected a folder. Choose another one with --out.")
 
 
 def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainseg.deploy.quiet import quiet
-from brainseg.deploy.rows import REFERENCE
+from brainseg.deploy.rows import REFERENCE, quantization_options
 from brainseg.errors import InputError
 from brainseg.files import is_fresh, read_json, replacing, write_json
 from brainseg.run import Run
@@ -44,14 +44,15 @@ def quantize(run: Run, mode: str, given: Mapping[str, Any] | None = None) -> Pat
     Args:
         run: exported; for `int8_static` with its validation slices.
         mode: a key of `MODES`.
-        given: options that differ from `DEFAULTS`; those of other modes are ignored.
+        given: options to change; the others stay as they were last time, or are `DEFAULTS`. Those
+            of other modes are ignored.
 
     Raises:
         InputError: there is no such mode or calibration method, the run has not been exported, or
             lacks its validation slices.
     """
     check_modes([mode])
-    options = choose_options(mode, given or {})
+    options = choose_options(mode, quantization_options(run, mode) | dict(given or {}))
     source = run.onnx(REFERENCE)
     if not source.exists():
         raise InputError(f"{run.path} has no {source.name}. Run `brainseg export {run.path}`.")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainseg.deploy.export import load_network
-from brainseg.deploy.testset import to_input
+from brainseg.deploy.testset import spread, to_input
 from brainseg.evaluation.appropriateness import COLUMNS as APPROPRIATENESS
 from brainseg.evaluation.appropriateness import measure_appropriateness
 from brainseg.evaluation.calibration import describe_probabilities
@@ -120,5 +120,5 @@ def _spread(classes: NDArray[Any]) -> NDArray[np.intp]:
     chosen = []
     for name in sorted(set(classes.tolist())):
         rows = np.flatnonzero(classes == name)
-        chosen.append(rows[np.unique(np.linspace(0, len(rows) - 1, ATTENDED).astype(int))])
+        chosen.append(rows[spread(len(rows), ATTENDED)])
     return np.sort(np.concatenate(chosen))

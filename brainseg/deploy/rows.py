@@ -1,7 +1,7 @@
 """The rows of `deploy.json`: what a mode costs and what it gives, per runtime and device."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,15 +86,22 @@ def read_rows(run: Run) -> list[Row]:
 
 
 def upsert_rows(run: Run, rows: Sequence[Row]) -> None:
-    """Write `rows`; each takes the place of the row with the same `KEY`, if there is one."""
-    merged = {_key(row): row for row in [*read_rows(run), *rows]}
+    """Write `rows`; each takes the place of the row with the same `KEY`, if there is one.
+
+    What was measured stays where it cannot be had any more.
+    """
+    merged = {_key(row): row for row in read_rows(run)}
+    for row in rows:
+        before = merged.get(_key(row), row)
+        if (before["status"], row["status"]) != ("ok", "unavailable"):
+            merged[_key(row)] = row
     write_json(run.deploy, derive(list(merged.values())))
 
 
-def drop_rows(run: Run, mode: str) -> None:
-    """Remove the rows of `mode`, whose file is about to change."""
+def drop_rows(run: Run, modes: Collection[str]) -> None:
+    """Remove the rows of `modes`, whose files are about to change."""
     rows = read_rows(run)
-    kept = [row for row in rows if row["mode"] != mode]
+    kept = [row for row in rows if row["mode"] not in modes]
     if len(kept) < len(rows):
         write_json(run.deploy, derive(kept))
 

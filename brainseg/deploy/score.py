@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from brainseg.deploy.export import load_network
 from brainseg.deploy.placement import find_placement
 from brainseg.deploy.record import record, record_attention, record_truth, score_part
-from brainseg.deploy.rows import REFERENCE, RUNTIME
+from brainseg.deploy.rows import RUNTIME
 from brainseg.deploy.session import Session, open_session
 from brainseg.deploy.testset import read_test, read_val, to_input
 from brainseg.evaluation.cases import (
@@ -31,6 +31,9 @@ BATCH = 16
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images N×1×H×W in [0, 1] to probabilities N×1×H×W."""
+
+Cases = list[dict[str, Any]]
+"""Rows of `cases.<mode>.csv`."""
 
 
 def score_checkpoint(run: Run, *, progress: bool = True) -> dict[str, Any]:
@@ -81,24 +84,42 @@ def score(run: Run, mode: str, *, progress: bool = True) -> None:
     record(run, mode, test, found, progress=progress)
 
 
-def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> dict[str, Any]:
+def measure(
+    run: Run,
+    mode: str,
+    session: Session,
+    reference: Cases | None = None,
+    *,
+    progress: bool = True,
+) -> tuple[dict[str, Any], Cases]:
     """All values of a row that need no clock: size, placement, loading, parity, accuracy.
 
     Accuracy is that of the session's own runtime and device; what `score` found is read again.
+
+    Args:
+        run: that the network belongs to.
+        mode: of the network.
+        session: that runs it.
+        reference: the test cases of fp32 in the same runtime on the same device, with which its
+            own are compared over patients; `None` where they are not known, or are its own.
+        progress: whether to draw bars, where standard error is a terminal.
+
+    Returns:
+        The values, and the test cases that they come from.
     """
     val, cases = (_scored(run, mode, part, session, progress=progress) for part in ("val", "test"))
     metrics = summarize(cases)
-    reference = mode == REFERENCE and session.runtime == RUNTIME and session.device == "cpu"
-    parity = session.metadata.get("parity") if reference else None
-    return {
+    parity = session.metadata.get("parity") if _is_usual(session) else None
+    values = {
         "size_bytes": run.onnx(mode).stat().st_size,
         **find_placement(session),
         "load_ms": session.load_ms,
         "parity": None if parity is None else float(parity),
         **{name: metrics[name] for name in ("mean_iou", "tumor_iou", "dice")},
         "val_mean_iou": mean_iou(counts_of(val)),
-        "delta_mean_iou_interval": None if reference else _interval(run, cases),
+        "delta_mean_iou_interval": reference and _interval(reference, cases),
     }
+    return values, cases
 
 
 def predict_part(
@@ -112,23 +133,22 @@ def predict_part(
     return _predict_all(session.run, part, 1, what, progress)
 
 
-def _scored(
-    run: Run, mode: str, part: str, session: Session, *, progress: bool
-) -> list[dict[str, Any]]:
+def _scored(run: Run, mode: str, part: str, session: Session, *, progress: bool) -> Cases:
     """The cases of a split, read again where this very file was scored in the same way."""
     stored = run.cases(mode, part)
-    place = session.runtime, session.device
-    if place == (RUNTIME, "cpu") and is_fresh(stored, run.onnx(mode)):
+    if _is_usual(session) and is_fresh(stored, run.onnx(mode)):
         return read_cases(stored)
     slices = read_test(run) if part == "test" else read_val(run)
     return score_part(slices, predict_part(session, slices, mode, progress=progress))
 
 
-def _interval(run: Run, cases: list[dict[str, Any]]) -> list[float] | None:
-    """How the test score changes against fp32 in onnxruntime on the CPU, over patients."""
-    if not run.cases(REFERENCE).exists():
-        return None
-    reference = read_cases(run.cases(REFERENCE))
+def _is_usual(session: Session) -> bool:
+    """Whether it is of the runtime and device in which `score` and `export` look at a file."""
+    return (session.runtime, session.device) == (RUNTIME, "cpu")
+
+
+def _interval(reference: Cases, cases: Cases) -> list[float] | None:
+    """How the test score changes, over patients."""
     patients = [case["patient"] for case in cases]
     interval = paired_interval(counts_of(reference), counts_of(cases), patients, mean_ious)
     return None if interval is None else list(interval)

@@ -51,7 +51,7 @@ class Session:
         load_ms: time from the file to the ready session, milliseconds.
         input_shape: of the file's input; a size that is free is no integer.
         metadata: what was written into the file when it was exported: version, mode, parity, ….
-        predict: images N×1×H×W to probabilities N×1×H×W.
+        run: images N×1×H×W in [0, 1] to probabilities N×1×H×W.
         find_kernels: finds out what runs where; takes as long as opening the file.
     """
 
@@ -64,7 +64,7 @@ class Session:
     load_ms: float
     input_shape: list[Any]
     metadata: dict[str, str]
-    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     find_kernels: Callable[[], list[Kernel]]
 
     @property
@@ -72,19 +72,16 @@ class Session:
         """Height and width that the network takes, pixels.
 
         Raises:
-            InputError: they are not fixed, so the file is not one of brainseg's.
+            InputError: they are not fixed or equal, or there is more than one channel, so the file
+                is not one of brainseg's.
         """
-        shape = self.input_shape
-        if len(shape) != 4 or not isinstance(shape[-1], int):
-            raise InputError(
-                f"This ONNX file takes {shape}; expected N×1×H×W with a fixed height and width, as "
-                "`brainseg export` writes it."
-            )
-        return shape[-1]
-
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Segment images N×1×H×W in [0, 1]: probabilities N×1×H×W."""
-        return self.predict(images)
+        match self.input_shape:
+            case [_, 1, int(height), int(width)] if height == width:
+                return width
+        raise InputError(
+            f"{self.path} takes {self.input_shape}; expected N×1×H×W with a fixed height and width "
+            "that are equal. Give a file that `brainseg export` or `quantize` wrote."
+        )
 
 
 def open_session(
@@ -137,7 +134,7 @@ def open_session(
         load_ms=load_ms,
         input_shape=inference.get_inputs()[0].shape,
         metadata=inference.get_modelmeta().custom_metadata_map,
-        predict=lambda images: inference.run(None, {name: images})[0],
+        run=lambda images: inference.run(None, {name: images})[0],
         find_kernels=lambda: from_profile(_profile(path, device, threads)),
     )
 

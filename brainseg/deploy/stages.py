@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brainseg.deploy.environment import nvidia_gpus, physical_cores
-from brainseg.deploy.quantize import check_modes, is_quantized, quantize
+from brainseg.deploy.quantize import MODES, check_modes, is_quantized, quantize
 from brainseg.deploy.rows import (
     REFERENCE,
     Row,
@@ -131,7 +131,7 @@ def time_together(
         if device in missing:
             from brainseg.deploy.benchmark import benchmark
 
-            rows = benchmark(
+            timed = benchmark(
                 runs,
                 modes,
                 [device],
@@ -140,9 +140,8 @@ def time_together(
                 threads=threads,
                 progress=progress,
             )
-            each = len(rows) // len(runs)  # the same combinations of every run, run by run
-            for index, run in enumerate(runs):
-                done[run] += map(_tell, rows[index * each : (index + 1) * each])
+            for run, rows in timed.items():
+                done[run] += map(_tell, rows)
     return done
 
 
@@ -185,9 +184,9 @@ def untimed(
 
 
 def _is_settled(row: Row, passes: int) -> bool:
-    if row["status"] == "unavailable":
-        return not _may_be_had(row["runtime"], row["device"])
-    return row["status"] == "failed" or (row["passes"] or 0) >= passes
+    if row["status"] == "failed" or (row["passes"] or 0) >= passes:
+        return True
+    return not _may_be_had(row["runtime"], row["device"])
 
 
 def _may_be_had(runtime: str, device: str) -> bool:
@@ -215,7 +214,7 @@ def _score_checkpoint(run: Run, progress: bool) -> list[str]:
 def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: bool) -> list[str]:
     done = []
     if not _is_made(run, mode, options):
-        drop_rows(run, mode)  # first: a row that exists then always belongs to the file
+        _forget(run, mode)  # first: what exists then always belongs to the file
         _make(run, mode, options)
         done.append(f"made {run.onnx(mode).name}")
     scores = (run.cases(mode, "val"), run.cases(mode), run.metrics_of(mode))
@@ -226,7 +225,7 @@ def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: boo
         done.append(f"scored {mode}")
     described = any(row["mode"] == mode for row in read_rows(run))
     if not (described and is_fresh(run.deploy, run.cases(mode))):
-        drop_rows(run, mode)
+        drop_rows(run, [mode])
         _describe(run, mode)
         done.append(f"wrote the row of {mode}")
     return done
@@ -236,6 +235,15 @@ def _is_made(run: Run, mode: str, options: Mapping[str, Any]) -> bool:
     if mode == REFERENCE:
         return is_fresh(run.onnx(mode), run.best)
     return is_quantized(run, mode, options)
+
+
+def _forget(run: Run, mode: str) -> None:
+    """Remove rows and scores of a file that is about to change, and of those made from it."""
+    changing = [REFERENCE, *MODES] if mode == REFERENCE else [mode]
+    drop_rows(run, changing)
+    for each in changing:
+        for part in ("val", "test"):
+            run.cases(each, part).unlink(missing_ok=True)
 
 
 def _make(run: Run, mode: str, options: Mapping[str, Any]) -> None:
@@ -251,9 +259,11 @@ def _describe(run: Run, mode: str) -> None:
     """Write what a row holds before it was timed."""
     from brainseg.deploy.score import measure
     from brainseg.deploy.session import open_session
+    from brainseg.evaluation.cases import read_cases
 
     session = open_session(run.onnx(mode))
-    values = measure(run, mode, session)
+    reference = None if mode == REFERENCE else read_cases(run.cases(REFERENCE))
+    values, _ = measure(run, mode, session, reference)
     options = quantization_options(run, mode)
     row = new_row(mode, device="cpu", threads=session.threads, options=options, **values)
     upsert_rows(run, [row])

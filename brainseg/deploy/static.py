@@ -32,7 +32,10 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-"""How a range follows from what was seen: all of it, 99.99 % of it, or the least divergence."""
+"""How a range follows from what was seen: all of it, `PERCENTILE` of it, or least divergence."""
+
+PERCENTILE = 99.99
+"""onnxruntime would take 99.999."""
 
 OPERATORS = (
     *("Conv", "Add", "Mul", "Concat", "Sigmoid", "LeakyRelu", "Relu", "MaxPool"),
@@ -81,6 +84,7 @@ def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, range
             list(OPERATORS),
             augmented_model_path=str(Path(folder) / "augmented.onnx"),
             calibrate_method=METHODS[method],
+            extra_options={"percentile": PERCENTILE},
         )
         for start in bar(range(0, len(images), CHUNK), "Calibrating int8_static"):
             calibrator.collect_data(Batches(images[start : start + CHUNK]))

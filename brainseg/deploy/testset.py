@@ -58,6 +58,11 @@ def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
     write_csv(file, [dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
+def spread(count: int, number: int) -> NDArray[np.intp]:
+    """Indices of up to `number` of `count` things, evenly from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, number).astype(np.intp))
+
+
 def to_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the network takes: N×H×W in 0..255 becomes N×1×H×W in [0, 1]."""
     return images[:, None].astype(np.float32) / np.float32(255)

@@ -13,7 +13,7 @@ from brainseg.data.image import read_image
 from brainseg.deploy.predict import segment
 from brainseg.deploy.rows import REFERENCE, quantization_options
 from brainseg.deploy.session import Session, open_session
-from brainseg.deploy.testset import read_test
+from brainseg.deploy.testset import read_test, spread
 from brainseg.run import Run
 
 IMAGES = 64
@@ -59,12 +59,16 @@ class Choice:
 def choices(
     runs: Sequence[Run], modes: Sequence[str], device: str, runtimes: Sequence[str]
 ) -> list[Choice]:
-    """Every run in every runtime and mode on a device; with OpenVINO, fp32 in bf16 too."""
+    """Every run in every runtime on a device, in those of the modes that it has.
+
+    An outdated file is none: it holds another network. With OpenVINO, fp32 comes in bf16 too.
+    """
     return [
         Choice(run, mode, runtime, device, precision)
         for run in runs
         for runtime in runtimes
         for mode in modes
+        if run.is_current(mode)
         for precision in (None, "bf16")
         if precision is None or (runtime, mode) == ("openvino", REFERENCE)
     ]
@@ -114,13 +118,13 @@ def open_variant(choice: Choice, images: NDArray[np.float32], threads: int, batc
 
 
 def spread_images(run: Run) -> NDArray[np.uint8]:
-    """Up to `IMAGES` test images of a run, N×H×W.
+    """Up to `IMAGES` test images of a run, N×H×W, from all over the split.
 
     Raises:
         InputError: the run has no test images.
     """
     images = read_test(run)["images"]
-    return images[:: max(1, len(images) // IMAGES)][:IMAGES]
+    return images[spread(len(images), IMAGES)]
 
 
 def write_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from brainseg.evaluation.appropriateness import (
 )
 from brainseg.files import read_json
 from brainseg.report.rows import NOTHING
-from brainseg.run import TRUTH, Run, find_evaluations
+from brainseg.run import TRUTH, Evaluation, Run, find_evaluations
 
 COLUMNS = ("Class", "The paper says", "Measure", "Expected")
 
@@ -27,12 +27,12 @@ NOTE = (
 )
 
 
-def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[Run]]]:
+def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[Evaluation]]]:
     """The evaluations of each variant's runs, by data set and then by variant.
 
     A data set is a folder; it is named by its last part where no other one is called so.
     """
-    found: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[Evaluation]]] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
     for variant, members in runs.items():
         for run in chain.from_iterable(map(find_evaluations, members)):

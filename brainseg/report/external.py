@@ -8,7 +8,7 @@ from brainseg.files import read_json
 from brainseg.report.appropriateness import by_data_set
 from brainseg.report.provenance import SYNTHETIC
 from brainseg.report.table import Runs
-from brainseg.run import Run
+from brainseg.run import Evaluation
 
 NOTE = ": synthetic data"
 """What titles end with where data are synthetic."""
@@ -38,7 +38,7 @@ def tell_external(runs: Runs) -> Iterator[str]:
             yield f"{label}: {next(iter(told.values()))}"
         else:
             yield from (f"{label}, {name}: {text}" for name, text in told.items())
-        yield from (f"{label}: {text}" for text in _tell_predicted(found, facts))
+        yield from (f"{label}: {text}" for text in _tell_predicted(found))
 
 
 def _tell_known(facts: Mapping[str, Any]) -> str:
@@ -58,12 +58,11 @@ def _tell_known(facts: Mapping[str, Any]) -> str:
     return f"{synthetic}{images}{bare}; {known}"
 
 
-def _tell_predicted(found: Mapping[str, Run], facts: Mapping[str, Any]) -> Iterator[str]:
+def _tell_predicted(found: Mapping[str, Evaluation]) -> Iterator[str]:
     """By class, in what share of the images that nobody outlined a tumour is predicted."""
     shares: dict[str, list[str]] = {}
     for name, run in found.items():
-        mode = facts[name]["modes"][0]
-        for class_, bare in read_json(run.metrics_of(mode))["unmasked"].items():
+        for class_, bare in read_json(run.metrics_of(run.modes[0]))["unmasked"].items():
             told = f"{name} {bare['predicted_share']:.1%} of {bare['n']}"
             shares.setdefault(class_, []).append(told)
     for class_, each in shares.items():

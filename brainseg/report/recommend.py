@@ -94,7 +94,7 @@ def _on_test(point: Point) -> str:
     if len(changes) > 1:
         spread = f" ± {stdev(changes):.4f}"
     elif interval and own is not None and abs(own - change) < 5e-5:
-        # The interval is against fp32 with onnxruntime on the CPU: shown where that is the same.
+        # The interval is against fp32 of the same runtime: shown where that makes no difference.
         spread = f" ({signed(interval[0])} to {signed(interval[1])})"
     return f"{signed(change)}{spread} on test"
 

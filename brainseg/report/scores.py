@@ -37,9 +37,9 @@ def external_rows(run: Run) -> list[list[str]]:
     rows = []
     for found in find_evaluations(run):
         facts = read_json(found.evaluation)
-        for mode in facts["modes"]:
+        for mode in found.modes:
             scores = score_rows(read_json(found.metrics_of(mode)))
-            shown = scores if mode == facts["modes"][0] else scores[:1]
+            shown = scores if mode == found.modes[0] else scores[:1]
             rows += [[facts["data"]["name"], mode, *cells] for cells in shown]
     return rows
 

@@ -194,8 +194,7 @@ def _legend(
         ("Mean IoU", f"No difference is beyond chance, {tested}.", silent),
         (
             "95 % of Δ",
-            f"95 % of Δ: over patients, against fp32 with {RUNTIME} on the cpu, not corrected for "
-            "their number.",
+            "95 % of Δ: over patients, against the same fp32 as Δ, not corrected for their number.",
             True,
         ),
         ("Latency, ms", f"Latency: median{over} of one image{on}.", True),

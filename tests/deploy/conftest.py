@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from brainseg.deploy import stages
+from brainseg.deploy.environment import nvidia_gpus
 from brainseg.files import write_npz, write_text
 from brainseg.model.unet import build_model
 from brainseg.run import Run
@@ -122,5 +123,7 @@ def nvidia_smi(tmp_path, monkeypatch):
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+        nvidia_gpus.cache_clear()
 
-    return install
+    yield install
+    nvidia_gpus.cache_clear()

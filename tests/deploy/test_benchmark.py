@@ -1,4 +1,6 @@
 import dataclasses
+import os
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from PIL import Image
 from brainseg.data.image import read_image
 from brainseg.deploy import benchmark as subject
 from brainseg.deploy import openvino_session
-from brainseg.deploy.benchmark import benchmark
 from brainseg.deploy.environment import cpu_flags
 from brainseg.deploy.rows import KEY, VALUES, read_rows
 from brainseg.deploy.session import open_session
@@ -21,6 +22,11 @@ MODES = ["int8_dynamic"]
 BOTH = ["onnxruntime", "openvino"]
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 needs_openvino = pytest.mark.skipif(openvino_session.openvino is None, reason="an optional extra")
+
+
+def benchmark(*given, **options):
+    """The rows of all runs, one after the other."""
+    return list(chain.from_iterable(subject.benchmark(*given, **options).values()))
 
 
 @pytest.fixture(autouse=True)
@@ -213,20 +219,60 @@ def test_there_is_no_row_of_openvino_on_cuda_unless_it_is_named(run, monkeypatch
 def test_a_damaged_file_fails_alone(two_runs):
     first, second = two_runs
     first.onnx("int8_dynamic").write_bytes(b"damaged")
-    second.onnx("fp32").unlink()
+    second.onnx("fp32").write_bytes(b"damaged")
+    os.utime(second.onnx("fp32"), ns=(0, 0))
+    os.utime(second.best, ns=(0, 0))
     rows = benchmark(two_runs, MODES, ["cpu"], 2, warmup=0)
     assert [row["status"] for row in rows] == ["ok", "failed", "failed", "ok"]
     assert "could not be opened" in rows[1]["reason"]
-    assert "does not exist" in rows[2]["reason"]
+    assert "could not be opened" in rows[2]["reason"]
     assert rows[3]["latency_ms"]["p50"] > 0
     assert rows[3]["speedup"] is rows[3]["speedup_vs_reference"] is None  # nothing to compare with
 
 
+def test_modes_that_a_run_lacks_or_has_of_another_network_are_left_out(two_runs, caplog):
+    first, second = two_runs
+    first.onnx("int8_dynamic").unlink()
+    os.utime(second.onnx("fp32"))
+    timed = subject.benchmark(two_runs, MODES, ["cpu"], 1, threads=1, warmup=0)
+    assert {run: [row["mode"] for row in rows] for run, rows in timed.items()} == {
+        first: ["fp32"],
+        second: ["fp32"],
+    }
+    assert "none-seed0 has no model.int8_dynamic.onnx" in caplog.text
+    assert "none-seed1/model.int8_dynamic.onnx is older than the network" in caplog.text
+    assert all(row["mode"] == "fp32" for run in two_runs for row in read_rows(run)[2:])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
+def test_intervals_compare_with_fp32_in_the_same_runtime(run, monkeypatch, runtime):
+    def measured(run, mode, session, reference, *, progress):
+        compared.append((mode, session.runtime, reference))
+        return {}, f"cases of {mode} in {session.runtime}"
+
+    compared: list = []
+    monkeypatch.setattr(subject, "measure", measured)
+    rows = benchmark([run], MODES, ["cpu"], 1, runtimes=[runtime], threads=1, warmup=0)
+    fp32 = f"cases of fp32 in {runtime}"
+    first, *others = [row["mode"] for row in rows if row["status"] == "ok"]
+    expected = [(first, runtime, None), *((mode, runtime, fp32) for mode in others)]
+    assert compared == expected
+    assert others[-1] == "int8_dynamic"
+
+
+def test_images_are_from_all_over_the_split(run):
+    numbered = np.arange(100, dtype=np.uint8)[:, None, None] + np.zeros((1, 4, 4), np.uint8)
+    write_npz(run.test, **read_test(run) | {"images": numbered})
+    numbers = spread_images(run)[:, 0, 0]
+    assert (len(numbers), numbers[0], numbers[-1]) == (64, 0, 99)
+    assert np.diff(numbers.astype(int)).max() == 2
+
+
 def test_a_network_without_probabilities_fails_alone(run, monkeypatch):
-    def fail(run, mode, session, progress):
+    def fail(run, mode, *given, progress):
         if mode == "int8_dynamic":
             raise InputError("found 7 NaN")
-        return real(run, mode, session, progress=progress)
+        return real(run, mode, *given, progress=progress)
 
     real = subject.measure
     monkeypatch.setattr(subject, "measure", fail)

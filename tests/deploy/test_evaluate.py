@@ -1,6 +1,7 @@
 """A run or a file on another data set: the same files, and nothing that training knows."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from brainseg.deploy.testset import read_test, to_input
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import read_cases, summarize
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_npz, write_text
-from brainseg.run import Run, find_runs
+from brainseg.run import Run, find_evaluations, find_runs, hash_file
 
 
 def picture(seed):
@@ -135,6 +136,42 @@ def test_phantoms_are_known_to_be_synthetic(trained, other):
     assert read_json(found.evaluation)["data"]["synthetic"]
 
 
+def test_scores_of_a_network_that_is_gone_are_not_found(trained, other, monkeypatch):
+    evaluate(find_model(trained.path), other, progress=False)
+    everything = ("checkpoint", "fp32", "int8_dynamic")
+    hashed = []
+    monkeypatch.setattr(
+        "brainseg.run.hash_file", lambda file: hashed.append(file) or hash_file(file)
+    )
+
+    def modes():
+        return [found.modes for found in find_evaluations(trained)]
+
+    assert modes() == [everything]
+    assert hashed == []  # what has not been touched since need not be read
+    for mode in everything:
+        trained.network(mode).touch()
+    assert modes() == [everything]
+    assert hashed == [trained.network(mode) for mode in everything]
+    with trained.onnx("int8_dynamic").open("ab") as file:
+        file.write(b"changed")
+    assert modes() == [everything[:2]]
+    trained.onnx("fp32").touch()
+    trained.onnx("int8_dynamic").unlink()  # nobody can tell
+    assert modes() == [everything]
+    with trained.best.open("ab") as file:
+        file.write(b"changed")
+    assert modes() == [("int8_dynamic",)]
+    (found,) = find_evaluations(trained)
+    assert found.float_mode() is None
+
+
+def test_a_quantized_network_of_an_older_export_is_not_found(trained, other):
+    evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
+    trained.onnx("fp32").touch()
+    assert find_evaluations(trained) == []
+
+
 def test_an_evaluation_is_no_run(trained, other):
     evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
     assert find_runs(trained.path.parent) == [trained]
@@ -168,11 +205,18 @@ def test_a_narrower_evaluation_keeps_what_a_wider_one_found(trained, other, capl
     assert "are removed" not in caplog.text
 
 
+def change(file):
+    """Make it another network of the same age."""
+    made = file.stat()
+    file.write_bytes(file.read_bytes() + b"changed")
+    os.utime(file, ns=(made.st_atime_ns, made.st_mtime_ns + 1))
+
+
 def test_scores_of_a_network_that_changed_are_removed(trained, other, caplog):
     found = evaluate(find_model(trained.path), other, progress=False)
-    trained.onnx("fp32").touch()  # the same network
-    with trained.best.open("ab") as file:
-        file.write(b"changed")
+    for file in (trained.onnx("fp32"), trained.onnx("int8_dynamic")):
+        file.touch()  # the same network
+    change(trained.best)
     with caplog.at_level(logging.INFO, logger="brainseg"):
         evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
     assert read_json(found.evaluation)["modes"] == ["fp32", "int8_dynamic"]
@@ -187,8 +231,7 @@ def test_scores_of_a_network_that_changed_are_removed(trained, other, caplog):
 def test_scores_of_another_network_are_removed(trained, other, two_runs, tmp_path):
     evaluate(find_model(trained.path, ["fp32"]), other, out=tmp_path / "there", progress=False)
     twin = find_model(two_runs[1].path, ["int8_dynamic"])
-    with two_runs[1].onnx("fp32").open("ab") as file:
-        file.write(b"changed")
+    change(two_runs[1].onnx("fp32"))
     found = evaluate(twin, other, out=tmp_path / "there", progress=False)
     assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
     assert not found.cases("fp32").exists()
@@ -302,6 +345,52 @@ def test_what_was_cut_off_is_done_again(trained, other, monkeypatch):
     assert all(place.metrics_of(mode).exists() for mode in facts["modes"])
 
 
+def test_an_evaluation_that_stops_before_its_images_is_not_finished(trained, other, monkeypatch):
+    found = evaluate(find_model(trained.path), other, progress=False)
+    before = {file: file.read_bytes() for file in found.path.iterdir()}
+    for step in ("_describe", "_write_data"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"brainseg.deploy.evaluate.{step}", lambda *given: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+        if step == "_describe":
+            assert {file: file.read_bytes() for file in found.path.iterdir()} == before
+    assert read_json(found.evaluation)["status"] == "running"
+    assert find_evaluations(trained) == []
+
+
+def test_an_earlier_evaluation_is_marked_before_it_is_cleared(trained, other, monkeypatch):
+    found = evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    change(trained.onnx("fp32"))
+
+    def stop(file, missing_ok=False):
+        if file.name.startswith("cases"):
+            raise KeyboardInterrupt
+        unlink(file, missing_ok)
+
+    unlink = Path.unlink
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", stop)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(find_model(trained.path, ["checkpoint"]), other, progress=False)
+    facts = read_json(found.evaluation)
+    assert (facts["status"], facts["modes"]) == ("running", ["fp32"])
+    evaluate(find_model(trained.path, ["checkpoint"]), other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["checkpoint"]  # that of the old network went
+
+
+def test_files_of_an_older_network_are_not_evaluated(trained, caplog):
+    os.utime(trained.onnx("fp32"))
+    assert find_model(trained.path).modes == ["checkpoint", "fp32"]
+    assert "model.int8_dynamic.onnx is older than the network" in caplog.text
+    for path, modes in ((trained.path, ["int8_dynamic"]), (trained.onnx("int8_dynamic"), None)):
+        with pytest.raises(InputError, match=r"Make it again: brainseg quantize .* --mode int8_dy"):
+            find_model(path, modes)
+    os.utime(trained.best)
+    with pytest.raises(InputError, match=r"fp32\.onnx is older .*: brainseg export"):
+        find_model(trained.path, ["fp32"])
+
+
 def test_a_file_in_a_run_knows_its_training(trained, other):
     found = evaluate(find_model(trained.onnx("int8_dynamic")), other, progress=False)
     assert found.path == trained.path / "evaluation" / "other"
@@ -345,7 +434,7 @@ def test_class_folders_are_predicted_and_counted(trained, tmp_path, caplog):
         ("gone", None, "it is not a finished brainseg run"),
         ("gone.onnx", None, "gone.onnx does not exist"),
         ("none-seed0", ["int8_static"], "quantize .* --mode int8_static"),
-        ("none-seed0", ["int4"], "exported: fp32, int8_dynamic"),
+        ("none-seed0", ["int4"], "Unknown mode int4. Choose from: checkpoint, fp32, fp16, int8_dy"),
     ],
 )
 def test_what_is_missing_is_named(run, path, modes, message):

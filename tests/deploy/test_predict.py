@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,43 @@ def test_no_image_is_an_error(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No image"):
         find_images([])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["a.png", "a.png/deeper"])
+def test_a_file_is_no_folder_for_results(model: Path, tmp_path: Path, out: str) -> None:
+    image = save(tmp_path / "a.png", box(40, 40))
+    with pytest.raises(InputError, match=r"a\.png is a file; expected a folder.*--out"):
+        predict(model, [image], tmp_path / out)
+
+
+@pytest.mark.parametrize("shape", [(3, SIZE, SIZE), (1, SIZE, 2 * SIZE)])
+def test_a_network_of_other_images_is_refused(
+    model: Path, tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    graph = onnx.load(model)
+    for value in (*graph.graph.input, *graph.graph.output):
+        for dimension, size in zip(value.type.tensor_type.shape.dim[1:], shape, strict=True):
+            dimension.dim_value = size
+    onnx.save(graph, tmp_path / "other.onnx")
+    image = save(tmp_path / "a.png", box(SIZE, SIZE))
+    with pytest.raises(InputError, match=rf"takes \['batch', {shape[0]}, .*expected N×1×H×W"):
+        predict(tmp_path / "other.onnx", [image], tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["checkpoint", "int4"])
+def test_find_file_refuses_other_modes(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"Unknown mode {mode}\. Choose from: fp32, fp16"):
+        find_file(tmp_path, mode)
+
+
+def test_find_file_refuses_a_file_of_an_older_network(tmp_path: Path) -> None:
+    for name in ("state.json", "model.int8_dynamic.onnx", "model.fp32.onnx"):
+        (tmp_path / name).write_text("{}")
+    os.utime(tmp_path / "model.int8_dynamic.onnx", ns=(0, 0))
+    with pytest.raises(InputError, match=r"int8_dynamic\.onnx is older .*: brainseg quantize"):
+        find_file(tmp_path, "int8_dynamic")
+    assert find_file(tmp_path, "fp32").name == "model.fp32.onnx"
 
 
 def test_find_file_takes_a_file_or_a_run(model: Path, tmp_path: Path) -> None:

@@ -107,6 +107,27 @@ def test_other_options_make_another_file(run):
     assert not is_quantized(run, "int8_weights")
 
 
+def test_what_is_not_given_stays_as_it_was_chosen(run, monkeypatch):
+    made = []
+
+    def note(model, run, options):
+        made.append(options)
+        return model, {}
+
+    monkeypatch.setitem(MODES, "int8_static", note)
+    chosen = {"method": "percentile", "max_drop": 0.5}
+    quantize(run, "int8_static", chosen)
+    quantize(run, "int8_static", {"images": 7, "per_channel": True})
+    os.utime(run.onnx("fp32"))
+    quantize(run, "int8_static")
+    quantize(run, "int8_static", {"max_drop": None})
+    changed = DEFAULTS["int8_static"] | chosen
+    assert made == [changed, *[changed | {"images": 7}] * 2, made[-1]]
+    assert made[-1] == changed | {"images": 7, "max_drop": None}
+    assert read_json(run.quantization("int8_static"))["options"] == made[-1]
+    assert is_quantized(run, "int8_static", {"max_drop": None})
+
+
 def test_a_budget_is_searched_and_told(run):
     quantize(run, "int8_static", {"max_drop": 1.0})
     facts = read_json(run.quantization("int8_static"))

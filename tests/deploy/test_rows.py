@@ -54,6 +54,22 @@ def test_a_row_takes_the_place_of_the_one_with_its_key(tmp_path):
     ]
 
 
+def test_what_was_measured_is_not_lost_where_it_cannot_be_had(tmp_path):
+    run = Run(tmp_path)
+    upsert_rows(run, [row(device="cuda", dice=0.5), row("fp16", "cuda", status="failed")])
+    gone = {"status": "unavailable", "reason": "no CUDA"}
+    modes = ("fp32", "fp16", "int8_dynamic")
+    upsert_rows(run, [row(mode, "cuda", **gone) for mode in modes])
+    found = [(r["mode"], r["status"], r["dice"]) for r in read_rows(run)]
+    assert found == [
+        ("fp32", "ok", 0.5),
+        ("fp16", "unavailable", None),
+        ("int8_dynamic", "unavailable", None),
+    ]
+    upsert_rows(run, [row(device="cuda", status="failed")])
+    assert read_rows(run)[0]["status"] == "failed"
+
+
 def test_options_are_part_of_the_key(tmp_path):
     run = Run(tmp_path)
     upsert_rows(run, [row(), row(options={"calibration": "minmax", "images": 100})])
@@ -122,7 +138,7 @@ def test_comparisons_follow_a_new_reference(tmp_path):
     assert read_rows(run)[0]["delta_mean_iou"] is None
     upsert_rows(run, [row(mean_iou=0.75)])
     assert read_rows(run)[0]["delta_mean_iou"] == -0.25
-    drop_rows(run, "fp32")
+    drop_rows(run, ["fp32"])
     assert [(r["mode"], r["delta_mean_iou"]) for r in read_rows(run)] == [("int8_dynamic", None)]
 
 
@@ -132,7 +148,7 @@ def test_an_undefined_metric_gives_no_difference():
 
 
 def test_dropping_what_is_not_there_writes_nothing(tmp_path):
-    drop_rows(Run(tmp_path), "fp32")
+    drop_rows(Run(tmp_path), ["fp32"])
     assert list(tmp_path.iterdir()) == []
 
 

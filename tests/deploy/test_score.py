@@ -56,7 +56,8 @@ def test_a_file_is_scored_image_by_image(run, mode):
 def test_the_values_of_a_row_that_need_no_clock(run):
     session = open_session(run.onnx("fp32"))
     metrics = summarize(read_cases(run.cases("fp32")))
-    values = measure(run, "fp32", session)
+    values, cases = measure(run, "fp32", session)
+    assert cases == read_cases(run.cases("fp32"))
     assert values == find_placement(session) | {
         "size_bytes": len(run.onnx("fp32").read_bytes()),
         "load_ms": session.load_ms,
@@ -67,7 +68,8 @@ def test_the_values_of_a_row_that_need_no_clock(run):
         "val_mean_iou": metrics["mean_iou"],  # the tiny run's splits hold the same
         "delta_mean_iou_interval": None,
     }
-    assert measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))["parity"] is None
+    values, _ = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
+    assert values["parity"] is None
 
 
 @pytest.mark.parametrize(
@@ -76,10 +78,25 @@ def test_the_values_of_a_row_that_need_no_clock(run):
 )
 def test_another_runtime_or_device_is_scored_by_itself(run, place):
     session = open_session(run.onnx("fp32"))
-    everywhere = dataclasses.replace(session, **place, predict=np.ones_like)
+    everywhere = dataclasses.replace(session, **place, run=np.ones_like)
     masks = read_test(run)["masks"]
-    assert measure(run, "fp32", everywhere)["tumor_iou"] == pytest.approx(masks.mean())
-    assert measure(run, "fp32", session)["tumor_iou"] != pytest.approx(masks.mean())
+    assert measure(run, "fp32", everywhere)[0]["tumor_iou"] == pytest.approx(masks.mean())
+    assert measure(run, "fp32", session)[0]["tumor_iou"] != pytest.approx(masks.mean())
+
+
+def test_an_interval_is_against_the_cases_that_are_given(run):
+    session = open_session(run.onnx("int8_dynamic"))
+    _, few = measure(run, "int8_dynamic", session)
+    cases = [case | {"patient": f"{case['patient']}-{index}"} for index in range(4) for case in few]
+    worse = [case | {"tp": 0, "fn": case["tp"] + case["fn"]} for case in cases]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brainseg.deploy.score._scored", lambda *given, **options: cases)
+        intervals = [
+            measure(run, "int8_dynamic", session, reference)[0]["delta_mean_iou_interval"]
+            for reference in (None, cases, worse)
+        ]
+    assert intervals[:2] == [None, [0, 0]]
+    assert intervals[2][0] > 0
 
 
 @pytest.mark.parametrize("missing", ["test", "onnx"])

@@ -86,6 +86,29 @@ def test_a_touched_quantized_file_redoes_only_its_mode(run):
     assert int8["latency_ms"] is None
 
 
+def test_a_new_export_leaves_no_row_of_the_old_network(run, monkeypatch):
+    graph = run.onnx("fp32").read_bytes()
+    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(graph))
+    os.utime(run.best)
+    stages.prepare(run, [])
+    (row,) = read_rows(run)
+    assert row["mode"] == "fp32"
+    scores = ["cases.checkpoint.csv", "cases.fp32.csv", "cases.val.fp32.csv"]
+    assert sorted(file.name for file in run.path.glob("cases.*")) == scores
+    assert stages.prepare(run, ALL)[-1] == "wrote the row of int8_dynamic"
+    run.onnx("fp32").unlink()
+    stages.prepare(run, [])
+    assert [row["mode"] for row in read_rows(run)] == ["fp32"]
+
+
+def test_scores_that_are_gone_cost_no_other_mode_its_row(run):
+    stages.time_missing(run, ALL, ["cpu"], passes=1)
+    timed = read_rows(run)[1]
+    run.cases("fp32").unlink()
+    assert stages.prepare(run, ALL) == ["scored fp32", "wrote the row of fp32"]
+    assert {row["mode"]: row for row in read_rows(run)}["int8_dynamic"] == timed
+
+
 def test_a_failing_mode_keeps_no_row_of_the_old_file(run, monkeypatch):
     def fail(model, run, options):
         raise RuntimeError("interrupted")
@@ -205,6 +228,15 @@ def test_more_passes_are_timed_again_and_a_failure_is_not(run):
     assert len(stages.untimed(run, ALL, ["cpu"], passes=3)) == 2
     upsert_rows(run, [row | {"status": "failed", "passes": None} for row in read_rows(run)])
     assert stages.untimed(run, ALL, ["cpu"], passes=3) == []
+
+
+@without_cuda
+def test_what_was_timed_on_a_device_that_is_gone_stays(run):
+    rows = [row | {"device": "cuda", "passes": 2} for row in read_rows(run)]
+    upsert_rows(run, rows)
+    stages.time_missing(run, ALL, ["cpu"], passes=3)
+    assert stages.time_missing(run, ALL, ["cpu", "cuda"], passes=3) == []
+    assert [row["status"] for row in read_rows(run) if row["device"] == "cuda"] == ["ok", "ok"]
 
 
 def test_having_nothing_to_do_loads_no_heavy_library(run, monkeypatch):

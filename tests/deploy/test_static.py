@@ -105,6 +105,18 @@ def test_every_method_gives_a_network_that_is_close(rewritten, images, method, t
     assert 0 < np.abs(found - exact).mean() < 0.08
 
 
+def test_percentile_is_the_one_that_is_said(rewritten, images, tmp_path, monkeypatch):
+    def note(*given, **options):
+        calibrators.append(create(*given, **options))
+        return calibrators[-1]
+
+    calibrators: list = []
+    create = static.create_calibrator
+    monkeypatch.setattr(static, "create_calibrator", note)
+    calibrate(rewritten["none"], images[:1], "percentile", tmp_path / "ranges.json")
+    assert calibrators[0].percentile == 99.99
+
+
 @pytest.mark.parametrize(
     ("flags", "reduced"), [(["avx2"], True), (["avx2", "avx512_vnni"], False), (["i8mm"], False)]
 )
