@@ -25,7 +25,7 @@ from brainseg.run import Run, find_runs
 
 SIDE = 40
 CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
-GROWTH = {"none": 0, "ag": 1, "se": 0, "cbam": -2}
+GROWTH = {"none": 0, "ag": 1, "cbam": -2}
 """Pixels by which the radius of a variant's predictions is too large."""
 
 
@@ -72,7 +72,7 @@ def make_run(folder, variant, data="figshare", seed=0, part=None):
     np.savez(run.test, **part)
     record_truth(run, part)
     for mode, more in {"checkpoint": 0, "fp32": 0, "int8_static": 1}.items():
-        record(run, mode, part, predict(part, GROWTH[variant] + more))
+        record(run, mode, part, predict(part, GROWTH.get(variant, 0) + more))
     return run
 
 
