@@ -1,12 +1,14 @@
-"""Atomic writes, and the JSON and CSV of the project."""
+"""Atomic writes, the JSON and CSV of the project, and whether a file is what it was."""
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +158,14 @@ def is_fresh(target: Path, *sources: Path) -> bool:
         return False
     made = target.stat().st_mtime_ns
     return all(made >= source.stat().st_mtime_ns for source in sources)
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file; a file that has not changed since is not read again."""
+    return _hash(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _hash(file: Path, changed: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

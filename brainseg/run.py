@@ -1,16 +1,14 @@
 """A run is a directory: the one place that spells its file names (SPEC section 5)."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from brainseg.errors import InputError
-from brainseg.files import is_fresh, read_json, write_json
+from brainseg.files import hash_file, is_fresh, read_json, write_json
 
 CHECKPOINT = "checkpoint"
 """The mode name under which the checkpoint itself is scored, before any export."""
@@ -45,6 +43,11 @@ class Run:
     def state(self) -> Path:
         """Stage, status, reason, attempts, identity; written first."""
         return self.path / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """Empty; held by the process that trains the run, and left there after it."""
+        return self.path / ".lock"
 
     @property
     def config(self) -> Path:
@@ -277,17 +280,6 @@ def find_evaluations(run: Run) -> list[Evaluation]:
         if each["status"] == "finished"
     ]
     return [each for each in found if each.modes]
-
-
-def hash_file(file: Path) -> str:
-    """SHA-256 of a file; a file that has not changed since is not read again."""
-    return _hash(file, file.stat().st_mtime_ns)
-
-
-@cache
-def _hash(file: Path, changed: int) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _current_modes(run: Run, evaluation: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:

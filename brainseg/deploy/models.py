@@ -9,7 +9,8 @@ from brainseg.deploy.quantize import MODES
 from brainseg.deploy.rows import REFERENCE, with_reference
 from brainseg.deploy.session import open_session
 from brainseg.errors import InputError
-from brainseg.run import CHECKPOINT, Run, hash_file
+from brainseg.files import hash_file
+from brainseg.run import CHECKPOINT, Run
 
 logger = logging.getLogger(__name__)
 

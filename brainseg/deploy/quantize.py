@@ -72,7 +72,7 @@ def is_quantized(run: Run, mode: str, given: Mapping[str, Any] | None = None) ->
     Options that are not given may be what they are: a repeated command leaves a choice alone.
     """
     file, facts = run.onnx(mode), run.quantization(mode)
-    if not (is_fresh(file, run.onnx(REFERENCE)) and is_fresh(facts, file)):
+    if not (run.is_current(mode) and is_fresh(facts, file)):
         return False
     asked = {key: value for key, value in (given or {}).items() if key in DEFAULTS[mode]}
     return read_json(facts)["options"].items() >= asked.items()

@@ -233,7 +233,7 @@ def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: boo
 
 def _is_made(run: Run, mode: str, options: Mapping[str, Any]) -> bool:
     if mode == REFERENCE:
-        return is_fresh(run.onnx(mode), run.best)
+        return run.is_current(mode)
     return is_quantized(run, mode, options)
 
 

@@ -27,14 +27,11 @@ class Point:
     Attributes:
         mode: with the options that tell it from others.
         rows: one per seed.
-        references: of each row fp32 with onnxruntime of the same run in the same place, if it was
-            measured.
         baseline: fp32 with onnxruntime of every seed of the variant in that place.
     """
 
     mode: str
     rows: tuple[Row, ...]
-    references: tuple[Row | None, ...]
     baseline: tuple[Row, ...]
 
     @property
@@ -46,6 +43,12 @@ class Point:
     def brief(self) -> str:
         """Mode and runtime as in the table: onnxruntime where none is named."""
         return self.mode if self.rows[0]["runtime"] == RUNTIME else self.name
+
+    @property
+    def references(self) -> list[Row | None]:
+        """Of each row the one of the same run in the baseline, if it was measured."""
+        by_run = {row["run"]: row for row in self.baseline}
+        return [by_run.get(row["run"]) for row in self.rows]
 
     @property
     def latency(self) -> float:
@@ -147,15 +150,15 @@ def collect_points(rows: Iterable[Row]) -> list[Point]:
         merged[canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
         if is_reference(row):
             baselines[_name_baseline(row)].append(row)
-    points = []
-    for members in merged.values():
-        if any(map(is_timed, members)):
-            baseline = baselines[_name_baseline(members[0])]
-            references = {row["run"]: row for row in baseline}
-            found = tuple(references.get(row["run"]) for row in members)
-            mode = name_mode(members[0], varying)
-            points.append(Point(mode, tuple(members), found, tuple(baseline)))
-    return points
+    return [
+        Point(
+            name_mode(members[0], varying),
+            tuple(members),
+            tuple(baselines[_name_baseline(members[0])]),
+        )
+        for members in merged.values()
+        if any(map(is_timed, members))
+    ]
 
 
 def _name_baseline(row: Row) -> str:

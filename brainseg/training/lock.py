@@ -14,7 +14,7 @@ from brainseg.run import Run
 def locked(run: Run) -> Iterator[None]:
     """Keep other processes from working on a run; makes its folder.
 
-    The file `.lock` stays there, but means nothing by itself: the system lets go of the lock when
+    Its file `lock` stays there, but means nothing by itself: the system lets go of the lock when
     its process ends, however that comes.
 
     Raises:
@@ -24,7 +24,7 @@ def locked(run: Run) -> Iterator[None]:
         yield
         return
     run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.path / ".lock", timeout=0)
+    lock = FileLock(run.lock, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

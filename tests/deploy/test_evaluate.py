@@ -17,8 +17,16 @@ from brainseg.deploy.session import open_session
 from brainseg.deploy.testset import read_test, to_input
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import read_cases, summarize
-from brainseg.files import read_csv, read_json, write_csv, write_json, write_npz, write_text
-from brainseg.run import Run, find_evaluations, find_runs, hash_file
+from brainseg.files import (
+    hash_file,
+    read_csv,
+    read_json,
+    write_csv,
+    write_json,
+    write_npz,
+    write_text,
+)
+from brainseg.run import Run, find_evaluations, find_runs
 
 
 def picture(seed):
