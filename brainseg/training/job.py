@@ -1,5 +1,6 @@
 """One job of a sweep: data, fit, test, export, quantize; skipped, resumed or refused."""
 
+import gc
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -132,6 +133,8 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
         if parts is not None:
             foreign = table["set"] == "negatives" if config["data"]["harmonize"] else None
             fit(config, run, slices, parts, foreign, on_row=partial(log_epoch, opened))
+            # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
+            gc.collect()
             run.update_state(stage="deploy")
         run.last.unlink(missing_ok=True)
         _deploy(config, run)
