@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,11 @@ def test_ctrl_c_after_training_says_how_to_go_on(folder: Path, tmp_path: Path):
     command = [sys.executable, str(ROOT / "train.py"), "+sweeps=smoke", *settings]
     command.append(f"data.cache_dir={folder}/cache")
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+    # What a shell puts into the background, such as these tests, hands down deafness to Ctrl-C.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, preexec_fn=listen
+    ) as process:
         while process.poll() is None and not is_finished(tmp_path):  # then all are timed
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)

@@ -461,7 +461,7 @@ def test_the_first_key_skips_to_the_answer(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the answer")).to_be_in_viewport()
     page.keyboard.press("Enter")
-    assert page.url.endswith("#answer")
+    expect(page).to_have_url(re.compile("#answer$"))
 
 
 @pytest.mark.parametrize("context", [{"java_script_enabled": False}], indirect=True)
