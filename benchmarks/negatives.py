@@ -21,12 +21,12 @@ from rich.table import Table
 from brainseg.data.augment import harmonize
 from brainseg.data.cache import load_slices
 from brainseg.data.cases import read_set
+from brainseg.data.parts import read_test
 from brainseg.data.shortcut import describe_trivially, shortcut_auc
-from brainseg.deploy.score import predict_part
-from brainseg.deploy.session import open_session
-from brainseg.deploy.testset import read_test
 from brainseg.evaluation.cases import score_cases, summarize
 from brainseg.run import Run
+from brainseg.runtime.open import open_session
+from brainseg.scoring.score import predict_part
 
 Part = dict[str, NDArray]
 

@@ -18,20 +18,21 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from brainseg.benchmark.timing import ratio, time_rounds
+from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.deploy import static
 from brainseg.deploy.calibration import choose_calibration
-from brainseg.deploy.placement import find_placement
-from brainseg.deploy.quiet import quiet
 from brainseg.deploy.rewrites import (
     batch_norm_to_depthwise,
     reduce_to_global_pool,
     store_weights,
     transposed_to_convolution,
 )
-from brainseg.deploy.session import Session, open_session
-from brainseg.deploy.testset import read_test, read_val, to_input
-from brainseg.deploy.timing import ratio, time_rounds
 from brainseg.run import Run
+from brainseg.runtime.open import open_session
+from brainseg.runtime.placement import find_placement
+from brainseg.runtime.session import Session
+from brainseg.terminal import quiet
 
 Rewrite = Callable[[ModelProto], ModelProto]
 EXACT: tuple[Rewrite, ...] = (

@@ -11,7 +11,8 @@ import typer
 
 from brainseg.data.cli import app as data
 from brainseg.errors import InputError
-from brainseg.run import Run, find_runs
+from brainseg.experiment import find_runs
+from brainseg.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +104,8 @@ def benchmark(
     batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
 ) -> None:
     """Time runs, modes and runtimes against each other, interleaved in one session per device."""
-    from brainseg.deploy.benchmark import benchmark as measure
-    from brainseg.deploy.models import choose_modes
+    from brainseg.benchmark.benchmark import benchmark as measure
+    from brainseg.scoring.models import choose_modes
 
     found = _found(runs)
     timed = measure(
@@ -142,9 +143,9 @@ def evaluate(
     ] = False,
 ) -> None:
     """Predict and score a data set; images that training knows are left out and counted."""
-    from brainseg.deploy.evaluate import evaluate_all
-    from brainseg.deploy.models import find_models
     from brainseg.report.scores import show_evaluation
+    from brainseg.scoring.evaluate import evaluate_all
+    from brainseg.scoring.models import find_models
 
     modes = None if mode == "all" else mode.split(",")
     files = [path for path in models if path.suffix == ".onnx"]
@@ -169,7 +170,7 @@ def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<expe
 @app.command()
 def dashboard(experiment: Annotated[Path, typer.Argument(help="outputs/<experiment>")]) -> None:
     """Save a W&B workspace and report of an experiment, or tell what waits to be sent."""
-    from brainseg.training.dashboard import dashboard as show
+    from brainseg.tracking.dashboard import dashboard as show
 
     show(experiment)
 
@@ -183,8 +184,8 @@ def predict(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Segment images: a mask at each image's own size, an overlay, and one CSV row each."""
-    from brainseg.deploy.models import find_file
-    from brainseg.deploy.predict import predict as segment
+    from brainseg.predict.predict import predict as segment
+    from brainseg.scoring.models import find_file
 
     rows = segment(find_file(model, mode), images, out, device=device)
     failed = [row for row in rows if row["error"]]
@@ -263,7 +264,7 @@ def _mirror(run: Run, job: str) -> None:
     config["tracking"]["mode"] = os.environ.get("WANDB_MODE") or config["tracking"]["mode"]
     if not run.wandb.exists() or config["tracking"]["name"] == "none":
         return
-    from brainseg.training.tracking import log_results, tracked
+    from brainseg.tracking.wandb_run import log_results, tracked
 
     with tracked(run, config, job) as opened:
         log_results(opened, run)

@@ -1,5 +1,7 @@
 """The one exception that a user is meant to read."""
 
+from collections.abc import Iterable
+
 
 class InputError(Exception):
     """Something that the user gave, or the machine lacks, stops the work.
@@ -7,3 +9,19 @@ class InputError(Exception):
     The message says what was expected, what was found, and what to do. The command line and
     `train.py` print it without a traceback and exit with code 1.
     """
+
+
+def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Args:
+        what: the names are of, such as `mode`.
+        given: names to check.
+        known: names that there are.
+
+    Raises:
+        InputError: it lists those that there are.
+    """
+    known = list(known)
+    if unknown := [name for name in dict.fromkeys(given) if name not in known]:
+        raise InputError(f"Unknown {what} {', '.join(unknown)}. Choose from: {', '.join(known)}.")

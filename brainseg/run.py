@@ -1,23 +1,24 @@
 """A run is a directory: the one place that spells its file names (SPEC section 5)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from brainseg.errors import InputError
-from brainseg.files import hash_file, is_fresh, read_json, write_json
+from brainseg.files import hash_file, read_json, write_json
+from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, REFERENCE, REFERENCE_RUNTIME
 
-CHECKPOINT = "checkpoint"
-"""The mode name under which the checkpoint itself is scored, before any export."""
 
-FLOAT_MODES = ("fp32", CHECKPOINT)
-"""What stands for the network itself: its plain export, or the checkpoint where there is none."""
+class Stage(StrEnum):
+    """How far a run has come; only `training/job.py` advances it."""
 
-TRUTH = "truth"
-"""The mode name of what is measured on the masks themselves."""
+    data = "data"
+    train = "train"
+    deploy = "deploy"
+    done = "done"
 
 
 @dataclass(frozen=True)
@@ -157,17 +158,32 @@ class Run:
         """What holds the weights of `mode`: the best checkpoint, or an exported file."""
         return self.best if mode == CHECKPOINT else self.onnx(mode)
 
-    def quantization(self, mode: str) -> Path:
-        """How the network in `mode` was made: options, calibration images, layers kept in float."""
+    def made(self, mode: str) -> Path:
+        """How the network in `mode` was made: from what, options, calibration images, ….
+
+        See `read_made`.
+        """
         return self.path / f"model.{mode}.json"
 
     def metrics_of(self, mode: str) -> Path:
         """Metrics of `mode` on the test split; those of the checkpoint are `metrics`."""
         return self.metrics if mode == CHECKPOINT else self.path / f"metrics.{mode}.json"
 
-    def cases(self, mode: str, part: str = "test") -> Path:
-        """Per-case scores of `mode` on the `test` or `val` split."""
-        return self.path / (f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv")
+    @property
+    def scored(self) -> Path:
+        """Which network each set of scores is of; see `read_scored`."""
+        return self.path / "scored.json"
+
+    def cases(self, mode: str, part: str = "test", place: str | None = None) -> Path:
+        """Per-case scores of `mode` on the `test` or `val` split.
+
+        Args:
+            mode: of the network.
+            part: of the split.
+            place: where it ran, as `place_name` gives it; `None` is onnxruntime on the CPU.
+        """
+        name = f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv"
+        return self.path / name if place is None else self.path / "scores" / place / name
 
     def appropriateness(self, mode: str) -> Path:
         """Place, shape and contrast of each tumour in the test split, as predicted in `mode`.
@@ -192,17 +208,60 @@ class Run:
         """The first of `FLOAT_MODES` that was scored, `None` where neither was."""
         return next((mode for mode in FLOAT_MODES if self.cases(mode).exists()), None)
 
-    def is_current(self, mode: str) -> bool:
-        """Whether the file of `mode` is there, and no older than what it was made from.
+    def hash_network(self, mode: str) -> str | None:
+        """SHA-256 of the network in `mode`, `None` where there is none."""
+        file = self.network(mode)
+        return hash_file(file) if file.exists() else None
 
-        An exported network comes from the best checkpoint, a quantized one from the export too.
+    def is_current(self, mode: str) -> bool:
+        """Whether the network in `mode` is there, and was made from the checkpoint that is there.
+
+        Files are told by their content: copies and newer dates change nothing. A file of a brainseg
+        that did not record what it was made from is taken as it is.
         """
-        sources = () if mode == CHECKPOINT else (self.best, self.onnx("fp32"))
-        return is_fresh(self.network(mode), *filter(Path.exists, sources))
+        if mode == CHECKPOINT or not self.onnx(mode).exists():
+            return self.network(mode).exists()
+        made = self.read_made(mode)
+        sources = {"checkpoint": CHECKPOINT, "export": REFERENCE, "network": mode}
+        return all(
+            made[name] == self.hash_network(source)
+            for name, source in sources.items()
+            if name in made and self.network(source).exists()
+        )
+
+    def read_made(self, mode: str) -> dict[str, Any]:
+        """How the network in `mode` was made, empty where nothing is recorded.
+
+        `network`, `checkpoint` and `export` are the SHA-256 of the file itself, and of those that
+        it was made from.
+        """
+        return read_json(self.made(mode)) if self.made(mode).exists() else {}
+
+    def is_scored(self, mode: str, place: str | None = None) -> bool:
+        """Whether the network in `mode`, as it is, was scored on both splits in `place`."""
+        files = [
+            self.cases(mode, part, place) for part in SCORED if mode != CHECKPOINT or part == "test"
+        ]
+        network = self.read_scored().get(scored_key(mode, place))
+        return all(file.exists() for file in files) and network == self.hash_network(mode)
+
+    def read_scored(self) -> dict[str, str]:
+        """SHA-256 of the network that each set of scores is of, by `scored_key`."""
+        return read_json(self.scored) if self.scored.exists() else {}
+
+    def note_scored(self, mode: str, place: str | None = None) -> None:
+        """Record that the scores of `mode` in `place` are those of the network as it is."""
+        noted = {scored_key(mode, place): self.hash_network(mode)}
+        write_json(self.scored, self.read_scored() | noted)
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        return Stage(self.read_state().get("stage", Stage.data))
 
     def is_trained(self) -> bool:
         """Whether the training has ended, so that the best checkpoint is the final one."""
-        return self.read_state().get("stage") in ("deploy", "done") and self.best.exists()
+        return self.stage in (Stage.deploy, Stage.done) and self.best.exists()
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain dictionaries.
@@ -222,77 +281,17 @@ class Run:
         return read_json(self.environment) if self.environment.exists() else {}
 
 
-@dataclass(frozen=True)
-class Evaluation(Run):
-    """The folder of what was found on another data set.
-
-    Attributes:
-        modes: that were scored, of networks that the run has as they were then.
-    """
-
-    modes: tuple[str, ...] = ()
-
-    def float_mode(self) -> str | None:
-        """As that of a run, among `modes`."""
-        known = (mode for mode in FLOAT_MODES if mode in self.modes)
-        return next((mode for mode in known if self.cases(mode).exists()), None)
+SCORED = ("val", "test")
+"""The parts of a split on which modes are scored."""
 
 
-def find_runs(path: Path) -> list[Run]:
-    """The run at `path`, or every run below it, in the order of their paths.
-
-    Raises:
-        InputError: the folder does not exist, or holds no run.
-    """
-    if not path.is_dir():
-        raise InputError(f"{path} is not a folder. Give a run, or a folder of runs (outputs/…).")
-    if (path / "state.json").exists():
-        return [Run(path)]
-    folders = (state.parent for state in sorted(path.rglob("state.json")))
-    runs = [Run(folder) for folder in folders if not folder.name.startswith(".")]
-    if not runs:
-        raise InputError(f"No run below {path}: expected folders with a state.json. Train first.")
-    return runs
+def place_name(runtime: str, device: str, precision: str | None = None) -> str | None:
+    """The name of a place in which a mode is scored; `None` for onnxruntime on the CPU."""
+    if (runtime, device, precision) == (REFERENCE_RUNTIME, "cpu", None):
+        return None
+    return "-".join(filter(None, [runtime, device, precision]))
 
 
-def find_experiment(path: Path) -> list[Run]:
-    """The runs of the experiment at `path`.
-
-    Raises:
-        InputError: as `find_runs`, or the folder is a run itself.
-    """
-    runs = find_runs(path)
-    if runs[0].path == path:
-        raise InputError(f"{path} is a run. Give its experiment's folder: {path.parent}")
-    return runs
-
-
-def find_evaluations(run: Run) -> list[Evaluation]:
-    """The finished evaluations of a run on other data sets, in the order of their names.
-
-    Scores of a network that the run no longer has are left out.
-    """
-    files = sorted(run.evaluations.glob("*/evaluation.json"))
-    facts = {file: read_json(file) for file in files}
-    found = [
-        Evaluation(file.parent, _current_modes(run, file, each))
-        for file, each in facts.items()
-        if each["status"] == "finished"
-    ]
-    return [each for each in found if each.modes]
-
-
-def _current_modes(run: Run, evaluation: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """The modes of an evaluation whose network is the run's; also where nobody can tell."""
-    networks = facts.get("networks", {})
-
-    def is_same(mode: str) -> bool:
-        file = run.network(mode)
-        if mode not in networks or not file.exists():
-            return True
-        if not run.is_current(mode):
-            return False
-        # What is older than the evaluation was there then: hashing it would take time.
-        return is_fresh(evaluation, file) or hash_file(file) == networks[mode]
-
-    return tuple(filter(is_same, facts["modes"]))
+def scored_key(mode: str, place: str | None) -> str:
+    """The key of `Run.read_scored`."""
+    return f"{place}/{mode}" if place else mode

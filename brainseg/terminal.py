@@ -1,6 +1,9 @@
-"""What people see of long work: a bar on standard error, and tables that are wide enough."""
+"""What people see of long work, and what they are spared: bars, wide tables, quiet libraries."""
 
-from collections.abc import Iterable, Sized
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -34,3 +37,19 @@ def widen(console: Console) -> Console:
     if console.is_terminal:
         return console
     return Console(file=console.file, width=max(console.width, 100))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence libraries that warn of what no user can act on, while the block runs.
+
+    Python warnings, and log records up to WARNING.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -178,7 +178,7 @@ def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[st
         return {finished: [OK]}
 
     export(finished, "fp32", "fp16", "int8_static")
-    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", benchmark)
+    monkeypatch.setattr("brainseg.benchmark.benchmark.benchmark", benchmark)
     experiment, mode = finished.experiment, "int8_static,fp16"
     arguments = ("benchmark", experiment, finished.path, "--mode", mode, *flags)
     assert brainseg(monkeypatch, *arguments) == 0
@@ -191,7 +191,7 @@ def test_benchmark_times_the_modes_that_there_are(finished, monkeypatch):
         return {finished: [OK]}
 
     calls: list[list[str]] = []
-    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", benchmark)
+    monkeypatch.setattr("brainseg.benchmark.benchmark.benchmark", benchmark)
     code = brainseg(monkeypatch, "benchmark", finished.path)
     assert str(code).endswith(f"Make it first: brainseg export {finished.path}")
     export(finished, "fp32")
@@ -208,7 +208,7 @@ def test_benchmark_times_the_modes_that_there_are(finished, monkeypatch):
 def test_benchmark_fails_only_where_nothing_was_timed(finished, monkeypatch):
     export(finished, "fp32")
     rows = [OK, *({"status": "unavailable", "reason": "no GPU"} for _ in range(2)), BROKEN]
-    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", lambda *_, **__: {finished: rows})
+    monkeypatch.setattr("brainseg.benchmark.benchmark.benchmark", lambda *_, **__: {finished: rows})
     assert brainseg(monkeypatch, "benchmark", finished.path) == 0
     del rows[0]
     assert brainseg(monkeypatch, "benchmark", finished.path) == "Error: no GPU\nbroken"
@@ -221,7 +221,7 @@ def test_a_mirror_that_fails_is_a_warning_at_the_end(finished, monkeypatch, capl
     config = f"tracking: {tracking}\nexperiment_name: demo\nmodel: {{attention: ag}}\n"
     write_text(finished.config, f"{config}data: {{name: phantom}}\nsplit: {{name: patient}}\n")
     monkeypatch.setenv("WANDB_MODE", "bogus")
-    monkeypatch.setattr("brainseg.deploy.benchmark.benchmark", lambda *_, **__: {finished: [OK]})
+    monkeypatch.setattr("brainseg.benchmark.benchmark.benchmark", lambda *_, **__: {finished: [OK]})
     monkeypatch.setattr("brainseg.deploy.stages.prepare", lambda run, modes: ["made a file"])
     for verb in ("benchmark", "export"):
         caplog.clear()
@@ -282,7 +282,7 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     other = tmp_path / "demo" / "model.int8_static.onnx"
     write_text(other, "")
     monkeypatch.setattr(
-        "brainseg.deploy.models.find_models",
+        "brainseg.scoring.models.find_models",
         lambda paths, modes: [(path, modes) for path in paths],
     )
 
@@ -290,7 +290,7 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
         done.append((*model, data, layout, out, same_patients))
         return model[0]
 
-    monkeypatch.setattr("brainseg.deploy.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("brainseg.scoring.evaluate.evaluate", evaluate)
     shown: list[Path] = []
     monkeypatch.setattr("brainseg.report.scores.show_evaluation", shown.append)
     arguments = ["evaluate", other, finished.path.parent, "--data", "there", "--mode", "fp32,fp16"]

@@ -54,8 +54,8 @@ def imported(source: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
-        ("from . import session", "brainseg.deploy.session"),
-        ("from .session import Session", "brainseg.deploy.session.Session"),
+        ("from . import session", "brainseg.runtime.session"),
+        ("from .session import Session", "brainseg.runtime.session.Session"),
         ("from .. import report", "brainseg.report"),
         ("from ..report.rows import NOTHING", "brainseg.report.rows.NOTHING"),
         ("from brainseg.run import Run", "brainseg.run.Run"),

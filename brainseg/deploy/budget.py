@@ -17,15 +17,15 @@ from onnxruntime.quantization.qdq_loss_debug import (
     modify_model_output_intermediate_tensors,
 )
 
+from brainseg.benchmark.timing import ratio, time_rounds
+from brainseg.data.parts import to_input
 from brainseg.deploy.calibration import Batches
-from brainseg.deploy.quiet import quiet
-from brainseg.deploy.score import predict_part
-from brainseg.deploy.session import open_session
 from brainseg.deploy.static import quantize_graph
-from brainseg.deploy.testset import to_input
-from brainseg.deploy.timing import ratio, time_rounds
 from brainseg.evaluation.cases import THRESHOLD
 from brainseg.evaluation.metrics import confusion, mean_iou
+from brainseg.runtime.open import open_session
+from brainseg.scoring.score import predict_part
+from brainseg.terminal import quiet
 
 TRIES = 12
 """Layers that are tried, the worst first: each costs a pass over the validation split."""

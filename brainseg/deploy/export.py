@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainseg import __version__
-from brainseg.deploy.quiet import quiet
-from brainseg.deploy.session import open_session
-from brainseg.deploy.testset import read_test, to_input
+from brainseg.data.parts import read_test, to_input
 from brainseg.files import replacing
 from brainseg.model.unet import build_model, load_weights
 from brainseg.run import Run
+from brainseg.runtime.open import open_session
+from brainseg.terminal import quiet
 
 OPSET = 18
 """The newest whose operators all have CUDA kernels: Pad lacks one from 19, MaxPool from 22."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainseg.deploy.quiet import quiet
-from brainseg.deploy.rows import REFERENCE, quantization_options
 from brainseg.errors import InputError
 from brainseg.files import is_fresh, read_json, replacing, write_json
+from brainseg.rows import REFERENCE, quantization_options
 from brainseg.run import Run
+from brainseg.terminal import quiet
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -149,10 +149,10 @@ def _weights(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto,
 
 def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, dict[str, Any]]:
     """8-bit convolutions with ranges from calibration on validation images (paper, II-F)."""
+    from brainseg.data.parts import read_val, to_input
     from brainseg.deploy.budget import keep_within
     from brainseg.deploy.calibration import choose_calibration
     from brainseg.deploy.static import calibrate, quantize_graph, reduce_range, rewrite
-    from brainseg.deploy.testset import read_val, to_input
 
     val, method, max_drop = read_val(run), options["method"], options["max_drop"]
     ids, images = choose_calibration(val, options["images"], options["seed"])

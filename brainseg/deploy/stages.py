@@ -6,9 +6,11 @@ The heavy libraries are imported where there is work for them: having nothing to
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brainseg.deploy.environment import nvidia_gpus, physical_cores
 from brainseg.deploy.quantize import MODES, check_modes, is_quantized, quantize
-from brainseg.deploy.rows import (
+from brainseg.environment import nvidia_gpus, physical_cores
+from brainseg.errors import InputError
+from brainseg.files import is_fresh
+from brainseg.rows import (
     REFERENCE,
     Row,
     drop_rows,
@@ -18,16 +20,15 @@ from brainseg.deploy.rows import (
     upsert_rows,
     with_reference,
 )
-from brainseg.deploy.runtimes import (
+from brainseg.run import Run
+from brainseg.runtime.available import (
     DEVICES_OF,
     check_devices,
     check_runtimes,
     is_installed,
     runtimes_on,
 )
-from brainseg.errors import InputError
-from brainseg.files import is_fresh
-from brainseg.run import CHECKPOINT, Run
+from brainseg.vocabulary import CHECKPOINT
 
 
 def prepare(
@@ -129,7 +130,7 @@ def time_together(
     }
     for device in devices:
         if device in missing:
-            from brainseg.deploy.benchmark import benchmark
+            from brainseg.benchmark.benchmark import benchmark
 
             timed = benchmark(
                 runs,
@@ -205,7 +206,7 @@ def _score_checkpoint(run: Run, progress: bool) -> list[str]:
     made = (run.metrics, run.cases(CHECKPOINT), run.attention, run.appropriateness(CHECKPOINT))
     if all(is_fresh(file, run.best) for file in made):
         return []
-    from brainseg.deploy.score import score_checkpoint
+    from brainseg.scoring.score import score_checkpoint
 
     score_checkpoint(run, progress=progress)
     return ["scored the checkpoint"]
@@ -219,7 +220,7 @@ def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: boo
         done.append(f"made {run.onnx(mode).name}")
     scores = (run.cases(mode, "val"), run.cases(mode), run.metrics_of(mode))
     if not all(is_fresh(file, run.onnx(mode)) for file in scores):
-        from brainseg.deploy.score import score
+        from brainseg.scoring.score import score
 
         score(run, mode, progress=progress)
         done.append(f"scored {mode}")
@@ -257,9 +258,9 @@ def _make(run: Run, mode: str, options: Mapping[str, Any]) -> None:
 
 def _describe(run: Run, mode: str) -> None:
     """Write what a row holds before it was timed."""
-    from brainseg.deploy.score import measure
-    from brainseg.deploy.session import open_session
     from brainseg.evaluation.cases import read_cases
+    from brainseg.runtime.session import open_session
+    from brainseg.scoring.score import measure
 
     session = open_session(run.onnx(mode))
     reference = None if mode == REFERENCE else read_cases(run.cases(REFERENCE))

@@ -16,8 +16,6 @@ from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_d
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from brainseg.deploy.calibration import Batches
-from brainseg.deploy.environment import cpu_flags
-from brainseg.deploy.quiet import quiet
 from brainseg.deploy.rewrites import (
     STAYS_FLOAT,
     batch_norm_to_depthwise,
@@ -25,7 +23,8 @@ from brainseg.deploy.rewrites import (
     store_weights,
     transposed_to_convolution,
 )
-from brainseg.terminal import bar
+from brainseg.environment import cpu_flags
+from brainseg.terminal import bar, quiet
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,

@@ -10,9 +10,11 @@ from brainseg.evaluation.appropriateness import (
     compare_classes,
     read_appropriateness,
 )
+from brainseg.experiment import Evaluation, find_evaluations
 from brainseg.files import read_json
 from brainseg.report.rows import NOTHING
-from brainseg.run import TRUTH, Evaluation, Run, find_evaluations
+from brainseg.run import Run
+from brainseg.vocabulary import TRUTH
 
 COLUMNS = ("Class", "The paper says", "Measure", "Expected")
 

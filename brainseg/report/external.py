@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from brainseg.experiment import Evaluation
 from brainseg.files import read_json
 from brainseg.report.appropriateness import by_data_set
 from brainseg.report.provenance import SYNTHETIC
 from brainseg.report.table import Runs
-from brainseg.run import Evaluation
 
 NOTE = ": synthetic data"
 """What titles end with where data are synthetic."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.report.rows import ORDERS, rank
-from brainseg.run import FLOAT_MODES, Run
+from brainseg.run import Run
+from brainseg.vocabulary import FLOAT_MODES
 
 QUANTIZED = ("int8_static", "int8_dynamic", *ORDERS["mode"][1:])
 """Modes in the order in which a figure takes one to stand for quantization."""

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from brainseg.experiment import find_evaluations
 from brainseg.files import read_json
 from brainseg.report.rows import NOTHING
-from brainseg.run import Run, find_evaluations
+from brainseg.run import Run
 from brainseg.terminal import widen
 
 COLUMNS = (

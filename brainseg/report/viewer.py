@@ -14,8 +14,9 @@ from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.report.contour import contour
 from brainseg.report.rows import ORDERS, REFERENCE, rank
 from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
-from brainseg.run import CHECKPOINT, Run
+from brainseg.run import Run
 from brainseg.terminal import bar
+from brainseg.vocabulary import CHECKPOINT
 
 MODES = (REFERENCE, CHECKPOINT, *ORDERS["mode"])
 """The modes that come first."""

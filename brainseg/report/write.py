@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
+from brainseg.experiment import find_experiment
 from brainseg.files import write_csv, write_json
 from brainseg.report.card import write_card
 from brainseg.report.comparisons import COLUMNS as COMPARED
@@ -29,7 +30,6 @@ from brainseg.report.summary import Table, summarize
 from brainseg.report.table import collect_rows, flatten, group_runs, write_table
 from brainseg.report.terms import TERMS
 from brainseg.report.viewer import collect_viewer
-from brainseg.run import find_experiment
 from brainseg.terminal import bar, widen
 
 MAIN_FIGURE = "figures/accuracy_latency.png"

@@ -16,16 +16,16 @@ from brainseg.data.cache import Slices
 from brainseg.data.describe import describe_data
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.load import divide, load_data
+from brainseg.data.parts import write_part, write_split
 from brainseg.deploy import stages
-from brainseg.deploy.environment import describe
-from brainseg.deploy.testset import write_part, write_split
+from brainseg.environment import describe
 from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_text
 from brainseg.run import Run
+from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
 from brainseg.training.lock import locked
-from brainseg.training.tracking import announce, log_epoch, log_results, tracked
 
 TELLING_AUC = 0.9
 """Area under the curve from which a user is told of the source shortcut."""

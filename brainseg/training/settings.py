@@ -8,13 +8,13 @@ from typing import Any
 from omegaconf import BooleanNode, IntegerNode, StringNode
 
 from brainseg.deploy.quantize import check_modes
-from brainseg.deploy.rows import with_reference
-from brainseg.deploy.runtimes import check_devices, check_runtimes
 from brainseg.errors import InputError
 from brainseg.model.attention import Attention
 from brainseg.model.unet import AttentionAt
+from brainseg.rows import with_reference
+from brainseg.runtime.available import check_devices, check_runtimes
+from brainseg.tracking.wandb_run import tracking_mode
 from brainseg.training.identity import flatten
-from brainseg.training.tracking import tracking_mode
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from brainseg.deploy import stages
 from brainseg.run import Run
-from brainseg.training.tracking import log_results, tracked
+from brainseg.tracking.wandb_run import log_results, tracked
 
 Job = tuple[Mapping[str, Any], Run]
 """The resolved configuration of a run, and its directory."""

@@ -3,10 +3,10 @@ import logging
 import onnx
 import pytest
 
+from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import budget
 from brainseg.deploy.budget import keep_within, layer_name, rank_layers
 from brainseg.deploy.static import calibrate, quantize_graph, rewrite
-from brainseg.deploy.testset import read_val, to_input
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from brainseg import __version__
+from brainseg.data.parts import read_test, to_input
 from brainseg.deploy import export as subject
 from brainseg.deploy.export import export, load_network, parity
-from brainseg.deploy.session import open_session
-from brainseg.deploy.testset import read_test, to_input
 from brainseg.errors import InputError
 from brainseg.model.unet import build_model, load_weights
+from brainseg.runtime.open import open_session
 
 ATTENTIONS = ["none", "ag", "se", "cbam"]
 

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.deploy.quantize import (
     DEFAULTS,
     MODES,
@@ -15,12 +16,11 @@ from brainseg.deploy.quantize import (
     is_quantized,
     quantize,
 )
-from brainseg.deploy.quiet import quiet
-from brainseg.deploy.session import open_session
-from brainseg.deploy.testset import read_test, read_val, to_input
 from brainseg.errors import InputError
 from brainseg.files import read_json
 from brainseg.run import Run
+from brainseg.runtime.open import open_session
+from brainseg.terminal import quiet
 
 pairs = pytest.mark.parametrize(
     ("attention", "mode"), [(a, mode) for a in ("none", "ag", "se", "cbam") for mode in MODES]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
+from brainseg.data.parts import read_test, to_input
 from brainseg.deploy import rewrites
 from brainseg.deploy.rewrites import (
     asymmetric,
@@ -16,7 +17,6 @@ from brainseg.deploy.rewrites import (
     symmetric_per_channel,
     transposed_to_convolution,
 )
-from brainseg.deploy.testset import read_test, to_input
 
 ATTENTIONS = ("none", "ag", "se", "cbam")
 every_attention = pytest.mark.parametrize("attention", ATTENTIONS)

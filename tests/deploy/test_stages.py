@@ -7,22 +7,23 @@ import sys
 import pytest
 import torch
 
-from brainseg.deploy import export, openvino_session, stages
+from brainseg.deploy import export, stages
 from brainseg.deploy.quantize import MODES
-from brainseg.deploy.rows import read_rows, upsert_rows
 from brainseg.errors import InputError
+from brainseg.rows import read_rows, upsert_rows
 from brainseg.run import Run
+from brainseg.runtime import openvino
 
 ALL = ["int8_dynamic"]
-needs_openvino = pytest.mark.skipif(openvino_session.openvino is None, reason="an optional extra")
+needs_openvino = pytest.mark.skipif(openvino.openvino is None, reason="an optional extra")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 
 
 @pytest.fixture(autouse=True)
 def only_onnxruntime(monkeypatch):
     """What is said of one runtime need not be said of two; and processes take a second each."""
-    monkeypatch.setattr("brainseg.deploy.runtimes.is_installed", lambda name: name != "openvino")
-    monkeypatch.setattr("brainseg.deploy.benchmark.peak_memory_mb", lambda session, batch: 100.0)
+    monkeypatch.setattr("brainseg.runtime.available.is_installed", lambda name: name != "openvino")
+    monkeypatch.setattr("brainseg.benchmark.benchmark.peak_memory_mb", lambda session, batch: 100.0)
 
 
 def touch(path):
@@ -169,7 +170,7 @@ def test_a_failed_mode_is_told(run):
 def test_a_runtime_that_appears_gets_its_chance(run, monkeypatch):
     stages.time_missing(run, [], ["cpu"], passes=1)
     assert stages.untimed(run, [], ["cpu"], passes=1) == []
-    monkeypatch.setattr("brainseg.deploy.runtimes.is_installed", lambda name: True)
+    monkeypatch.setattr("brainseg.runtime.available.is_installed", lambda name: True)
     assert stages.untimed(run, [], ["cpu"], passes=1) == [("fp32", "openvino", "cpu")]
     done = stages.time_missing(run, [], ["cpu"], passes=1)
     assert done[:2] == ["timed fp32 with onnxruntime on cpu", "timed fp32 with openvino on cpu"]
@@ -178,7 +179,7 @@ def test_a_runtime_that_appears_gets_its_chance(run, monkeypatch):
 
 
 def test_a_runtime_that_was_named_and_is_missing_is_settled(run, monkeypatch):
-    monkeypatch.setattr(openvino_session, "openvino", None)
+    monkeypatch.setattr(openvino, "openvino", None)
     monkeypatch.setattr(stages, "is_installed", lambda name: name != "openvino")
     done = stages.time_missing(run, [], ["cpu"], passes=1, runtimes=["openvino"])
     assert done[0] == "fp32 with openvino on cpu: unavailable"

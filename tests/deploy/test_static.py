@@ -3,10 +3,10 @@ import onnx
 import pytest
 from onnxruntime.quantization.calibrate import load_tensors_data
 
+from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import static
-from brainseg.deploy.session import open_session
 from brainseg.deploy.static import METHODS, calibrate, quantize_graph, reduce_range, rewrite
-from brainseg.deploy.testset import read_val, to_input
+from brainseg.runtime.open import open_session
 
 every_attention = pytest.mark.parametrize("attention", ["none", "ag", "se", "cbam"])
 

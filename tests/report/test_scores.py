@@ -3,6 +3,7 @@
 import pytest
 
 from brainseg.evaluation.cases import summarize
+from brainseg.experiment import find_evaluations
 from brainseg.files import write_json
 from brainseg.report.render import markdown_table
 from brainseg.report.scores import (
@@ -12,7 +13,7 @@ from brainseg.report.scores import (
     show_evaluation,
     with_interval,
 )
-from brainseg.run import Run, find_evaluations
+from brainseg.run import Run
 
 
 def case(name, patient, class_, tp, fp):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from brainseg.deploy.record import record, record_truth
 from brainseg.files import write_json
 from brainseg.report.sections import make_tables
 from brainseg.run import Run
+from brainseg.scoring.record import record, record_truth
 
 
 def add_evaluation(run, name, synthetic):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import yaml
 
-from brainseg.deploy.record import record, record_truth
 from brainseg.evaluation.appropriateness import (
     EXPECTED,
     compare_classes,
     read_appropriateness,
 )
+from brainseg.experiment import find_runs
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
 from brainseg.report.appropriateness import (
     collect_sources,
@@ -21,7 +21,8 @@ from brainseg.report.provenance import LIMITS
 from brainseg.report.recommend import UNTIMED
 from brainseg.report.table import collect_rows, group_runs
 from brainseg.report.write import write_report
-from brainseg.run import Run, find_runs
+from brainseg.run import Run
+from brainseg.scoring.record import record, record_truth
 
 SIDE = 40
 CLASSES = ("glioma", "meningioma", "pituitary", "notumor")

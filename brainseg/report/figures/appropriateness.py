@@ -15,7 +15,7 @@ from brainseg.evaluation.tumor import MEASURES
 from brainseg.report.appropriateness import Sources, is_truth
 from brainseg.report.figures.style import GRID, Drawing, looks_of, styled
 from brainseg.report.rows import ORDERS, span
-from brainseg.run import TRUTH
+from brainseg.vocabulary import TRUTH
 
 TITLE = "Appropriateness"
 CAPTION = (

@@ -1,0 +1,1 @@
+"""Latency of runs, modes and runtimes, side by side in one session."""

@@ -1,0 +1,143 @@
+"""What takes part in a benchmark: a run in a mode, in a runtime on a device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from brainseg.data.image import read_image
+from brainseg.data.parts import read_test, spread
+from brainseg.predict.predict import segment
+from brainseg.rows import REFERENCE, quantization_options
+from brainseg.run import Run
+from brainseg.runtime.open import open_session
+from brainseg.runtime.session import Session
+
+IMAGES = 64
+"""Test images, spread over the split, among which each round draws."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a row is about, before it is known whether it can be had.
+
+    Attributes:
+        precision: `bf16` where fp32 weights are used in that arithmetic, else `None`.
+    """
+
+    run: Run
+    mode: str
+    runtime: str
+    device: str
+    precision: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the row: how the file was made, or how it is used."""
+        if self.precision:
+            return {"precision": self.precision}
+        return quantization_options(self.run, self.mode)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others of the same run and runtime are compared with this one."""
+        return self.mode == REFERENCE and self.precision is None
+
+    def name(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "run": str(self.run.path),
+            "mode": self.mode,
+            "options": self.options,
+            "runtime": self.runtime,
+        }
+
+
+def choices(
+    runs: Sequence[Run], modes: Sequence[str], device: str, runtimes: Sequence[str]
+) -> list[Choice]:
+    """Every run in every runtime on a device, in those of the modes that it has.
+
+    An outdated file is none: it holds another network. With OpenVINO, fp32 comes in bf16 too.
+    """
+    return [
+        Choice(run, mode, runtime, device, precision)
+        for run in runs
+        for runtime in runtimes
+        for mode in modes
+        if run.is_current(mode)
+        for precision in (None, "bf16")
+        if precision is None or (runtime, mode) == ("openvino", REFERENCE)
+    ]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An opened choice, with images N×1×H×W in [0, 1], and images per pass."""
+
+    choice: Choice
+    session: Session
+    images: NDArray[np.float32]
+    batch: int
+
+    def __call__(self, index: int) -> None:
+        """Segment the image with this index and, in a batch, those after it."""
+        indices = np.arange(index, index + self.batch) % len(self.images)
+        self.session.run(self.images[indices])
+
+    def twin(self) -> "Variant":
+        """The same in a session of its own: an A/A control."""
+        return replace(self, session=_open(self.choice, self.session.threads, self.batch))
+
+
+@dataclass(frozen=True)
+class FromFiles:
+    """A variant as it is used: from an image file to a mask at the file's own size."""
+
+    session: Session
+    files: Sequence[Path]
+
+    def __call__(self, index: int) -> NDArray[np.bool_]:
+        """Read and segment the file with this index."""
+        return segment(self.session, read_image(self.files[index % len(self.files)])) >= 0.5
+
+
+def open_variant(choice: Choice, images: NDArray[np.float32], threads: int, batch: int) -> Variant:
+    """The variant after its first pass.
+
+    Raises:
+        Unavailable: the runtime or device is not there.
+        Exception: the file cannot be run; what kind of error is the runtime's own affair.
+    """
+    variant = Variant(choice, _open(choice, threads, batch), images, batch)
+    variant(0)
+    return variant
+
+
+def spread_images(run: Run) -> NDArray[np.uint8]:
+    """Up to `IMAGES` test images of a run, N×H×W, from all over the split.
+
+    Raises:
+        InputError: the run has no test images.
+    """
+    images = read_test(run)["images"]
+    return images[spread(len(images), IMAGES)]
+
+
+def write_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
+    """Write images N×H×W as PNG files into a new folder."""
+    folder.mkdir()
+    files = [folder / f"{index}.png" for index in range(len(images))]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    return files
+
+
+def _open(choice: Choice, threads: int, batch: int) -> Session:
+    options = {"precision": choice.precision} if choice.precision else {}
+    path = choice.run.onnx(choice.mode)
+    return open_session(path, choice.device, threads, choice.runtime, options, batch=batch)

@@ -1,0 +1,83 @@
+"""Which runs lie below a folder, and what was found out about them on other data sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brainseg.errors import InputError
+from brainseg.files import read_json
+from brainseg.run import Run
+from brainseg.vocabulary import FLOAT_MODES
+
+
+@dataclass(frozen=True)
+class Evaluation(Run):
+    """The folder of what was found on another data set.
+
+    Attributes:
+        modes: that were scored, of networks that the run has as they were then.
+    """
+
+    modes: tuple[str, ...] = ()
+
+    def float_mode(self) -> str | None:
+        """As that of a run, among `modes`."""
+        known = (mode for mode in FLOAT_MODES if mode in self.modes)
+        return next((mode for mode in known if self.cases(mode).exists()), None)
+
+
+def find_runs(path: Path) -> list[Run]:
+    """The run at `path`, or every run below it, in the order of their paths.
+
+    Raises:
+        InputError: the folder does not exist, or holds no run.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder. Give a run, or a folder of runs (outputs/…).")
+    if (path / "state.json").exists():
+        return [Run(path)]
+    folders = (state.parent for state in sorted(path.rglob("state.json")))
+    runs = [Run(folder) for folder in folders if not folder.name.startswith(".")]
+    if not runs:
+        raise InputError(f"No run below {path}: expected folders with a state.json. Train first.")
+    return runs
+
+
+def find_experiment(path: Path) -> list[Run]:
+    """The runs of the experiment at `path`.
+
+    Raises:
+        InputError: as `find_runs`, or the folder is a run itself.
+    """
+    runs = find_runs(path)
+    if runs[0].path == path:
+        raise InputError(f"{path} is a run. Give its experiment's folder: {path.parent}")
+    return runs
+
+
+def find_evaluations(run: Run) -> list[Evaluation]:
+    """The finished evaluations of a run on other data sets, in the order of their names.
+
+    Scores of a network that the run no longer has are left out.
+    """
+    files = sorted(run.evaluations.glob("*/evaluation.json"))
+    facts = {file: read_json(file) for file in files}
+    found = [
+        Evaluation(file.parent, _current_modes(run, each))
+        for file, each in facts.items()
+        if each["status"] == "finished"
+    ]
+    return [each for each in found if each.modes]
+
+
+def _current_modes(run: Run, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modes of an evaluation whose network is the run's; also where nobody can tell."""
+    networks = facts.get("networks", {})
+
+    def is_same(mode: str) -> bool:
+        if mode not in networks or not run.network(mode).exists():
+            return True
+        return run.is_current(mode) and run.hash_network(mode) == networks[mode]
+
+    return tuple(filter(is_same, facts["modes"]))

@@ -1,0 +1,1 @@
+"""Images of people to masks for people."""

@@ -1,0 +1,1 @@
+"""An exported file opened on a device, and what runs where."""

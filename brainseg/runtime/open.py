@@ -1,0 +1,76 @@
+"""Opening an exported file: in the runtime and on the device asked for, or not at all.
+
+No runtime is imported before one is needed: asking what there is takes no time.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from brainseg.environment import nvidia_gpus, physical_cores
+from brainseg.errors import check_known
+from brainseg.runtime.session import Session
+from brainseg.vocabulary import DEVICES, REFERENCE_RUNTIME, RUNTIMES
+
+
+def open_session(
+    path: Path,
+    device: str = "cpu",
+    threads: int | None = None,
+    runtime: str = REFERENCE_RUNTIME,
+    precision: str | None = None,
+    *,
+    batch: int = 1,
+) -> Session:
+    """Open an ONNX file in `runtime` on `device`.
+
+    Args:
+        path: an ONNX file.
+        device: one of `vocabulary.DEVICES`.
+        threads: of the CPU; the physical cores where it is `None`.
+        runtime: a key of `vocabulary.RUNTIMES`.
+        precision: one of the runtime's, in which it shall use the file; `None` for that of the
+            file.
+        batch: images per pass that OpenVINO compiles for; others work and are compiled when first
+            seen. onnxruntime takes any number.
+
+    Raises:
+        Unavailable: the runtime or device was not got.
+        InputError: the file is missing or damaged, or something has another name.
+    """
+    check_known("runtime", [runtime], RUNTIMES)
+    check_known("device", [device], DEVICES)
+    threads = threads or physical_cores()
+    if runtime == "openvino":
+        from brainseg.runtime.openvino import open_openvino as open_file
+    else:
+        from brainseg.runtime.onnxruntime import open_onnxruntime as open_file
+    return open_file(path, device, threads, precision, batch)
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether `runtime` can be imported; finding out does not import it."""
+    return find_spec(runtime) is not None
+
+
+def may_be_had(runtime: str, device: str) -> bool:
+    """Whether there is a chance to open a file there: the runtime is installed, the GPU is seen."""
+    known = device in RUNTIMES[runtime].devices and is_installed(runtime)
+    return known and (device == "cpu" or bool(nvidia_gpus()))
+
+
+def runtimes_on(device: str, runtimes: Sequence[str] | None = None) -> list[str]:
+    """The runtimes to use on a device.
+
+    Args:
+        device: one of `vocabulary.DEVICES`.
+        runtimes: all of these, where they are named: one that cannot be had is answered with the
+            reason. `None`: all that are installed and know the device.
+    """
+    if runtimes is not None:
+        return list(dict.fromkeys(runtimes))
+    return [
+        name
+        for name, runtime in RUNTIMES.items()
+        if device in runtime.devices and is_installed(name)
+    ]

@@ -1,0 +1,1 @@
+"""Networks and slices to cases, metrics and predictions."""

@@ -1,0 +1,171 @@
+"""What a path on the command line stands for: a run in some modes, or ONNX files."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from brainseg.deploy.quantize import MODES
+from brainseg.errors import InputError
+from brainseg.files import hash_file
+from brainseg.rows import REFERENCE, with_reference
+from brainseg.run import Run
+from brainseg.runtime.open import open_session
+from brainseg.vocabulary import CHECKPOINT
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is evaluated.
+
+    Attributes:
+        run: that it belongs to, `None` for a file from elsewhere.
+        files: the ONNX file of each mode.
+        checkpoint: whether the run's checkpoint is evaluated too.
+        size: height and width that it takes, pixels.
+        name: as it was typed.
+    """
+
+    run: Run | None
+    files: Mapping[str, Path]
+    checkpoint: bool
+    size: int
+    name: str
+
+    @property
+    def modes(self) -> list[str]:
+        """What is evaluated of it, in the usual order."""
+        return in_order([*([CHECKPOINT] if self.checkpoint else []), *self.files])
+
+    def hash_network(self, mode: str) -> str | None:
+        """SHA-256 of its network in any mode, `None` where there is none."""
+        file = self.files.get(mode)
+        if file is None and self.run:
+            file = self.run.network(mode)
+        return hash_file(file) if file and file.exists() else None
+
+
+def in_order(modes: Iterable[str]) -> list[str]:
+    """Modes in the order in which they are made: the checkpoint, its export, what follows."""
+    usual = [CHECKPOINT, REFERENCE, *MODES]
+    return sorted(modes, key=lambda mode: usual.index(mode) if mode in usual else len(usual))
+
+
+def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> list[Model]:
+    """What some paths stand for; files of one run are one model.
+
+    Args:
+        paths: runs, and ONNX files that brainseg exported.
+        modes: of the runs, `checkpoint` among them; `None`: the checkpoint, and all that were made
+            of it as it is now.
+
+    Raises:
+        InputError: a path is neither, there is no such mode, a run lacks one of the modes or has it
+            of another network, or modes of files are chosen.
+    """
+    models = [_model_of_run(path, modes) for path in paths if path.suffix != ".onnx"]
+    files = [path for path in paths if path.suffix == ".onnx"]
+    if files and modes is not None:
+        raise InputError("--mode chooses among the modes of a run; an ONNX file has its own.")
+    owned: dict[Path, Model] = {}
+    for path in files:
+        model = _model_of_file(path)
+        if model.run and model.run.path in owned:
+            before = owned[model.run.path]
+            model = replace(before, files={**before.files, **model.files})
+        owned[model.run.path if model.run else path] = model
+    return [*models, *owned.values()]
+
+
+def find_file(path: Path, mode: str) -> Path:
+    """The ONNX file that `path` stands for: itself, or a run's `model.<mode>.onnx`.
+
+    Raises:
+        InputError: `path` is neither, there is no such mode, or the run has not been exported in it
+            as it is now.
+    """
+    if path.is_file() and path.suffix == ".onnx":
+        return path
+    _check_modes([mode], (REFERENCE, *MODES))
+    run = Run(path)
+    if not run.state.exists():
+        raise InputError(
+            f"{path} is neither a run nor an ONNX file. Give a folder such as outputs/demo/ag-seed0"
+            ", or a file such as model.fp32.onnx."
+        )
+    return _file_of(run, mode)
+
+
+def choose_modes(runs: Sequence[Run], modes: Sequence[str] | None = None) -> list[str]:
+    """The exported modes of runs, fp32 first.
+
+    Args:
+        runs: of which one at least must have each mode.
+        modes: to choose; `None`: all that one of them has.
+
+    Raises:
+        InputError: there is no such mode, or no run has it; it says how to make it.
+    """
+    had = in_order({mode for run in runs for mode in _exported(run)})
+    chosen = with_reference(had if modes is None else modes)
+    _check_modes(chosen, (REFERENCE, *MODES))
+    for mode in chosen:
+        if mode not in had:
+            raise InputError(explain_missing(runs[0], mode))
+    return chosen
+
+
+def explain_missing(run: Run, mode: str) -> str:
+    """Why a run cannot be used in an exported mode, and how to make it."""
+    file = run.onnx(mode)
+    if file.exists():
+        why, how = f"{file} is older than the network that it was made from", "Make it again"
+    else:
+        exported = ", ".join(_exported(run)) or "none yet"
+        why, how = f"{run.path} has no {file.name} (exported: {exported})", "Make it first"
+    verb, chosen = ("export", "") if mode == REFERENCE else ("quantize", f" --mode {mode}")
+    return f"{why}. {how}: brainseg {verb} {run.path}{chosen}"
+
+
+def _model_of_file(path: Path) -> Model:
+    session = open_session(path)
+    owner = Run(path.parent)
+    mode = session.metadata.get("mode", path.stem.removeprefix("model."))
+    run = owner if owner.state.exists() else None
+    if run and path.name == run.onnx(mode).name:
+        _file_of(run, mode)
+    return Model(run, {mode: path}, False, session.image_size, str(path))
+
+
+def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
+    run = Run(path)
+    size = run.read_config()["data"]["image_size"]
+    if modes is None:
+        wanted = [CHECKPOINT, *_exported(run)]
+        for mode in (REFERENCE, *MODES):
+            if run.onnx(mode).exists() and mode not in wanted:
+                logger.warning("Left out: %s", explain_missing(run, mode))
+    else:
+        _check_modes(modes, (CHECKPOINT, REFERENCE, *MODES))
+        wanted = list(modes)
+    files = {mode: _file_of(run, mode) for mode in wanted if mode != CHECKPOINT}
+    if CHECKPOINT in wanted and not run.best.exists():
+        raise InputError(f"{path} has no {run.best.name}: train it first, or to its end.")
+    return Model(run, files, CHECKPOINT in wanted, size, str(path))
+
+
+def _exported(run: Run) -> list[str]:
+    return [mode for mode in (REFERENCE, *MODES) if run.is_current(mode)]
+
+
+def _file_of(run: Run, mode: str) -> Path:
+    if not run.is_current(mode):
+        raise InputError(explain_missing(run, mode))
+    return run.onnx(mode)
+
+
+def _check_modes(modes: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [mode for mode in modes if mode not in known]:
+        raise InputError(f"Unknown mode {', '.join(unknown)}. Choose from: {', '.join(known)}.")

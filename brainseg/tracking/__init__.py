@@ -1,0 +1,1 @@
+"""Weights & Biases, a mirror of a run."""

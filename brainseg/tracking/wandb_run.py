@@ -1,0 +1,143 @@
+"""Weights & Biases as a mirror of a run's files; a run is the same without it."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import wandb
+
+from brainseg.errors import InputError
+from brainseg.files import read_csv, write_text
+from brainseg.run import Run
+from brainseg.tracking.mirror import direction, media_of, summary_of
+
+DISABLED = "disabled"
+MODES = ("offline", "online", DISABLED)
+ALIASES = {"dryrun": "offline", "run": "online"}
+"""Older names of W&B's, which `WANDB_MODE` may still hold."""
+
+STEP = "epoch"
+"""What curves are drawn over, in every run."""
+
+CURVES = ("train_loss", "val_loss", "val_mean_iou", "val_tumor_iou")
+"""Columns of the history that should grow, or shrink."""
+
+logger = logging.getLogger(__name__)
+
+
+def tracking_mode(tracking: Mapping[str, Any]) -> Any:
+    """W&B's mode for the `tracking` group: `offline`, `online` or `disabled`.
+
+    Raises:
+        InputError: the mode is another one.
+    """
+    if tracking["name"] == "none":
+        return DISABLED
+    mode = ALIASES.get(tracking["mode"], tracking["mode"])
+    if mode not in MODES:
+        raise InputError(
+            f"tracking.mode={mode} is unknown (where it was not given, WANDB_MODE says it). "
+            f"Expected one of {', '.join(MODES)}; tracking=none tracks nothing."
+        )
+    return mode
+
+
+@contextmanager
+def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator[Any]:
+    """Open the W&B run of a run directory and always finish it.
+
+    The id is kept in the directory's `wandb/`, so that a resumed training and later stages
+    continue the same W&B run. Offline each of them writes a folder of its own, and the server takes
+    the one sent last: so each begins with the history so far, and the latest is the whole run. An
+    exception inside finishes the W&B run with a failing exit code.
+
+    Args:
+        run: the run directory.
+        config: its resolved configuration, with the group `tracking`.
+        job: what is being done, for the log.
+
+    Yields:
+        A `wandb.Run`; under `tracking=none` one that does nothing.
+
+    Raises:
+        InputError: the mode is unknown, or W&B's server cannot be reached.
+    """
+    tracking = config["tracking"]
+    mode = tracking_mode(tracking)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if mode != DISABLED:
+        run.wandb.mkdir(parents=True, exist_ok=True)
+    try:
+        opened = wandb.init(
+            project=tracking["project"],
+            entity=tracking["entity"],
+            dir=run.path,
+            id=_kept_id(run) if mode != DISABLED else None,
+            resume="allow" if mode == "online" else None,
+            name=run.name,
+            group=config["experiment_name"],
+            job_type=job,
+            tags=[config["model"]["attention"], config["data"]["name"], config["split"]["name"]],
+            config=dict(config),
+            mode=mode,
+            reinit="finish_previous",
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        )
+    except (wandb.Error, ValueError) as error:
+        raise InputError(
+            f"W&B could not start with tracking.mode={mode}: {error} Use tracking.mode=offline and "
+            "sync later, or tracking=none."
+        ) from error
+    opened.define_metric("*", step_metric=STEP)
+    _define(opened, CURVES)
+    if mode == "offline" and run.history.exists():
+        for row in read_csv(run.history):
+            log_epoch(opened, {key: float(value) for key, value in row.items() if value})
+    try:
+        yield opened
+    except BaseException:
+        opened.finish(exit_code=1)
+        raise
+    opened.finish(exit_code=0)
+
+
+def announce(run: Run, tracking: Mapping[str, Any]) -> None:
+    """Say where the metrics go, and how an offline run is sent later."""
+    mode = tracking_mode(tracking)
+    if mode == "offline":
+        logger.info("W&B: offline. To send it later: wandb sync %s/latest-run", run.wandb)
+    elif mode == DISABLED:
+        logger.info("W&B: off (tracking=none).")
+    else:
+        logger.info("W&B: %s, project %s.", mode, tracking["project"])
+
+
+def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
+    """Mirror a row of the history, under its epoch as the step."""
+    opened.log(dict(row), step=int(row["epoch"]))
+
+
+def log_results(opened: Any, run: Run) -> None:
+    """Mirror what the run's files hold: test metrics, deploy rows, tables and images."""
+    summary = summary_of(run)
+    _define(opened, summary)
+    opened.summary.update(summary)
+    if media := {name: make() for name, make in media_of(run).items()}:
+        opened.log(media)
+
+
+def _kept_id(run: Run) -> str:
+    path = run.wandb / "id"
+    if not path.exists():
+        write_text(path, secrets.token_hex(4))
+    return path.read_text().strip()
+
+
+def _define(opened: Any, names: Iterable[str]) -> None:
+    """Say which way is better; the summary of a curve is then its best value."""
+    for name in names:
+        if better := direction(name):
+            opened.define_metric(name, summary=better, step_metric=STEP)

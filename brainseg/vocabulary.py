@@ -1,0 +1,196 @@
+"""Every word that more than one room spells: modes, runtimes, devices, parts, classes, metrics.
+
+A mode, a class or a metric is added here, and nowhere else is a list of them typed again. Look the
+names up when they are needed rather than when a module is imported: tests add modes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice that a quantization mode offers; a flag of `brainseg quantize`.
+
+    Attributes:
+        default: its value where none is given.
+        kind: type of its values; `None` is one too where it is the default.
+        help: what it does, for people.
+        choices: its values, where they are names.
+        low: the smallest number.
+        telling: whether it changes what is deployed, so that tables name it.
+    """
+
+    default: Any
+    kind: type
+    help: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    telling: bool = False
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A form in which a network is deployed: `model.<name>.onnx`.
+
+    Attributes:
+        name: as it is typed, and as it stands in the names of files.
+        sentence: what it does to weights and activations, for people.
+        options: name of each option that it takes.
+        showcase: rank among the modes that stand for quantization in a figure; 0 for none.
+    """
+
+    name: str
+    sentence: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    showcase: int = 0
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What opens an exported file and runs it.
+
+    Attributes:
+        name: of the Python package, too.
+        devices: on which brainseg uses it.
+        precisions: other arithmetic in which it can run the weights of the fp32 file.
+    """
+
+    name: str
+    devices: tuple[str, ...]
+    precisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of the test split (SPEC section 8).
+
+    Attributes:
+        label: short, for tables.
+        sentence: what it is, for people.
+        better: `max` or `min`.
+    """
+
+    label: str
+    sentence: str
+    better: str
+
+
+REFERENCE = "fp32"
+"""The mode that all others are compared with."""
+
+CHECKPOINT = "checkpoint"
+"""Stands for a mode where the checkpoint itself is meant, before any export."""
+
+TRUTH = "truth"
+"""Stands for a mode where the masks themselves are measured."""
+
+FLOAT_MODES = (REFERENCE, CHECKPOINT)
+"""What stands for the network itself: its plain export, or the checkpoint where there is none."""
+
+CALIBRATIONS = ("minmax", "percentile", "entropy")
+"""How static quantization takes the range of an activation from what it saw."""
+
+MODES: dict[str, Mode] = {
+    mode.name: mode
+    for mode in (
+        Mode(REFERENCE, "The network as it was trained, in 32 bits."),
+        Mode("fp16", "Weights and arithmetic in 16 bits."),
+        Mode(
+            "int8_dynamic",
+            "Weights in 8 bits; activations are quantized anew in every pass.",
+            showcase=2,
+        ),
+        Mode(
+            "int8_weights",
+            "Weights stored in 8 bits, arithmetic in 32 (the paper's Eq. 14–15).",
+            {
+                "per_channel": Option(
+                    False,
+                    bool,
+                    "a scale per output channel instead of the paper's one per tensor",
+                    telling=True,
+                )
+            },
+        ),
+        Mode(
+            "int8_static",
+            "Weights and activations in 8 bits; ranges are measured on validation images, so the "
+            "change on validation flatters it a little.",
+            {
+                "method": Option(
+                    "minmax", str, "how the ranges are measured", choices=CALIBRATIONS
+                ),
+                "images": Option(200, int, "validation images to calibrate on", low=1),
+                "seed": Option(0, int, "draws those images", low=0),
+                "max_drop": Option(
+                    None,
+                    float,
+                    "keep layers in float until mean IoU on validation loses no more than this",
+                    low=0,
+                    telling=True,
+                ),
+            },
+            showcase=1,
+        ),
+    )
+}
+"""Name → mode, in the order in which they are made and shown."""
+
+REFERENCE_RUNTIME = "onnxruntime"
+"""The runtime whose fp32 row all others on a device are compared with."""
+
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda")),
+        Runtime("openvino", ("cpu",), precisions=("bf16",)),
+    )
+}
+"""Name → runtime, in the order in which they are shown."""
+
+DEVICES = ("cpu", "cuda")
+
+PARTS = ("train", "val", "test")
+"""The parts of a split."""
+
+NEGATIVE = "notumor"
+"""The class of slices without a tumour."""
+
+TUMORS = ("glioma", "meningioma", "pituitary")
+CLASSES = (*TUMORS, NEGATIVE)
+"""In the order in which they are shown."""
+
+STUDY = ("none", "ag", "se", "cbam")
+"""The paper's variants, in the order of its Table I; other networks are shown after them."""
+
+METRICS: dict[str, Metric] = {
+    "mean_iou": Metric("Mean IoU", "Mean IoU of background and tumour", "max"),
+    "tumor_iou": Metric("Tumour IoU", "IoU of tumour over all pixels", "max"),
+    "dice": Metric("Dice", "Dice of images with tumour", "max"),
+    "hd95_px": Metric("HD95, px", "95th percentile Hausdorff distance, pixels", "min"),
+    "detection_rate": Metric(
+        "Detected", "Share of images with tumour where the prediction meets it", "max"
+    ),
+    "false_positive_rate": Metric(
+        "False positives", "Share of images without tumour with any predicted pixel", "min"
+    ),
+}
+"""Name in files → metric (SPEC section 8)."""
+
+
+def quantized_modes() -> list[str]:
+    """The modes that are made from the fp32 file after training."""
+    return [name for name in MODES if name != REFERENCE]
+
+
+def with_reference(modes: list[str] | tuple[str, ...]) -> list[str]:
+    """`modes` with fp32 in front, each once: nothing is compared without it."""
+    return list(dict.fromkeys([REFERENCE, *modes]))
+
+
+def rank(name: str | None, names: tuple[str, ...] | list[str] | Mapping[str, Any]) -> Any:
+    """Sort key: `names` in their order, then others by name."""
+    order = list(names)
+    return (order.index(name) if name in order else len(order), str(name))

@@ -1,0 +1,251 @@
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from brainseg.errors import InputError
+from brainseg.predict.predict import COLUMNS, find_images, predict, unique_stems
+from brainseg.scoring.models import find_file
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tumour is what is brighter than half: Sigmoid((x - 0.5) · 50)."""
+    shape = ["batch", 1, SIZE, SIZE]
+    nodes = [
+        helper.make_node("Sub", ["image", "half"], ["centred"]),
+        helper.make_node("Mul", ["centred", "gain"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["probability"]),
+    ]
+    constants = [
+        helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
+        helper.make_tensor("gain", TensorProto.FLOAT, [], [50.0]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "threshold",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
+        constants,
+    )
+    path = tmp_path_factory.mktemp("model") / "model.fp32.onnx"
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def test_a_file_without_a_fixed_size_is_refused(model: Path, tmp_path: Path) -> None:
+    graph = onnx.load(model)
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[3].dim_param = "width"
+    onnx.save(graph, tmp_path / "free.onnx")
+    image = save(tmp_path / "a.png", box(SIZE, SIZE))
+    with pytest.raises(InputError, match="a fixed height and width"):
+        predict(tmp_path / "free.onnx", [image], tmp_path / "out")
+
+
+def box(height: int, width: int) -> np.ndarray:
+    """A bright rectangle on black, a quarter of the image."""
+    image = np.zeros((height, width), np.uint8)
+    image[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 255
+    return image
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def read(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_mask_and_overlay_have_the_size_of_the_image(model: Path, tmp_path: Path) -> None:
+    image = box(64, 128)
+    (row,) = predict(model, [save(tmp_path / "a.png", image)], tmp_path / "out", threads=1)
+    mask, picture = read(row["mask"]), read(row["overlay"])
+    assert row["mask"] == str(tmp_path / "out" / "a.mask.png")
+    assert row["overlay"] == str(tmp_path / "out" / "a.overlay.png")
+    assert mask.shape == (64, 128)
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) == {0, 255}
+    corners = np.zeros_like(image, bool)
+    corners[np.ix_([16, 47], [32, 95])] = True  # which the bilinear resize rounds off
+    assert (mask == np.where(corners, 0, image)).all()
+    assert picture.shape == (64, 128, 3)
+    assert (picture[16, 33:95] != 255).any(axis=1).all()
+    assert (picture[32, 64] == 255).all()
+
+
+def test_row_says_what_was_found(model: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", box(64, 128))
+    (row,) = predict(model, [path], tmp_path / "out", threads=1)
+    assert tuple(row) == COLUMNS
+    assert (row["image"], row["width"], row["height"]) == (str(path), 128, 64)
+    assert (row["area_px"], row["area_share"]) == (2044, 2044 / 8192)
+    assert 0.9 < row["probability"] <= row["max_probability"] <= 1
+    assert row["seconds"] > 0
+    assert row["error"] is None
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert {key: "" if value is None else str(value) for key, value in row.items()} == line
+
+
+@pytest.mark.parametrize("size", [(SIZE, SIZE), (200, 90), (20, 25)])
+def test_area_share_does_not_depend_on_the_size(
+    model: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    inside = ((rows + 0.5) / size[0] - 0.5) ** 2 + ((columns + 0.5) / size[1] - 0.5) ** 2 < 0.09
+    image = np.where(inside, 255, 0).astype(np.uint8)
+    (row,) = predict(model, [save(tmp_path / "a.png", image)], tmp_path / "out", threads=1)
+    assert row["area_share"] == pytest.approx(np.pi * 0.09, rel=0.08)
+
+
+def test_an_image_without_tumour_has_an_empty_mask(model: Path, tmp_path: Path) -> None:
+    image = save(tmp_path / "a.png", np.full((40, 40), 100, np.uint8))
+    (row,) = predict(model, [image], tmp_path / "out", threads=1)
+    assert (row["area_px"], row["area_share"], row["probability"]) == (0, 0.0, None)
+    assert row["max_probability"] == pytest.approx(
+        1 / (1 + np.exp(-(100 / 255 - 0.5) * 50)), abs=1e-4
+    )
+    assert not read(row["mask"]).any()
+
+
+def test_16_bit_and_rgba_images_that_are_grey_give_the_same_mask(
+    model: Path, tmp_path: Path
+) -> None:
+    image = box(48, 48)
+    colour = np.dstack([image, image, image, np.full_like(image, 255)])
+    files = [
+        save(tmp_path / "deep.png", image.astype(np.uint16) * 257),
+        save(tmp_path / "rgba.png", colour),
+    ]
+    rows = predict(model, files, tmp_path / "out", threads=1)
+    assert [row["error"] for row in rows] == [None, None]
+    for row in rows:
+        assert (read(row["mask"]) == image).all()
+
+
+def test_a_bad_image_is_a_row_and_the_others_are_done(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "b.png"
+    broken.write_bytes(b"not an image")
+    files = [
+        save(tmp_path / "a.png", box(40, 40)),
+        broken,
+        tmp_path / "missing.png",
+        save(tmp_path / "z.png", box(40, 40)),
+    ]
+    rows = predict(model, files, tmp_path / "out", threads=1)
+    assert [row["image"] for row in rows] == list(map(str, files))
+    assert [row["error"] is None for row in rows] == [True, False, False, True]
+    assert "b.png cannot be read as an image" in rows[1]["error"]
+    assert "missing.png does not exist" in rows[2]["error"]
+    assert all(value is None for key, value in rows[1].items() if key not in ("image", "error"))
+    assert not (tmp_path / "out" / "b.mask.png").exists()
+    assert rows[3]["area_px"] == 400
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        assert [bool(line["error"]) for line in csv.DictReader(file)] == [False, True, True, False]
+
+
+def test_equal_stems_do_not_overwrite_each_other(model: Path, tmp_path: Path) -> None:
+    files = [
+        save(tmp_path / "one" / "a.png", box(40, 40)),
+        save(tmp_path / "two" / "a.png", np.zeros((50, 60), np.uint8)),
+    ]
+    rows = predict(model, files, tmp_path / "out", threads=1)
+    assert [Path(row["mask"]).name for row in rows] == ["a.mask.png", "a-2.mask.png"]
+    assert [read(row["mask"]).shape for row in rows] == [(40, 40), (50, 60)]
+
+
+def test_unique_stems_avoid_names_that_are_given_too() -> None:
+    files = [Path(name) for name in ("a-2.png", "x/a.png", "y/a.png", "z/A.png", "b.png")]
+    assert unique_stems(files) == ["a-2", "a", "a-3", "A-4", "b"]
+
+
+def test_a_folder_means_its_images_but_not_earlier_results(model: Path, tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "c.tif"):
+        save(tmp_path / name, box(40, 40))
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "deeper.png").mkdir()
+    first = predict(model, [tmp_path], tmp_path, threads=1)
+    assert [Path(row["image"]).name for row in first] == ["a.JPG", "b.png", "c.tif"]
+    assert len(list(tmp_path.glob("*.mask.png"))) == 3
+    again = predict(model, [tmp_path], tmp_path, threads=1)
+    assert [row["image"] for row in again] == [row["image"] for row in first]
+
+
+def test_no_image_is_an_error(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(InputError, match=r"No image in .*expected files or folders of \.png"):
+        predict(model, [tmp_path], tmp_path / "out", threads=1)
+    with pytest.raises(InputError, match="No image"):
+        find_images([])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["a.png", "a.png/deeper"])
+def test_a_file_is_no_folder_for_results(model: Path, tmp_path: Path, out: str) -> None:
+    image = save(tmp_path / "a.png", box(40, 40))
+    with pytest.raises(InputError, match=r"a\.png is a file; expected a folder.*--out"):
+        predict(model, [image], tmp_path / out)
+
+
+@pytest.mark.parametrize("shape", [(3, SIZE, SIZE), (1, SIZE, 2 * SIZE)])
+def test_a_network_of_other_images_is_refused(
+    model: Path, tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    graph = onnx.load(model)
+    for value in (*graph.graph.input, *graph.graph.output):
+        for dimension, size in zip(value.type.tensor_type.shape.dim[1:], shape, strict=True):
+            dimension.dim_value = size
+    onnx.save(graph, tmp_path / "other.onnx")
+    image = save(tmp_path / "a.png", box(SIZE, SIZE))
+    with pytest.raises(InputError, match=rf"takes \['batch', {shape[0]}, .*expected N×1×H×W"):
+        predict(tmp_path / "other.onnx", [image], tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["checkpoint", "int4"])
+def test_find_file_refuses_other_modes(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"Unknown mode {mode}\. Choose from: fp32, fp16"):
+        find_file(tmp_path, mode)
+
+
+def test_find_file_refuses_a_file_of_an_older_network(tmp_path: Path) -> None:
+    for name in ("state.json", "model.int8_dynamic.onnx", "model.fp32.onnx"):
+        (tmp_path / name).write_text("{}")
+    os.utime(tmp_path / "model.int8_dynamic.onnx", ns=(0, 0))
+    with pytest.raises(InputError, match=r"int8_dynamic\.onnx is older .*: brainseg quantize"):
+        find_file(tmp_path, "int8_dynamic")
+    assert find_file(tmp_path, "fp32").name == "model.fp32.onnx"
+
+
+def test_find_file_takes_a_file_or_a_run(model: Path, tmp_path: Path) -> None:
+    assert find_file(model, "fp32") == model
+    run = tmp_path / "ag-seed0"
+    run.mkdir()
+    (run / "state.json").write_text("{}")
+    with pytest.raises(InputError, match=r"exported: none yet.*brainseg export .*ag-seed0$"):
+        find_file(run, "fp32")
+    (run / "model.fp32.onnx").write_bytes(b"")
+    assert find_file(run, "fp32") == run / "model.fp32.onnx"
+    with pytest.raises(InputError, match=r"exported: fp32\).*quantize .* --mode int8_static$"):
+        find_file(run, "int8_static")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "image.png", "folder"])
+def test_find_file_refuses_other_paths(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "image.png").write_bytes(b"")
+    with pytest.raises(InputError, match="neither a run nor an ONNX file"):
+        find_file(tmp_path / name, "fp32")

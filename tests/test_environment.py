@@ -1,0 +1,82 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from brainseg import __version__, environment
+from brainseg.environment import describe, nvidia_gpus, physical_cores
+
+
+def test_describes_this_process_as_plain_json(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py", "seed=1"])
+    found = describe()
+    assert json.loads(json.dumps(found)) == found
+    assert found["folder"] == str(tmp_path)
+    assert found["command"] == ["train.py", "seed=1"]
+    assert found["versions"]["torch"]
+    assert found["versions"]["onnxruntime"]
+    assert found["versions"]["brainseg"] in (__version__, None)
+    assert found["memory_bytes"] == psutil.virtual_memory().total
+    assert found["cpu"]["logical_cores"] == os.cpu_count()
+
+
+def test_knows_the_flags_that_the_kernel_lists():
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        pytest.skip("no /proc")
+    words = set(info.read_text().split())
+    assert set(describe()["cpu"]["flags"]) == words & set(environment.FLAGS)
+
+
+def test_a_machine_without_git_or_packages_is_no_error(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(environment, "PACKAGES", ("no-such-package",))
+    found = describe()
+    assert found["commit"] is None
+    assert found["versions"]["no-such-package"] is None
+
+
+def test_threads_stay_within_the_affinity():
+    assert 1 <= physical_cores() <= psutil.cpu_count(logical=False)
+    code = (
+        "import os; os.sched_setaffinity(0, {0})\n"
+        "from brainseg.environment import physical_cores; print(physical_cores())"
+    )
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert alone.stdout.strip() == "1"
+
+
+def test_reads_names_and_drivers_from_nvidia_smi(nvidia_smi):
+    nvidia_smi("echo 'NVIDIA H100, 580.65.06, 81559 MiB'; echo 'NVIDIA T4, 580.65.06, 15360 MiB'")
+    assert nvidia_gpus() == [
+        {"name": "NVIDIA H100", "driver": "580.65.06", "memory": "81559 MiB"},
+        {"name": "NVIDIA T4", "driver": "580.65.06", "memory": "15360 MiB"},
+    ]
+
+
+def test_a_failing_nvidia_smi_lists_nothing(nvidia_smi):
+    nvidia_smi("echo 'NVIDIA-SMI has failed, a, b'; exit 9")
+    assert nvidia_gpus() == []
+
+
+def test_names_the_commit_only_where_git_tracks_the_code(monkeypatch, tmp_path):
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    code = tmp_path / "code.py"
+    code.write_text("1")
+    monkeypatch.setattr(environment, "__file__", str(code))
+    git("init")
+    assert describe()["commit"] is None  # in a repository, which does not hold it
+    git("add", "code.py")
+    git("commit", "-m", "first")
+    assert describe()["commit"] == {"hash": git("rev-parse", "HEAD"), "dirty": False}
+    code.write_text("2")
+    assert describe()["commit"]["dirty"] is True
