@@ -1,11 +1,13 @@
 """The command line: verbs on finished runs. Each verb imports what it needs when it is called."""
 
+import inspect
 import logging
-import os
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +15,10 @@ from brainseg.data.cli import app as data
 from brainseg.errors import InputError
 from brainseg.experiment import find_runs
 from brainseg.run import Run
+from brainseg.vocabulary import CHECKPOINT, DEVICES, MODES, REFERENCE, RUNTIMES, quantized_modes
+
+if TYPE_CHECKING:
+    from brainseg.benchmark.plan import TimingPlan
 
 logger = logging.getLogger(__name__)
 
@@ -25,72 +31,98 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 
 Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
-Mode = Annotated[str, typer.Option(help="A mode, several with commas, or `all`.")]
-Devices = Annotated[str, typer.Option("--device", help="cpu, cuda, both with a comma, or all.")]
+Mode = Annotated[
+    str, typer.Option(help=f"{', '.join(quantized_modes())}; several with commas, or all.")
+]
+Devices = Annotated[
+    str, typer.Option("--device", help=f"{' or '.join(DEVICES)}; several with commas, or all.")
+]
 Runtimes = Annotated[
     str,
-    typer.Option("--runtime", help="onnxruntime, openvino, both with a comma, or all installed."),
+    typer.Option(
+        "--runtime", help=f"{' or '.join(RUNTIMES)}; several with commas, or all installed."
+    ),
 ]
 Passes = Annotated[int, typer.Option(help="Timed passes per mode and device.", min=1)]
+Threads = Annotated[int | None, typer.Option(help="Default: the physical cores.", min=1)]
+
+
+def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb a flag for each option of the modes; it gets them as `chosen`, by mode."""
+    flags: dict[str, Any] = {}
+    for mode in MODES.values():
+        for name, option in mode.options.items():
+            nullable = option.default is None
+            default = "none" if nullable else option.default
+            text = f"{mode.name}: {option.help} [{default}]."
+            kind = str if nullable or option.choices else option.kind
+            values = "|".join(option.choices) or (
+                f"{option.kind.__name__}|none" if nullable else None
+            )
+            flags[name] = Annotated[kind | None, typer.Option(help=text, metavar=values)]
+
+    @wraps(verb)
+    def wrapped(**given: Any) -> None:
+        values = {name: given.pop(name) for name in flags}
+        chosen = {
+            mode.name: {name: values[name] for name in mode.options}
+            for mode in MODES.values()
+            if mode.options
+        }
+        verb(**given, chosen=chosen)
+
+    signature = inspect.signature(verb)
+    kept = [each for name, each in signature.parameters.items() if name != "chosen"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=flag)
+        for name, flag in flags.items()
+    ]
+    wrapped.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    hints = {name: hint for name, hint in verb.__annotations__.items() if name != "chosen"}
+    wrapped.__annotations__ = hints | flags
+    return wrapped
 
 
 @app.command()
 def export(runs: Runs) -> None:
     """Export checkpoints to ONNX (model.fp32.onnx) and score them on the test split."""
-    from brainseg.deploy import stages
+    from brainseg.deploy.stages import prepare
 
-    _each(runs, lambda run: stages.prepare(run, []))
+    _report(_each(_found(runs), lambda run: prepare(run, [])), "deploy")
 
 
 @app.command()
+@takes_options
 def quantize(
     runs: Runs,
     mode: Mode = "all",
-    time: Annotated[bool, typer.Option(help="Also time what has no timing yet.")] = False,
+    time: Annotated[
+        bool, typer.Option(help="Time each experiment's runs side by side, where one is untimed.")
+    ] = False,
     device: Devices = "all",
+    runtime: Runtimes = "all",
     passes: Passes = 500,
-    max_drop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FLOAT|none",
-            help="int8_static: keep layers in float until mean IoU loses no more; none: keep none.",
-        ),
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="int8_static: minmax, percentile or entropy.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option(help="int8_static: validation images to calibrate on [200].")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="int8_static: draws those images [0].")] = None,
-    per_channel: Annotated[
-        bool | None, typer.Option(help="int8_weights: a scale per channel, not the paper's one.")
-    ] = None,
+    threads: Threads = None,
+    chosen: Any = None,
 ) -> None:
-    """Export, quantize and re-score runs. What is newer than its source is left alone.
+    """Export, quantize and re-score runs; what is current is left alone.
 
     Options that are not given stay as they were chosen for the run.
     """
-    from brainseg.deploy import stages
-    from brainseg.deploy.quantize import choose_options
+    from brainseg.benchmark.plan import TimingPlan
+    from brainseg.deploy.options import check_chosen
+    from brainseg.deploy.stages import prepare
 
-    modes, devices = _modes(mode), _devices(device)
-    flags = {
-        "method": method,
-        "images": images,
-        "seed": seed,
-        "per_channel": per_channel,
-    }
-    options: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    if max_drop is not None:
-        options["max_drop"] = _read_max_drop(max_drop)
-    choose_options("int8_static", options)  # a mistake is told before any work
-
-    def work(run: Run) -> list[str]:
-        done = stages.prepare(run, modes, options)
-        return done + (stages.time_missing(run, modes, devices, passes=passes) if time else [])
-
-    _each(runs, work)
+    modes = _list(mode) or tuple(quantized_modes())
+    plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads)
+    check_chosen(chosen)  # a mistake is told before any work
+    found = _found(runs)
+    changed, failed = _each(found, lambda run: prepare(run, modes, chosen))
+    if time:
+        ready = [run for run in found if run not in failed]
+        timed, untimed = _time_experiments(ready, plan)
+        changed, failed = [*changed, *timed], failed | untimed
+    _report((changed, failed), "deploy")
 
 
 @app.command()
@@ -100,26 +132,20 @@ def benchmark(
     device: Devices = "all",
     runtime: Runtimes = "all",
     passes: Passes = 500,
-    threads: Annotated[int | None, typer.Option(help="Default: the physical cores.", min=1)] = None,
+    threads: Threads = None,
     batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
 ) -> None:
     """Time runs, modes and runtimes against each other, interleaved in one session per device."""
     from brainseg.benchmark.benchmark import benchmark as measure
+    from brainseg.benchmark.plan import TimingPlan
     from brainseg.scoring.models import choose_modes
 
     found = _found(runs)
-    timed = measure(
-        found,
-        choose_modes(found, None if mode == "all" else mode.split(",")),
-        _devices(device),
-        passes,
-        runtimes=None if runtime == "all" else runtime.split(","),
-        threads=threads,
-        batch=batch,
-    )
-    rows = [row for own in timed.values() for row in own]
-    reasons = dict.fromkeys(row["reason"] for row in rows)
-    nothing = not any(row["status"] == "ok" for row in rows)
+    modes = tuple(choose_modes(found, _list(mode)))
+    plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads, batch)
+    rows = [row for own in measure(found, plan).values() for row in own]
+    nothing = not any(row.status == "ok" for row in rows)
+    reasons = dict.fromkeys(row.reason for row in rows if row.reason)
     _finish(found, "benchmark", list(reasons) if nothing else [])
 
 
@@ -136,10 +162,11 @@ def evaluate(
         Path | None, typer.Option(help="Where to write [RUN/evaluation/<name of the data set>].")
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="Of a run: checkpoint, fp32, …, several with commas, or `all` made.")
+        str,
+        typer.Option(help=f"Of a run: {CHECKPOINT}, {REFERENCE}, …; several with commas, or all."),
     ] = "all",
     other_patients: Annotated[
-        bool, typer.Option("--other-patients", help="Patients of the same name are others.")
+        bool, typer.Option("--other-patients", help="Patients of the same name are other people.")
     ] = False,
 ) -> None:
     """Predict and score a data set; images that training knows are left out and counted."""
@@ -147,11 +174,10 @@ def evaluate(
     from brainseg.scoring.evaluate import evaluate_all
     from brainseg.scoring.models import find_models
 
-    modes = None if mode == "all" else mode.split(",")
     files = [path for path in models if path.suffix == ".onnx"]
     folders = [path for path in models if path not in files]
     runs = _found(folders) if folders else []
-    found = find_models([*files, *(run.path for run in runs)], modes)
+    found = find_models([*files, *(run.path for run in runs)], _list(mode))
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
     same = not other_patients
@@ -169,7 +195,7 @@ def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<expe
 
 @app.command()
 def dashboard(experiment: Annotated[Path, typer.Argument(help="outputs/<experiment>")]) -> None:
-    """Save a W&B workspace and report of an experiment, or tell what waits to be sent."""
+    """Save a W&B workspace and report of an experiment, or say what waits to be sent."""
     from brainseg.tracking.dashboard import dashboard as show
 
     show(experiment)
@@ -180,8 +206,8 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run, or a file such as model.fp32.onnx.")],
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays and predictions.csv.")],
-    mode: Annotated[str, typer.Option(help="Which model of a run.")] = "fp32",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    mode: Annotated[str, typer.Option(help=f"Of a run: {', '.join(MODES)}.")] = REFERENCE,
+    device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}.")] = "cpu",
 ) -> None:
     """Segment images: a mask at each image's own size, an overlay, and one CSV row each."""
     from brainseg.predict.predict import predict as segment
@@ -204,6 +230,11 @@ def main() -> None:
         sys.exit(f"Error: {error}")
 
 
+def _list(given: str) -> tuple[str, ...] | None:
+    """Names with commas between; `None` for all."""
+    return None if given == "all" else tuple(given.split(","))
+
+
 def _found(paths: list[Path]) -> list[Run]:
     runs = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
     trained = [run for run in runs if run.is_trained()]
@@ -215,19 +246,50 @@ def _found(paths: list[Path]) -> list[Run]:
     return trained
 
 
-def _each(paths: list[Path], work: Callable[[Run], list[str]]) -> None:
+Done = tuple[list[Run], dict[Run, str]]
+"""The runs that changed, and why others failed."""
+
+
+def _each(runs: Sequence[Run], work: Callable[[Run], list[str]]) -> Done:
     """Do `work` on each run; one that fails does not stop the others."""
-    failed: list[str] = []
     changed: list[Run] = []
-    for run in _found(paths):
+    failed: dict[Run, str] = {}
+    for run in runs:
         try:
             done = work(run)
-            print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
-            if done:
-                changed.append(run)
         except Exception as error:  # whatever it is, the other runs can still be done
-            failed.append(f"{run.path}: {error}")
-    _finish(changed, "deploy", failed)
+            failed[run] = f"{run.path}: {error}"
+            continue
+        print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
+        changed += [run] if done else []
+    return changed, failed
+
+
+def _time_experiments(runs: Sequence[Run], plan: "TimingPlan") -> Done:
+    """Time the runs of each experiment together."""
+    from brainseg.benchmark.together import time_together
+
+    experiments: dict[Path, list[Run]] = defaultdict(list)
+    for run in runs:
+        experiments[run.experiment].append(run)
+    changed: list[Run] = []
+    failed: dict[Run, str] = {}
+    for experiment, members in experiments.items():
+        try:
+            timed = time_together(members, plan)
+        except Exception as error:  # whatever it is, the other experiments can still be timed
+            failed[members[0]] = f"{experiment}: {error}"
+            continue
+        for run, done in timed.items():
+            if done:
+                print(f"{run.path}: {', '.join(done)}")
+                changed.append(run)
+    return changed, failed
+
+
+def _report(done: Done, job: str) -> None:
+    changed, failed = done
+    _finish(list(dict.fromkeys(changed)), job, list(failed.values()))
 
 
 def _finish(runs: list[Run], job: str, failed: list[str]) -> None:
@@ -243,6 +305,7 @@ def _finish(runs: list[Run], job: str, failed: list[str]) -> None:
             the runs are the same without it.
     """
     from brainseg.report.write import show_report
+    from brainseg.tracking.wandb_run import mirror_results
 
     for experiment in dict.fromkeys(run.experiment for run in runs):
         try:
@@ -251,44 +314,8 @@ def _finish(runs: list[Run], job: str, failed: list[str]) -> None:
             failed = [*failed, f"{experiment}: {error}"]
     for run in runs:
         try:
-            _mirror(run, job)
+            mirror_results(run, job)
         except Exception as error:  # whatever it is, the files are what counts
             logger.warning("%s: its new results are not in W&B: %s", run.path, error)
     if failed:
         raise InputError("\n".join(failed))
-
-
-def _mirror(run: Run, job: str) -> None:
-    """Continue the run's W&B run, where it has one; `WANDB_MODE` wins over the run's own mode."""
-    config: dict[str, Any] = run.read_config()
-    config["tracking"]["mode"] = os.environ.get("WANDB_MODE") or config["tracking"]["mode"]
-    if not run.wandb.exists() or config["tracking"]["name"] == "none":
-        return
-    from brainseg.tracking.wandb_run import log_results, tracked
-
-    with tracked(run, config, job) as opened:
-        log_results(opened, run)
-
-
-def _modes(given: str) -> list[str]:
-    if given != "all":
-        return given.split(",")
-    from brainseg.deploy.quantize import MODES
-
-    return list(MODES)
-
-
-def _read_max_drop(given: str) -> float | None:
-    """The loss that is allowed, `None` where `none` was typed."""
-    if given == "none":
-        return None
-    try:
-        return float(given)
-    except ValueError:
-        raise InputError(
-            f"--max-drop takes a number such as 0.0004, or none; found {given}."
-        ) from None
-
-
-def _devices(given: str) -> list[str]:
-    return ["cpu", "cuda"] if given == "all" else given.split(",")

@@ -145,7 +145,7 @@ def upsert_rows(run: Run, rows: Sequence[Row]) -> None:
         before = merged.get(row.key, row)
         if (before.status, row.status) != ("ok", "unavailable"):
             merged[row.key] = row
-    _write(run, merged.values())
+    write_rows(run, merged.values())
 
 
 def drop_rows(run: Run, modes: Collection[str]) -> None:
@@ -153,7 +153,7 @@ def drop_rows(run: Run, modes: Collection[str]) -> None:
     rows = read_rows(run)
     kept = [row for row in rows if row.mode not in modes]
     if len(kept) < len(rows):
-        _write(run, kept)
+        write_rows(run, kept)
 
 
 def derive(rows: Iterable[Row]) -> list[Row]:
@@ -166,7 +166,7 @@ def derive(rows: Iterable[Row]) -> list[Row]:
     return [replace(row, **_compare(row, baselines.get(row.place))) for row in rows]
 
 
-def _compare(row: Row, baseline: Row | None) -> dict[str, float | None]:
+def _compare(row: Row, baseline: Row | None) -> dict[str, Any]:
     def change(name: str) -> float | None:
         value, before = getattr(row, name), getattr(baseline, name, None)
         return None if value is None or before is None else value - before
@@ -179,5 +179,6 @@ def _compare(row: Row, baseline: Row | None) -> dict[str, float | None]:
     }
 
 
-def _write(run: Run, rows: Iterable[Row]) -> None:
+def write_rows(run: Run, rows: Iterable[Row]) -> None:
+    """Write `rows` in place of all that there are, with what compares them."""
     write_json(run.deploy, [asdict(row) for row in derive(rows)])

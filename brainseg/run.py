@@ -237,13 +237,26 @@ class Run:
         """
         return read_json(self.made(mode)) if self.made(mode).exists() else {}
 
+    def note_made(self, mode: str, **facts: Any) -> None:
+        """Record how the network in `mode` was made, and from what, as `read_made` gives it."""
+        sources = {"network": mode, "checkpoint": CHECKPOINT, "export": REFERENCE}
+        if mode == REFERENCE:
+            del sources["export"]
+        hashes = {name: self.hash_network(source) for name, source in sources.items()}
+        write_json(self.made(mode), {"mode": mode, **facts, **hashes})
+
     def is_scored(self, mode: str, place: str | None = None) -> bool:
-        """Whether the network in `mode`, as it is, was scored on both splits in `place`."""
-        files = [
-            self.cases(mode, part, place) for part in SCORED if mode != CHECKPOINT or part == "test"
-        ]
-        network = self.read_scored().get(scored_key(mode, place))
-        return all(file.exists() for file in files) and network == self.hash_network(mode)
+        """Whether the network in `mode`, as it is, was scored in `place`.
+
+        Scores of a brainseg that did not record of what they are, are taken as they are.
+        """
+        parts = ("test",) if mode == CHECKPOINT else SCORED
+        if not all(self.cases(mode, part, place).exists() for part in parts):
+            return False
+        noted = self.read_scored().get(scored_key(mode, place))
+        if noted is None:
+            return "network" not in self.read_made(mode)
+        return noted == self.hash_network(mode)
 
     def read_scored(self) -> dict[str, str]:
         """SHA-256 of the network that each set of scores is of, by `scored_key`."""

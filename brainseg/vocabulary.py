@@ -4,7 +4,7 @@ A mode, a class or a metric is added here, and nowhere else is a list of them ty
 names up when they are needed rather than when a module is imported: tests add modes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,12 +185,12 @@ def quantized_modes() -> list[str]:
     return [name for name in MODES if name != REFERENCE]
 
 
-def with_reference(modes: list[str] | tuple[str, ...]) -> list[str]:
+def with_reference(modes: Iterable[str]) -> list[str]:
     """`modes` with fp32 in front, each once: nothing is compared without it."""
     return list(dict.fromkeys([REFERENCE, *modes]))
 
 
-def rank(name: str | None, names: tuple[str, ...] | list[str] | Mapping[str, Any]) -> Any:
+def rank(name: str | None, names: Iterable[str]) -> tuple[int, str]:
     """Sort key: `names` in their order, then others by name."""
     order = list(names)
     return (order.index(name) if name in order else len(order), str(name))

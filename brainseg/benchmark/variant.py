@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from brainseg.benchmark.plan import TimingPlan
 from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, spread
 from brainseg.predict.predict import segment
-from brainseg.rows import REFERENCE, quantization_options
 from brainseg.run import Run
-from brainseg.runtime.open import open_session
+from brainseg.runtime.open import open_session, runtimes_on
 from brainseg.runtime.session import Session
+from brainseg.vocabulary import REFERENCE, RUNTIMES
 
 IMAGES = 64
 """Test images, spread over the split, among which each round draws."""
@@ -26,7 +27,7 @@ class Choice:
     """What a row is about, before it is known whether it can be had.
 
     Attributes:
-        precision: `bf16` where fp32 weights are used in that arithmetic, else `None`.
+        precision: arithmetic in which the weights of fp32 are used, if not that of the file.
     """
 
     run: Run
@@ -40,10 +41,10 @@ class Choice:
         """Those of the row: how the file was made, or how it is used."""
         if self.precision:
             return {"precision": self.precision}
-        return quantization_options(self.run, self.mode)
+        return self.run.read_made(self.mode).get("options", {})
 
     @property
-    def is_reference(self) -> bool:
+    def is_baseline(self) -> bool:
         """Whether others of the same run and runtime are compared with this one."""
         return self.mode == REFERENCE and self.precision is None
 
@@ -57,21 +58,19 @@ class Choice:
         }
 
 
-def choices(
-    runs: Sequence[Run], modes: Sequence[str], device: str, runtimes: Sequence[str]
-) -> list[Choice]:
-    """Every run in every runtime on a device, in those of the modes that it has.
+def choices(runs: Sequence[Run], plan: TimingPlan, device: str) -> list[Choice]:
+    """Every run in every runtime on a device, in those of the plan's modes that it has.
 
-    An outdated file is none: it holds another network. With OpenVINO, fp32 comes in bf16 too.
+    A file made from another checkpoint is left out. fp32 comes in the runtime's other precisions
+    too.
     """
     return [
         Choice(run, mode, runtime, device, precision)
         for run in runs
-        for runtime in runtimes
-        for mode in modes
+        for runtime in runtimes_on(device, plan.runtimes)
+        for mode in plan.modes
         if run.is_current(mode)
-        for precision in (None, "bf16")
-        if precision is None or (runtime, mode) == ("openvino", REFERENCE)
+        for precision in (None, *(RUNTIMES[runtime].precisions if mode == REFERENCE else ()))
     ]
 
 
@@ -111,7 +110,7 @@ def open_variant(choice: Choice, images: NDArray[np.float32], threads: int, batc
 
     Raises:
         Unavailable: the runtime or device is not there.
-        Exception: the file cannot be run; what kind of error is the runtime's own affair.
+        Exception: the file cannot be run; each runtime has its own kind of error.
     """
     variant = Variant(choice, _open(choice, threads, batch), images, batch)
     variant(0)
@@ -138,6 +137,5 @@ def write_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
 
 
 def _open(choice: Choice, threads: int, batch: int) -> Session:
-    options = {"precision": choice.precision} if choice.precision else {}
     path = choice.run.onnx(choice.mode)
-    return open_session(path, choice.device, threads, choice.runtime, options, batch=batch)
+    return open_session(path, choice.device, threads, choice.runtime, choice.precision, batch=batch)

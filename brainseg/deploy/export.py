@@ -12,10 +12,10 @@ from torch import nn
 from brainseg import __version__
 from brainseg.data.parts import read_test, to_input
 from brainseg.files import replacing
-from brainseg.model.unet import build_model, load_weights
 from brainseg.run import Run
-from brainseg.runtime.open import open_session
+from brainseg.runtime.session import Session
 from brainseg.terminal import quiet
+from brainseg.vocabulary import REFERENCE
 
 OPSET = 18
 """The newest whose operators all have CUDA kernels: Pad lacks one from 19, MaxPool from 22."""
@@ -23,72 +23,72 @@ OPSET = 18
 PARITY_LIMIT = 1e-4
 PARITY_IMAGES = 16
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-def export(run: Run) -> Path:
+def export(run: Run, network: nn.Module) -> Path:
     """Export the best checkpoint of `run` in fp32.
 
     The graph takes `image` (N×1×H×W in [0, 1]; N is free, H and W are fixed) and gives
-    `probability` (the same shape). Its metadata say from what it was made, and its `parity`:
-    the largest absolute difference of probabilities to torch on real test images, above
-    `PARITY_LIMIT` a warning.
+    `probability` (the same shape). Its metadata say from what it was made.
+
+    Args:
+        run: a trained run.
+        network: its checkpoint, from `load_network`.
 
     Raises:
-        InputError: the run has no configuration, checkpoint or test images.
+        InputError: the run has no configuration.
     """
-    network, config = load_network(run), run.read_config()
-    size = config["data"]["image_size"]
-    images = to_input(read_test(run)["images"][:PARITY_IMAGES])
-    with replacing(run.onnx("fp32")) as target:
-        _write_graph(network, size, target)
-        difference = parity(network, target, images)
+    config = run.read_config()
+    with replacing(run.onnx(REFERENCE)) as target:
+        _write_graph(network, config["data"]["image_size"], target)
         model = onnx.load(target)
         for node in model.graph.node:
             node.ClearField("metadata_props")  # stack traces with this machine's folders
         properties = {
             "brainseg": __version__,
-            "attention": config["model"]["attention"],
-            "image_size": size,
-            "mode": "fp32",
+            "model": config["model"].get("name", "resunet"),
+            "attention": config["model"].get("attention", ""),
+            "image_size": config["data"]["image_size"],
+            "mode": REFERENCE,
             "input_range": "[0, 1]",
-            "parity": difference,
         }
         onnx.helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
         onnx.save(model, target)
-    if difference > PARITY_LIMIT:
-        log.warning(
-            "%s differs from its checkpoint by up to %.1e in probability (expected at most %.0e).",
-            run.onnx("fp32"),
-            difference,
-            PARITY_LIMIT,
-        )
-    return run.onnx("fp32")
+    return run.onnx(REFERENCE)
 
 
-def load_network(run: Run) -> nn.Module:
-    """The best checkpoint of `run` in eval mode: images N×1×H×W in [0, 1] to probabilities.
+def check_parity(run: Run, network: nn.Module, session: Session) -> float:
+    """Compare an exported file with its checkpoint on some test images.
 
-    Raises:
-        InputError: the run has no configuration or no checkpoint.
+    Args:
+        run: with test images.
+        network: its checkpoint, from `load_network`.
+        session: the exported file on the CPU.
+
+    Returns:
+        The largest absolute difference of a probability; above `PARITY_LIMIT` it is a warning.
     """
-    arguments = run.read_config()["model"] | {"weights": "none"}  # nothing to download
-    network = build_model(**arguments)
-    load_weights(network, run.best)
-    return nn.Sequential(network, nn.Sigmoid()).eval()
+    difference = parity(network, session, to_input(read_test(run)["images"][:PARITY_IMAGES]))
+    if difference > PARITY_LIMIT:
+        logger.warning(
+            "%s differs from its checkpoint by up to %.1e in probability (expected at most %.0e).",
+            *(session.path, difference, PARITY_LIMIT),
+        )
+    return difference
 
 
-def parity(network: nn.Module, path: Path, images: NDArray[np.float32]) -> float:
-    """Largest absolute difference of probabilities between torch and an ONNX file on the CPU.
+def parity(network: nn.Module, session: Session, images: NDArray[np.float32]) -> float:
+    """Largest absolute difference of probabilities between torch and an exported file.
 
     Args:
         network: in eval mode, ends in probabilities.
-        path: the ONNX file.
+        session: the exported file.
         images: N×1×H×W in [0, 1].
     """
     with torch.inference_mode():
         expected = network(torch.from_numpy(images)).numpy()
-    return float(np.abs(open_session(path).run(images) - expected).max())
+    return float(np.abs(session.run(images) - expected).max())
 
 
 def _write_graph(network: nn.Module, size: int, target: Path) -> None:

@@ -1,270 +1,155 @@
-"""What happens to a run after training; a stage whose output is newer than its input is skipped.
+"""What happens to a run after training; what is current by content is left alone.
 
 The heavy libraries are imported where there is work for them: having nothing to do takes no time.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
-from brainseg.deploy.quantize import MODES, check_modes, is_quantized, quantize
-from brainseg.environment import nvidia_gpus, physical_cores
-from brainseg.errors import InputError
-from brainseg.files import is_fresh
-from brainseg.rows import (
-    REFERENCE,
-    Row,
-    drop_rows,
-    new_row,
-    quantization_options,
-    read_rows,
-    upsert_rows,
-    with_reference,
-)
-from brainseg.run import Run
-from brainseg.runtime.available import (
-    DEVICES_OF,
-    check_devices,
-    check_runtimes,
-    is_installed,
-    runtimes_on,
-)
-from brainseg.vocabulary import CHECKPOINT
+from brainseg.deploy.options import Chosen, check_chosen, is_made_with
+from brainseg.errors import InputError, check_known
+from brainseg.rows import Row, drop_rows, read_rows, upsert_rows
+from brainseg.run import SCORED, Run
+from brainseg.vocabulary import CHECKPOINT, MODES, REFERENCE, quantized_modes, with_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from brainseg.runtime.session import Session
 
 
 def prepare(
-    run: Run,
-    modes: Sequence[str],
-    options: Mapping[str, Any] | None = None,
-    *,
-    progress: bool = True,
+    run: Run, modes: Sequence[str], chosen: Chosen | None = None, *, progress: bool = True
 ) -> list[str]:
     """Score the checkpoint, export it, quantize it, score the files, and write their rows.
 
+    The checkpoint is built once, and each file opened once, if there is work for it.
+
     Args:
         run: a trained run.
-        modes: post-training modes; fp32 comes first in any case.
-        options: of the modes, as `quantize` takes them; what was made with others is made again.
+        modes: to prepare; fp32 comes first in any case.
+        chosen: options of the modes; a file made with others is made again.
         progress: whether to draw bars, where standard error is a terminal.
 
     Returns:
         What was done, a short phrase each; empty where everything was up to date.
 
     Raises:
-        InputError: a mode has another name, or the run lacks what training leaves.
+        InputError: a mode or an option has another name, or the run lacks what training leaves.
     """
-    check_modes(with_reference(modes)[1:])
+    chosen = chosen or {}
+    check_known("mode", modes, MODES)
+    check_chosen(chosen)
     if not run.best.exists():
         raise InputError(f"{run.path} has no {run.best.name}: train it first, or to its end.")
-    return _score_checkpoint(run, progress) + [
-        done
-        for mode in with_reference(modes)
-        for done in _prepare_mode(run, mode, options or {}, progress)
-    ]
-
-
-def time_missing(
-    run: Run,
-    modes: Sequence[str],
-    devices: Sequence[str],
-    *,
-    passes: int = 500,
-    runtimes: Sequence[str] | None = None,
-    threads: int | None = None,
-    progress: bool = True,
-) -> list[str]:
-    """`time_together` for one run.
-
-    Returns:
-        What was done, a short phrase each; empty where there was nothing to time.
-
-    Raises:
-        InputError: a device or runtime has another name, or the run has no test images.
-    """
-    return time_together(
-        [run],
-        modes,
-        devices,
-        passes=passes,
-        runtimes=runtimes,
-        threads=threads,
-        progress=progress,
-    )[run]
-
-
-def time_together(
-    runs: Sequence[Run],
-    modes: Sequence[str],
-    devices: Sequence[str],
-    *,
-    passes: int = 500,
-    runtimes: Sequence[str] | None = None,
-    threads: int | None = None,
-    progress: bool = True,
-) -> dict[Run, list[str]]:
-    """Time all runs on each device on which something of them has not been timed as it is now.
-
-    All runs, modes and runtimes, because ratios hold within one session.
-
-    Args:
-        runs: prepared in `modes`.
-        modes: post-training modes; fp32 comes first in any case.
-        devices: `cpu`, `cuda`.
-        passes: that every timing must have at least.
-        runtimes: as `benchmark` takes them.
-        threads: of the CPU; the physical cores where it is `None`.
-        progress: whether to draw bars, where standard error is a terminal.
-
-    Returns:
-        What was done with each run, a short phrase each; empty where there was nothing to time.
-
-    Raises:
-        InputError: a device or runtime has another name, or a run has no test images.
-    """
-    done: dict[Run, list[str]] = {run: [] for run in runs}
-    missing = {
-        device
-        for run in runs
-        for _, _, device in untimed(
-            run, modes, devices, passes=passes, runtimes=runtimes, threads=threads
-        )
-    }
-    for device in devices:
-        if device in missing:
-            from brainseg.benchmark.benchmark import benchmark
-
-            timed = benchmark(
-                runs,
-                modes,
-                [device],
-                passes,
-                runtimes=runtimes,
-                threads=threads,
-                progress=progress,
-            )
-            for run, rows in timed.items():
-                done[run] += map(_tell, rows)
+    _adopt(run)
+    network = cache(partial(_load_network, run))
+    done = _score_checkpoint(run, network, progress)
+    for mode in with_reference(modes):
+        done += _prepare_mode(run, mode, chosen, network, progress)
     return done
 
 
-def untimed(
-    run: Run,
-    modes: Sequence[str],
-    devices: Sequence[str],
-    *,
-    passes: int = 500,
-    runtimes: Sequence[str] | None = None,
-    threads: int | None = None,
-) -> list[tuple[str, str, str]]:
-    """What was not timed with at least so many passes: mode (fp32 included), runtime, device.
+def _adopt(run: Run) -> None:
+    """Take an older run's files over, or forget those of another checkpoint."""
+    if run.onnx(REFERENCE).exists() and "network" not in run.read_made(REFERENCE):
+        from brainseg.deploy.adopt import adopt
 
-    What failed or could not be had is settled too; but a GPU or a runtime that is there by now
-    gets its chance.
-
-    Raises:
-        InputError: a device or runtime has another name.
-    """
-    check_devices(devices)
-    check_runtimes(runtimes or ())
-    threads = threads or physical_cores()
-    settled = {
-        (row["mode"], row["runtime"], row["device"])
-        for row in read_rows(run)
-        if _is_settled(row, passes)
-        and (row["batch"], row["threads"]) == (1, threads)
-        and "precision" not in row["options"]  # comes with fp32 in the same runtime
-        and run.onnx(row["mode"]).exists()
-        and is_fresh(run.deploy, run.onnx(row["mode"]))
-    }
-    wanted = [
-        (mode, runtime, device)
-        for device in devices
-        for runtime in runtimes_on(device, runtimes)
-        for mode in with_reference(modes)
-    ]
-    return [each for each in wanted if each not in settled]
+        if not adopt(run):
+            _forget(run, REFERENCE)
+            run.onnx(REFERENCE).unlink()
+            run.cases(CHECKPOINT).unlink(missing_ok=True)
 
 
-def _is_settled(row: Row, passes: int) -> bool:
-    if row["status"] == "failed" or (row["passes"] or 0) >= passes:
-        return True
-    return not _may_be_had(row["runtime"], row["device"])
+def _load_network(run: Run) -> "nn.Sequential":
+    from brainseg.model.checkpoint import load_network
+
+    return load_network(run)
 
 
-def _may_be_had(runtime: str, device: str) -> bool:
-    known = device in DEVICES_OF[runtime] and is_installed(runtime)
-    return known and (device == "cpu" or bool(nvidia_gpus()))
-
-
-def _tell(row: Row) -> str:
-    precision = row["options"].get("precision")
-    mode = f"{row['mode']} ({precision})" if precision else row["mode"]
-    place = f"{mode} with {row['runtime']} on {row['device']}"
-    return f"timed {place}" if row["status"] == "ok" else f"{place}: {row['status']}"
-
-
-def _score_checkpoint(run: Run, progress: bool) -> list[str]:
-    made = (run.metrics, run.cases(CHECKPOINT), run.attention, run.appropriateness(CHECKPOINT))
-    if all(is_fresh(file, run.best) for file in made):
+def _score_checkpoint(
+    run: Run, network: "Callable[[], nn.Sequential]", progress: bool
+) -> list[str]:
+    made = (run.metrics, run.attention, run.appropriateness(CHECKPOINT))
+    if run.is_scored(CHECKPOINT) and all(file.exists() for file in made):
         return []
     from brainseg.scoring.score import score_checkpoint
 
-    score_checkpoint(run, progress=progress)
+    score_checkpoint(run, network(), progress=progress)
     return ["scored the checkpoint"]
 
 
-def _prepare_mode(run: Run, mode: str, options: Mapping[str, Any], progress: bool) -> list[str]:
+def _prepare_mode(
+    run: Run,
+    mode: str,
+    chosen: Chosen,
+    network: "Callable[[], nn.Sequential]",
+    progress: bool,
+) -> list[str]:
+    session = cache(partial(_open, run, mode))
     done = []
-    if not _is_made(run, mode, options):
+    if not (run.is_current(mode) if mode == REFERENCE else is_made_with(run, mode, chosen)):
         _forget(run, mode)  # first: what exists then always belongs to the file
-        _make(run, mode, options)
+        _make(run, mode, chosen, network, session)
         done.append(f"made {run.onnx(mode).name}")
-    scores = (run.cases(mode, "val"), run.cases(mode), run.metrics_of(mode))
-    if not all(is_fresh(file, run.onnx(mode)) for file in scores):
-        from brainseg.scoring.score import score
+    if not (run.is_scored(mode) and run.metrics_of(mode).exists()):
+        from brainseg.scoring.score import score_mode
 
-        score(run, mode, progress=progress)
+        score_mode(run, mode, session(), progress=progress)
         done.append(f"scored {mode}")
-    described = any(row["mode"] == mode for row in read_rows(run))
-    if not (described and is_fresh(run.deploy, run.cases(mode))):
+    hashed = run.hash_network(mode)
+    if not any((row.mode, row.network) == (mode, hashed) for row in read_rows(run)):
         drop_rows(run, [mode])
-        _describe(run, mode)
+        _describe(run, mode, session())
         done.append(f"wrote the row of {mode}")
     return done
 
 
-def _is_made(run: Run, mode: str, options: Mapping[str, Any]) -> bool:
-    if mode == REFERENCE:
-        return run.is_current(mode)
-    return is_quantized(run, mode, options)
+def _open(run: Run, mode: str) -> "Session":
+    from brainseg.runtime.open import open_session
+
+    return open_session(run.onnx(mode))
 
 
 def _forget(run: Run, mode: str) -> None:
     """Remove rows and scores of a file that is about to change, and of those made from it."""
-    changing = [REFERENCE, *MODES] if mode == REFERENCE else [mode]
+    changing = with_reference(quantized_modes()) if mode == REFERENCE else [mode]
     drop_rows(run, changing)
     for each in changing:
-        for part in ("val", "test"):
-            run.cases(each, part).unlink(missing_ok=True)
+        for part in SCORED:
+            for file in (
+                run.cases(each, part),
+                *run.path.glob(f"scores/*/{run.cases(each, part).name}"),
+            ):
+                file.unlink(missing_ok=True)
 
 
-def _make(run: Run, mode: str, options: Mapping[str, Any]) -> None:
+def _make(
+    run: Run,
+    mode: str,
+    chosen: Chosen,
+    network: "Callable[[], nn.Sequential]",
+    session: "Callable[[], Session]",
+) -> None:
     if mode == REFERENCE:
-        from brainseg.deploy.export import export
+        from brainseg.deploy.export import check_parity, export
 
-        export(run)
+        export(run, network())
+        run.note_made(mode, options={}, parity=check_parity(run, network(), session()))
     else:
-        quantize(run, mode, options)
+        from brainseg.deploy.quantize import quantize
+
+        quantize(run, mode, chosen)
 
 
-def _describe(run: Run, mode: str) -> None:
+def _describe(run: Run, mode: str, session: "Session") -> None:
     """Write what a row holds before it was timed."""
-    from brainseg.evaluation.cases import read_cases
-    from brainseg.runtime.session import open_session
-    from brainseg.scoring.score import measure
+    from brainseg.scoring.measure import measure
 
-    session = open_session(run.onnx(mode))
-    reference = None if mode == REFERENCE else read_cases(run.cases(REFERENCE))
-    values, _ = measure(run, mode, session, reference)
-    options = quantization_options(run, mode)
-    row = new_row(mode, device="cpu", threads=session.threads, options=options, **values)
+    values, _ = measure(run, mode, session)
+    options = run.read_made(mode).get("options", {})
+    row = Row(mode=mode, options=options, device="cpu", threads=session.threads, **values)
     upsert_rows(run, [row])

@@ -19,6 +19,7 @@ from brainseg.data.parts import read_test, write_part, write_split
 from brainseg.environment import describe
 from brainseg.errors import InputError
 from brainseg.files import read_csv, write_csv, write_json, write_text
+from brainseg.model.checkpoint import load_network
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
 from brainseg.scoring.earlier import check_place, clear, find_kept
@@ -107,7 +108,9 @@ def evaluate(
     test = read_test(target)
     record_truth(target, test)
     if model.checkpoint and model.run:
-        record(target, CHECKPOINT, test, predict_checkpoint(model.run, test, progress=progress))
+        network = load_network(model.run)
+        found = predict_checkpoint(network, test, progress=progress)
+        record(target, CHECKPOINT, test, found, progress=progress)
     for mode, file in model.files.items():
         record(target, mode, test, predict_part(open_session(file), test, mode, progress=progress))
     write_json(target.evaluation, facts | {"status": "finished"})

@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from brainseg.deploy.quantize import MODES
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.files import hash_file
-from brainseg.rows import REFERENCE, with_reference
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
-from brainseg.vocabulary import CHECKPOINT
+from brainseg.vocabulary import CHECKPOINT, MODES, REFERENCE, rank, with_reference
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +39,14 @@ class Model:
 
     def hash_network(self, mode: str) -> str | None:
         """SHA-256 of its network in any mode, `None` where there is none."""
-        file = self.files.get(mode)
-        if file is None and self.run:
-            file = self.run.network(mode)
-        return hash_file(file) if file and file.exists() else None
+        if mode in self.files:
+            return hash_file(self.files[mode])
+        return self.run.hash_network(mode) if self.run else None
 
 
 def in_order(modes: Iterable[str]) -> list[str]:
     """Modes in the order in which they are made: the checkpoint, its export, what follows."""
-    usual = [CHECKPOINT, REFERENCE, *MODES]
-    return sorted(modes, key=lambda mode: usual.index(mode) if mode in usual else len(usual))
+    return sorted(modes, key=lambda mode: rank(mode, [CHECKPOINT, *MODES]))
 
 
 def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> list[Model]:
@@ -88,7 +84,7 @@ def find_file(path: Path, mode: str) -> Path:
     """
     if path.is_file() and path.suffix == ".onnx":
         return path
-    _check_modes([mode], (REFERENCE, *MODES))
+    check_known("mode", [mode], MODES)
     run = Run(path)
     if not run.state.exists():
         raise InputError(
@@ -110,7 +106,7 @@ def choose_modes(runs: Sequence[Run], modes: Sequence[str] | None = None) -> lis
     """
     had = in_order({mode for run in runs for mode in _exported(run)})
     chosen = with_reference(had if modes is None else modes)
-    _check_modes(chosen, (REFERENCE, *MODES))
+    check_known("mode", chosen, MODES)
     for mode in chosen:
         if mode not in had:
             raise InputError(explain_missing(runs[0], mode))
@@ -121,7 +117,7 @@ def explain_missing(run: Run, mode: str) -> str:
     """Why a run cannot be used in an exported mode, and how to make it."""
     file = run.onnx(mode)
     if file.exists():
-        why, how = f"{file} is older than the network that it was made from", "Make it again"
+        why, how = f"{file} was made from another checkpoint than the run has", "Make it again"
     else:
         exported = ", ".join(_exported(run)) or "none yet"
         why, how = f"{run.path} has no {file.name} (exported: {exported})", "Make it first"
@@ -144,11 +140,11 @@ def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
     size = run.read_config()["data"]["image_size"]
     if modes is None:
         wanted = [CHECKPOINT, *_exported(run)]
-        for mode in (REFERENCE, *MODES):
+        for mode in MODES:
             if run.onnx(mode).exists() and mode not in wanted:
                 logger.warning("Left out: %s", explain_missing(run, mode))
     else:
-        _check_modes(modes, (CHECKPOINT, REFERENCE, *MODES))
+        check_known("mode", modes, [CHECKPOINT, *MODES])
         wanted = list(modes)
     files = {mode: _file_of(run, mode) for mode in wanted if mode != CHECKPOINT}
     if CHECKPOINT in wanted and not run.best.exists():
@@ -157,15 +153,10 @@ def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
 
 
 def _exported(run: Run) -> list[str]:
-    return [mode for mode in (REFERENCE, *MODES) if run.is_current(mode)]
+    return [mode for mode in MODES if run.is_current(mode)]
 
 
 def _file_of(run: Run, mode: str) -> Path:
     if not run.is_current(mode):
         raise InputError(explain_missing(run, mode))
     return run.onnx(mode)
-
-
-def _check_modes(modes: Sequence[str], known: Sequence[str]) -> None:
-    if unknown := [mode for mode in modes if mode not in known]:
-        raise InputError(f"Unknown mode {', '.join(unknown)}. Choose from: {', '.join(known)}.")

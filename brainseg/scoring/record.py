@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainseg.data.parts import spread, to_input
-from brainseg.deploy.export import load_network
 from brainseg.evaluation.appropriateness import COLUMNS as APPROPRIATENESS
 from brainseg.evaluation.appropriateness import measure_appropriateness
 from brainseg.evaluation.calibration import describe_probabilities
@@ -81,13 +80,16 @@ def record_truth(run: Run, part: Part, *, progress: bool = True) -> None:
     write_csv(run.appropriateness(TRUTH), shapes, APPROPRIATENESS)
 
 
-def record_attention(run: Run, part: Part) -> None:
-    """Write the coefficients of some images of each class, spread evenly over the split."""
+def record_attention(run: Run, network: nn.Sequential, part: Part) -> None:
+    """Write the coefficients of some images of each class, spread evenly over the split.
+
+    Args:
+        run: where to write.
+        network: from `load_network`: the network and a sigmoid.
+        part: the images with their classes.
+    """
     rows = _spread(part["classes"])
-    network = load_network(run)
-    assert isinstance(network, nn.Sequential)
-    images = torch.from_numpy(to_input(part["images"][rows]))
-    found = attention_coefficients(network[0], images)
+    found = attention_coefficients(network[0], torch.from_numpy(to_input(part["images"][rows])))
     arrays = {name: to_uint8(values.numpy()) for name, values in found.items()}
     write_npz(run.attention, ids=part["ids"][rows], **arrays)
 

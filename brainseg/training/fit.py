@@ -30,11 +30,12 @@ def fit(
     slices: Slices,
     parts: pd.Series,
     foreign: pd.Series | None,
+    on_start: Callable[[], Any],
     on_row: Callable[[dict[str, Any]], Any],
 ) -> None:
     """Train the network of `config` to its end, from the last finished epoch if there is one.
 
-    Writes `model.json`, the checkpoints and `history.csv`; the state says that training began.
+    Writes `model.json`, the checkpoints and `history.csv`.
 
     Args:
         config: the resolved configuration.
@@ -42,6 +43,7 @@ def fit(
         slices: of the whole data set.
         parts: `train`, `val` or `test` for each slice.
         foreign: see `SliceDataModule`.
+        on_start: called once the network is built, before the first step.
         on_row: is given each row of the history.
 
     Raises:
@@ -61,7 +63,7 @@ def fit(
     datamodule = SliceDataModule(
         slices, parts, data["batch_size"], data["workers"], config["seed"], foreign
     )
-    run.update_state(stage="train")
+    on_start()
     for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
         part.unlink()
     callbacks = [History(run, on_row), *checkpoint_callbacks(run, settings["early_stopping"])]

@@ -17,11 +17,11 @@ from brainseg.data.describe import describe_data
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.load import divide, load_data
 from brainseg.data.parts import write_part, write_split
-from brainseg.deploy import stages
+from brainseg.deploy.stages import prepare
 from brainseg.environment import describe
 from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_text
-from brainseg.run import Run
+from brainseg.run import Run, Stage
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
@@ -60,8 +60,8 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
 def _go_on(config: Mapping[str, Any], run: Run) -> None:
     state = run.read_state()
     identity = identify(config)
-    if state.get("stage", "data") == "data":  # nothing was computed that could be of another run
-        run.update_state(stage="data", status="running", reason=None, identity=identity)
+    if run.stage == Stage.data:  # nothing was computed that could be of another run
+        run.update_state(stage=Stage.data, status="running", reason=None, identity=identity)
         with _noted_failure(run):
             table, slices = _load(config, identity)
     else:
@@ -132,14 +132,22 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
     with tracked(run, config) as opened:
         if parts is not None:
             foreign = table["set"] == "negatives" if config["data"]["harmonize"] else None
-            fit(config, run, slices, parts, foreign, on_row=partial(log_epoch, opened))
+            fit(
+                config,
+                run,
+                slices,
+                parts,
+                foreign,
+                on_start=partial(run.update_state, stage=Stage.train),
+                on_row=partial(log_epoch, opened),
+            )
             # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
             gc.collect()
-            run.update_state(stage="deploy")
+            run.update_state(stage=Stage.deploy)
         run.last.unlink(missing_ok=True)
         _deploy(config, run)
         log_results(opened, run)
-    run.update_state(stage="done", status="finished", reason=None)
+    run.update_state(stage=Stage.done, status="finished", reason=None)
 
 
 def _write_origin(config: Mapping[str, Any], run: Run) -> None:
@@ -161,7 +169,7 @@ def _refresh(config: Mapping[str, Any], run: Run) -> None:
 
 
 def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
-    return stages.prepare(run, config["deploy"]["modes"])
+    return prepare(run, config["deploy"]["modes"], config["deploy"].get("options"))
 
 
 def _write_split(

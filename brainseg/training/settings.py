@@ -7,14 +7,14 @@ from typing import Any
 
 from omegaconf import BooleanNode, IntegerNode, StringNode
 
-from brainseg.deploy.quantize import check_modes
+from brainseg.benchmark.plan import TimingPlan
+from brainseg.deploy.options import check_chosen
 from brainseg.errors import InputError
 from brainseg.model.attention import Attention
 from brainseg.model.unet import AttentionAt
-from brainseg.rows import with_reference
-from brainseg.runtime.available import check_devices, check_runtimes
 from brainseg.tracking.wandb_run import tracking_mode
 from brainseg.training.identity import flatten
+from brainseg.vocabulary import MODES
 
 
 @dataclass
@@ -47,6 +47,11 @@ class TrainerSchema:
     devices: Any = 1
 
 
+def open_options() -> dict[str, Any]:
+    """Every option of every mode, `None` where it is not given."""
+    return {name: dict.fromkeys(mode.options) for name, mode in MODES.items() if mode.options}
+
+
 @dataclass
 class DeploySchema:
     """Types of the `deploy` group."""
@@ -55,6 +60,8 @@ class DeploySchema:
     devices: list[str] = field(default_factory=list)
     runtimes: list[str] | None = None
     passes: int = 500
+    threads: int | None = None
+    options: Any = field(default_factory=open_options)
 
 
 SCHEMAS = {
@@ -145,8 +152,22 @@ def check_settings(config: Mapping[str, Any]) -> None:
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
-    deploy = config["deploy"]
-    check_modes(with_reference(deploy["modes"])[1:])
-    check_devices(deploy["devices"])
-    check_runtimes(deploy["runtimes"] or ())
+    plan_timing(config["deploy"])
+    check_chosen(config["deploy"]["options"])
     tracking_mode(config["tracking"])
+
+
+def plan_timing(deploy: Mapping[str, Any]) -> TimingPlan:
+    """What the group `deploy` of a configuration asks to be timed.
+
+    Raises:
+        InputError: something has another name, or is too small a number.
+    """
+    runtimes = deploy.get("runtimes")
+    return TimingPlan(
+        modes=tuple(deploy["modes"]),
+        devices=tuple(deploy["devices"]),
+        runtimes=None if runtimes is None else tuple(runtimes),
+        passes=deploy["passes"],
+        threads=deploy.get("threads"),
+    )

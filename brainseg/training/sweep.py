@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brainseg.deploy import stages
+from brainseg.benchmark.together import time_together
 from brainseg.run import Run
 from brainseg.tracking.wandb_run import log_results, tracked
+from brainseg.training.settings import plan_timing
 
 Job = tuple[Mapping[str, Any], Run]
 """The resolved configuration of a run, and its directory."""
@@ -20,21 +21,14 @@ def time_sweep(jobs: Sequence[Job]) -> None:
     hours of the day rather than the networks. W&B gets the new rows.
 
     Args:
-        jobs: those that ended well. Jobs that ask for other modes, devices or passes have a
-            session of their own.
+        jobs: those that ended well. Jobs that ask for other timings have a session of their own.
 
     Raises:
-        InputError: a device has another name, or a run has lost its test images.
+        InputError: a run has lost its test images.
     """
     for alike in _alike(jobs):
-        deploy, configs = alike[0][0]["deploy"], {run: config for config, run in alike}
-        done = stages.time_together(
-            list(configs),
-            deploy["modes"],
-            deploy["devices"],
-            passes=deploy["passes"],
-            runtimes=deploy["runtimes"],
-        )
+        configs = {run: config for config, run in alike}
+        done = time_together(list(configs), plan_timing(alike[0][0]["deploy"]))
         for run, phrases in done.items():
             if phrases:
                 with tracked(run, configs[run], job="benchmark") as opened:

@@ -1,5 +1,4 @@
 import dataclasses
-import os
 from itertools import chain
 
 import numpy as np
@@ -8,38 +7,41 @@ import torch
 from PIL import Image
 
 from brainseg.benchmark import benchmark as subject
+from brainseg.benchmark.plan import TimingPlan
 from brainseg.benchmark.variant import FromFiles, spread_images, write_images
 from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, to_input
 from brainseg.environment import cpu_flags
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_json, write_npz
-from brainseg.rows import KEY, VALUES, read_rows
-from brainseg.runtime import openvino
+from brainseg.rows import read_rows
+from brainseg.runtime import openvino as openvino_runtime
 from brainseg.runtime.open import open_session
 
 MODES = ["int8_dynamic"]
-BOTH = ["onnxruntime", "openvino"]
+BOTH = ("onnxruntime", "openvino")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
-needs_openvino = pytest.mark.skipif(openvino.openvino is None, reason="an optional extra")
+needs_openvino = pytest.mark.skipif(openvino_runtime.openvino is None, reason="an optional extra")
 
 
-def benchmark(*given, **options):
+def benchmark(runs, modes, devices, passes=500, **options):
     """The rows of all runs, one after the other."""
-    return list(chain.from_iterable(subject.benchmark(*given, **options).values()))
+    plan = TimingPlan(tuple(modes), tuple(devices), passes=passes, **options)
+    return list(chain.from_iterable(subject.benchmark(runs, plan).values()))
 
 
 @pytest.fixture(autouse=True)
 def only_onnxruntime(monkeypatch):
     """What is said of one runtime need not be said of two; and processes take a second each."""
-    monkeypatch.setattr("brainseg.runtime.available.is_installed", lambda name: name != "openvino")
+    monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: name != "openvino")
     monkeypatch.setattr(subject, "peak_memory_mb", lambda session, batch: 100.0)
+    monkeypatch.setattr(subject, "WARMUP", 1)
 
 
 def test_rows_and_their_session(two_runs):
-    rows = benchmark(two_runs, MODES, ["cpu"], 5, threads=1, warmup=1)
-    assert [row["mode"] for row in rows] == ["fp32", "int8_dynamic"] * 2
-    (name,) = {row["session"] for row in rows}
+    rows = benchmark(two_runs, MODES, ["cpu"], 5, threads=1)
+    assert [row.mode for row in rows] == ["fp32", "int8_dynamic"] * 2
+    (name,) = {row.session for row in rows}
     for run in two_runs:
         session = read_json(run.benchmarks)[name]
         assert len(session["variants"]) == 4
@@ -49,50 +51,49 @@ def test_rows_and_their_session(two_runs):
         assert session["environment"]["cpu"]["model"]
         assert (session["passes"], session["threads"], session["device"]) == (5, 1, "cpu")
         assert 0 <= session["other_cpu_share"] <= 1
-        timed = [row for row in read_rows(run) if row["threads"] == 1]
-        assert all(set(row) == {*KEY, *VALUES} for row in timed)
-        assert [row["mode"] for row in timed] == ["fp32", "int8_dynamic"]
+        timed = [row for row in read_rows(run) if row.threads == 1]
+        assert [row.mode for row in timed] == ["fp32", "int8_dynamic"]
         fp32, int8 = timed
-        assert fp32["speedup"] == fp32["speedup_vs_reference"] == 1
-        low, high = int8["speedup_interval"]
-        assert low <= int8["speedup"] <= high
+        assert fp32.speedup == fp32.speedup_vs_reference == 1
+        low, high = int8.speedup_interval
+        assert low <= int8.speedup <= high
         for row in timed:
-            for latency in (row["latency_ms"], row["end_to_end_ms"]):
+            for latency in (row.latency_ms, row.end_to_end_ms):
                 assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
-            assert row["status"] == "ok"
-            assert row["passes"] == 5
-            assert row["peak_memory_mb"] == 100
-            assert row["memcpy_nodes"] == 0
-            for shares in (row["placement"], row["kernels"]):
+            assert row.status == "ok"
+            assert row.passes == 5
+            assert row.peak_memory_mb == 100
+            assert row.memcpy_nodes == 0
+            for shares in (row.placement, row.kernels):
                 assert sum(place["share"] for place in shares.values()) == pytest.approx(1)
-        assert list(int8["kernels"]) == ["float", "int8"]
-        assert int8["delta_mean_iou"] == int8["mean_iou"] - fp32["mean_iou"]
-        assert int8["size_ratio"] < 1
+        assert list(int8.kernels) == ["float", "int8"]
+        assert int8.delta_mean_iou == int8.mean_iou - fp32.mean_iou
+        assert int8.size_ratio < 1
 
 
 @needs_openvino
 def test_runtimes_take_turns_in_one_session(two_runs):
-    rows = benchmark(two_runs, [], ["cpu"], 3, runtimes=BOTH, threads=1, warmup=0)
-    named = [(row["runtime"], row["options"]) for row in rows]
+    rows = benchmark(two_runs, [], ["cpu"], 3, runtimes=BOTH, threads=1)
+    named = [(row.runtime, row.options) for row in rows]
     one_run = [("onnxruntime", {}), ("openvino", {}), ("openvino", {"precision": "bf16"})]
     assert named == one_run * 2
-    timed = [row for row in rows if row["status"] == "ok"]
-    assert len({row["session"] for row in timed}) == 1
+    timed = [row for row in rows if row.status == "ok"]
+    assert len({row.session for row in timed}) == 1
     for run in two_runs:
         session = read_json(run.benchmarks)[timed[0]["session"]]
         assert len(session["variants"]) == len(timed)
         assert session["variants"][1]["got"]["precision"] == "f32"
-        plain, openvino, bf16 = (row for row in read_rows(run) if row["threads"] == 1)
-        assert openvino["speedup"] == plain["speedup_vs_reference"] == 1
-        assert openvino["speedup_vs_reference"] > 0
-        assert openvino["delta_mean_iou"] == openvino["delta_val_mean_iou"] == 0
-        assert list(openvino["placement"]) == ["CPU (OpenVINO)"]
-        if set(cpu_flags()) & set(openvino.BF16_FLAGS):
-            assert bf16["kernels"]["bf16"]["multiply_adds_share"] == 1
-            assert bf16["delta_mean_iou"] == bf16["mean_iou"] - openvino["mean_iou"]
+        plain, openvino, bf16 = (row for row in read_rows(run) if row.threads == 1)
+        assert openvino.speedup == plain.speedup_vs_reference == 1
+        assert openvino.speedup_vs_reference > 0
+        assert openvino.delta_mean_iou == openvino.delta_val_mean_iou == 0
+        assert list(openvino.placement) == ["CPU (OpenVINO)"]
+        if set(cpu_flags()) & set(openvino_runtime.BF16_FLAGS):
+            assert bf16.kernels["bf16"]["multiply_adds_share"] == 1
+            assert bf16.delta_mean_iou == bf16.mean_iou - openvino.mean_iou
         else:
-            assert bf16["status"] == "unavailable"
-            assert "bf16" in bf16["reason"]
+            assert bf16.status == "unavailable"
+            assert "bf16" in bf16.reason
 
 
 @needs_openvino
@@ -117,11 +118,11 @@ def test_ratios_are_taken_within_a_runtime_and_to_the_reference(run, monkeypatch
 
     monkeypatch.setattr(subject, "time_rounds", measured)
     rows = benchmark([run], MODES, ["cpu"], 2, runtimes=BOTH, threads=1)
-    assert [row["speedup"] for row in rows] == [1, 0.5, 1, 2, 1.5]
-    assert [row["speedup_vs_reference"] for row in rows] == [1, 0.5, 2, 4, 3]
-    alone = benchmark([run], MODES, ["cpu"], 2, runtimes=["openvino"], threads=1)
-    assert [row["speedup_vs_reference"] for row in alone] == [None] * 3
-    assert alone[0]["speedup"] == 1
+    assert [row.speedup for row in rows] == [1, 0.5, 1, 2, 1.5]
+    assert [row.speedup_vs_reference for row in rows] == [1, 0.5, 2, 4, 3]
+    alone = benchmark([run], MODES, ["cpu"], 2, runtimes=("openvino",), threads=1)
+    assert [row.speedup_vs_reference for row in alone] == [None] * 3
+    assert alone[0].speedup == 1
 
 
 def test_statistics_come_from_the_measured_times(run, monkeypatch):
@@ -133,10 +134,10 @@ def test_statistics_come_from_the_measured_times(run, monkeypatch):
 
     monkeypatch.setattr(subject, "time_rounds", measured)
     fp32, int8 = benchmark([run], MODES, ["cpu"], 3, batch=2)
-    assert fp32["latency_ms"]["p50"] == 3  # per image
-    assert int8["latency_ms"]["mean"] == pytest.approx(7 / 6)
-    assert (fp32["speedup"], int8["speedup"]) == (1, 2)
-    assert fp32["end_to_end_ms"] is None  # is that of single images
+    assert fp32.latency_ms["p50"] == 3  # per image
+    assert int8.latency_ms["mean"] == pytest.approx(7 / 6)
+    assert (fp32.speedup, int8.speedup) == (1, 2)
+    assert fp32.end_to_end_ms is None  # is that of single images
     (session,) = read_json(run.benchmarks).values()
     assert session["control"]["ratio"] == 1
     assert session["control"]["interval"] == [0.5, 2]
@@ -150,9 +151,9 @@ def test_passes_from_files_are_a_tenth(run, monkeypatch):
         return np.ones((len(variants), 2))
 
     monkeypatch.setattr(subject, "time_rounds", measured)
-    benchmark([run], [], ["cpu"], 50, warmup=3, progress=False)
+    benchmark([run], [], ["cpu"], 50, progress=False)
     images = len(read_test(run)["images"])
-    assert counts == [(2, 3, images), (2, 50, images), (1, 1, images), (1, 5, images)]
+    assert counts == [(2, 1, images), (2, 50, images), (1, 1, images), (1, 5, images)]
 
 
 def test_from_file_to_mask_is_what_the_network_says(run, tmp_path):
@@ -172,92 +173,78 @@ def test_from_file_to_mask_is_what_the_network_says(run, tmp_path):
 def test_runs_may_have_different_test_images(two_runs):
     fewer = {name: array[:2] for name, array in read_test(two_runs[0]).items()}
     write_npz(two_runs[0].test, **fewer)
-    rows = benchmark(two_runs, [], ["cpu"], 12, warmup=0)
-    assert [row["status"] for row in rows] == ["ok", "ok"]
+    rows = benchmark(two_runs, [], ["cpu"], 12)
+    assert [row.status for row in rows] == ["ok", "ok"]
 
 
 def test_rows_name_the_options_of_quantization(run):
-    write_json(run.quantization("int8_dynamic"), {"options": {"method": "minmax"}})
-    rows = benchmark([run], MODES, ["cpu"], 1, warmup=0)
-    assert [row["options"] for row in rows] == [{}, {"method": "minmax"}]
+    write_json(run.made("int8_dynamic"), {"options": {"method": "minmax"}})
+    rows = benchmark([run], MODES, ["cpu"], 1)
+    assert [row.options for row in rows] == [{}, {"method": "minmax"}]
 
 
 @pytest.mark.parametrize(("share", "noisy"), [(0.04, False), (0.06, True)])
 def test_a_busy_machine_makes_noisy_rows(run, monkeypatch, share, noisy):
     monkeypatch.setattr(subject.OtherLoad, "share", lambda self: share)
-    rows = benchmark([run], MODES, ["cpu"], 2, warmup=0)
-    assert [row["noisy"] for row in rows] == [noisy] * 2
+    rows = benchmark([run], MODES, ["cpu"], 2)
+    assert [row.noisy for row in rows] == [noisy] * 2
 
 
 @without_cuda
 def test_a_missing_device_gives_unavailable_rows(run):
     rows = benchmark([run], MODES, ["cuda"], 2)
-    assert [row["status"] for row in rows] == ["unavailable"] * 2
-    assert all("CUDA" in row["reason"] for row in rows)
-    assert all(row["latency_ms"] is row["placement"] is row["mean_iou"] is None for row in rows)
-    assert [row for row in read_rows(run) if row["device"] == "cuda"] == rows
+    assert [row.status for row in rows] == ["unavailable"] * 2
+    assert all("CUDA" in row.reason for row in rows)
+    assert all(row.latency_ms is row.placement is row.mean_iou is None for row in rows)
+    assert [row for row in read_rows(run) if row.device == "cuda"] == rows
     assert not run.benchmarks.exists()
 
 
 def test_a_missing_runtime_that_was_named_gives_unavailable_rows(run, monkeypatch):
-    monkeypatch.setattr(openvino, "openvino", None)
+    monkeypatch.setattr(openvino_runtime, "openvino", None)
     rows = benchmark([run], [], ["cpu"], 2, runtimes=BOTH, threads=1)
-    assert [row["status"] for row in rows] == ["ok", "unavailable", "unavailable"]
-    assert "pip install 'brainseg[openvino]'" in rows[1]["reason"]
-    assert [row["runtime"] for row in benchmark([run], [], ["cpu"], 1)] == ["onnxruntime"]
+    assert [row.status for row in rows] == ["ok", "unavailable", "unavailable"]
+    assert "pip install 'brainseg[openvino]'" in rows[1].reason
+    assert [row.runtime for row in benchmark([run], [], ["cpu"], 1)] == ["onnxruntime"]
 
 
 @needs_openvino
 def test_there_is_no_row_of_openvino_on_cuda_unless_it_is_named(run, monkeypatch):
-    monkeypatch.setattr("brainseg.runtime.available.is_installed", lambda name: True)
-    assert {row["runtime"] for row in benchmark([run], [], ["cuda"], 1)} == {"onnxruntime"}
-    rows = benchmark([run], [], ["cuda"], 1, runtimes=["openvino"])
-    assert {row["status"] for row in rows} == {"unavailable"}
-    assert "CPU only" in rows[0]["reason"]
+    monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: True)
+    assert {row.runtime for row in benchmark([run], [], ["cuda"], 1)} == {"onnxruntime"}
+    rows = benchmark([run], [], ["cuda"], 1, runtimes=("openvino",))
+    assert {row.status for row in rows} == {"unavailable"}
+    assert "CPU only" in rows[0].reason
 
 
 def test_a_damaged_file_fails_alone(two_runs):
     first, second = two_runs
-    first.onnx("int8_dynamic").write_bytes(b"damaged")
-    second.onnx("fp32").write_bytes(b"damaged")
-    os.utime(second.onnx("fp32"), ns=(0, 0))
-    os.utime(second.best, ns=(0, 0))
-    rows = benchmark(two_runs, MODES, ["cpu"], 2, warmup=0)
-    assert [row["status"] for row in rows] == ["ok", "failed", "failed", "ok"]
-    assert "could not be opened" in rows[1]["reason"]
-    assert "could not be opened" in rows[2]["reason"]
-    assert rows[3]["latency_ms"]["p50"] > 0
-    assert rows[3]["speedup"] is rows[3]["speedup_vs_reference"] is None  # nothing to compare with
+    for run, mode in ((first, "int8_dynamic"), (second, "fp32")):
+        run.onnx(mode).write_bytes(b"damaged")
+        for each in ("fp32", "int8_dynamic"):
+            run.note_made(each, options={})
+    rows = benchmark(two_runs, MODES, ["cpu"], 2)
+    assert [row.status for row in rows] == ["ok", "failed", "failed", "ok"]
+    assert "could not be opened" in rows[1].reason
+    assert "could not be opened" in rows[2].reason
+    assert rows[3].latency_ms["p50"] > 0
+    assert rows[3].speedup is rows[3].speedup_vs_reference is None  # nothing to compare with
 
 
 def test_modes_that_a_run_lacks_or_has_of_another_network_are_left_out(two_runs, caplog):
     first, second = two_runs
     first.onnx("int8_dynamic").unlink()
-    os.utime(second.onnx("fp32"))
-    timed = subject.benchmark(two_runs, MODES, ["cpu"], 1, threads=1, warmup=0)
-    assert {run: [row["mode"] for row in rows] for run, rows in timed.items()} == {
+    second.onnx("fp32").write_bytes(second.onnx("fp32").read_bytes() + b" ")
+    second.note_made("fp32", options={})
+    plan = TimingPlan(tuple(MODES), ("cpu",), passes=1, threads=1)
+    timed = subject.benchmark(two_runs, plan)
+    assert {run: [row.mode for row in rows] for run, rows in timed.items()} == {
         first: ["fp32"],
         second: ["fp32"],
     }
     assert "none-seed0 has no model.int8_dynamic.onnx" in caplog.text
-    assert "none-seed1/model.int8_dynamic.onnx is older than the network" in caplog.text
-    assert all(row["mode"] == "fp32" for run in two_runs for row in read_rows(run)[2:])
-
-
-@pytest.mark.parametrize("runtime", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
-def test_intervals_compare_with_fp32_in_the_same_runtime(run, monkeypatch, runtime):
-    def measured(run, mode, session, reference, *, progress):
-        compared.append((mode, session.runtime, reference))
-        return {}, f"cases of {mode} in {session.runtime}"
-
-    compared: list = []
-    monkeypatch.setattr(subject, "measure", measured)
-    rows = benchmark([run], MODES, ["cpu"], 1, runtimes=[runtime], threads=1, warmup=0)
-    fp32 = f"cases of fp32 in {runtime}"
-    first, *others = [row["mode"] for row in rows if row["status"] == "ok"]
-    expected = [(first, runtime, None), *((mode, runtime, fp32) for mode in others)]
-    assert compared == expected
-    assert others[-1] == "int8_dynamic"
+    assert "none-seed1/model.int8_dynamic.onnx was made from another checkpoint" in caplog.text
+    assert all(row.mode == "fp32" for run in two_runs for row in read_rows(run)[2:])
 
 
 def test_images_are_from_all_over_the_split(run):
@@ -276,24 +263,24 @@ def test_a_network_without_probabilities_fails_alone(run, monkeypatch):
 
     real = subject.measure
     monkeypatch.setattr(subject, "measure", fail)
-    fp32, int8 = benchmark([run], MODES, ["cpu"], 1, warmup=0)
-    assert (fp32["status"], int8["status"]) == ("ok", "failed")
-    assert int8["reason"] == "found 7 NaN"
-    assert int8["latency_ms"] is None
+    fp32, int8 = benchmark([run], MODES, ["cpu"], 1)
+    assert (fp32.status, int8.status) == ("ok", "failed")
+    assert int8.reason == "found 7 NaN"
+    assert int8.latency_ms is None
 
 
 def test_sessions_that_no_row_names_are_forgotten(run):
     for _ in range(3):
-        rows = benchmark([run], MODES, ["cpu"], 1, warmup=0)
-    assert list(read_json(run.benchmarks)) == [rows[0]["session"]]
-    benchmark([run], MODES, ["cpu"], 1, threads=1, warmup=0)
+        rows = benchmark([run], MODES, ["cpu"], 1)
+    assert list(read_json(run.benchmarks)) == [rows[0].session]
+    benchmark([run], MODES, ["cpu"], 1, threads=1)
     assert len(read_json(run.benchmarks)) == 2  # both have rows
 
 
 def test_batches_wrap_around_and_have_rows_of_their_own(run):
-    rows = benchmark([run], [], ["cpu"], 1, batch=8, warmup=0)  # of 6 test images
-    assert [(row["mode"], row["batch"]) for row in rows] == [("fp32", 8)]
-    assert {row["batch"] for row in read_rows(run)} == {1, 8}
+    rows = benchmark([run], [], ["cpu"], 1, batch=8)  # of 6 test images
+    assert [(row.mode, row.batch) for row in rows] == [("fp32", 8)]
+    assert {row.batch for row in read_rows(run)} == {1, 8}
 
 
 @pytest.mark.parametrize(
@@ -301,7 +288,7 @@ def test_batches_wrap_around_and_have_rows_of_their_own(run):
     [
         ({"modes": ["int4"]}, "int4"),
         ({"devices": ["tpu"]}, "tpu"),
-        ({"runtimes": ["tflite"]}, "tflite"),
+        ({"runtimes": ("tflite",)}, "tflite"),
         ({"passes": 0}, "at least 1"),
     ],
 )

@@ -1,0 +1,69 @@
+"""What a row of `deploy.json` says of an opened network, but for its timings."""
+
+from typing import Any
+
+from brainseg.rows import Row, read_rows
+from brainseg.run import Run, place_name
+from brainseg.runtime.placement import find_placement
+from brainseg.runtime.session import Session
+from brainseg.scoring.score import Scores, score_mode
+from brainseg.vocabulary import REFERENCE
+
+PLACED = ("placement", "kernels", "memcpy_nodes")
+
+
+def measure(
+    run: Run, mode: str, session: Session, *, progress: bool = True
+) -> tuple[dict[str, Any], Row | None]:
+    """Values of a row that need no clock: size, placement, loading, parity, accuracy.
+
+    What is known of this very file, runtime, device and precision is not found out again.
+
+    Args:
+        run: that the network belongs to.
+        mode: of the network.
+        session: that runs it.
+        progress: whether to draw bars, where standard error is a terminal.
+
+    Returns:
+        The values, and an earlier row about the same network in the same place, if there is one.
+
+    Raises:
+        InputError: the output is no probability.
+    """
+    network = run.hash_network(mode)
+    before = next((row for row in read_rows(run) if _is_about(row, network, session)), None)
+    scores = score_mode(run, mode, session, progress=progress)
+    placed = (
+        {name: getattr(before, name) for name in PLACED}
+        if before and before.placement
+        else find_placement(session)
+    )
+    values = {
+        "network": network,
+        "size_bytes": run.onnx(mode).stat().st_size,
+        "load_ms": session.load_ms,
+        "parity": _parity(run, session) if mode == REFERENCE else None,
+        **placed,
+        **scores.values(_baseline(run, mode, session)),
+    }
+    return values, before
+
+
+def _is_about(row: Row, network: str | None, session: Session) -> bool:
+    place = (session.runtime, session.device, session.precision)
+    return row.network == network and (row.runtime, row.device, row.precision) == place
+
+
+def _baseline(run: Run, mode: str, session: Session) -> Scores | None:
+    """The scores of fp32 in the same place, as far as they are known and not those of `session`."""
+    if mode == REFERENCE and session.precision is None:
+        return None
+    place = place_name(session.runtime, session.device)
+    return Scores.read(run, REFERENCE, place) if run.is_scored(REFERENCE, place) else None
+
+
+def _parity(run: Run, session: Session) -> float | None:
+    """That of the export, which older versions wrote into the file itself."""
+    known = run.read_made(REFERENCE).get("parity", session.metadata.get("parity"))
+    return None if known is None else float(known)
