@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from brainseg.errors import InputError
@@ -117,34 +115,3 @@ def _choose(option: str, choices: type[Choice], value: str) -> Choice:
         return choices(value)
     except ValueError as error:
         raise InputError(f"Expected {option} in {', '.join(choices)}; found {value}.") from error
-
-
-def load_weights(network: nn.Module, path: Path | str) -> None:
-    """Load a Lightning checkpoint of a module that calls it `network`, or a plain state dictionary.
-
-    Raises:
-        InputError: the file is missing or damaged, or holds the weights of another network.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # reading arbitrary bytes as a pickle raises whatever it meets
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}). Expected a file that "
-            "brainseg's training wrote, such as checkpoints/best.ckpt: check the path, or train "
-            "again."
-        ) from error
-    state = content
-    if isinstance(content, Mapping) and "state_dict" in content:
-        prefix = "network."
-        weights = content["state_dict"].items()
-        state = {
-            key.removeprefix(prefix): value for key, value in weights if key.startswith(prefix)
-        }
-    try:
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        first = str(error).splitlines()[:2]
-        raise InputError(
-            f"{path} holds the weights of another network ({' '.join(first).strip()[:300]}). "
-            "Build the network with the attention and the encoder of the run that wrote it."
-        ) from error
