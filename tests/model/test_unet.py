@@ -8,7 +8,8 @@ from torch import nn
 
 from brainseg.errors import InputError
 from brainseg.model.attention import CBAM, AttentionGate, SqueezeExcitation
-from brainseg.model.unet import build_model, load_weights
+from brainseg.model.checkpoint import load_weights
+from brainseg.model.unet import build_model
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "stem_chs": 16}
 KINDS = ["none", "ag", "se", "cbam"]

@@ -12,7 +12,8 @@ import torch
 from brainseg.data.phantom.write import write_phantom
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_text
-from brainseg.model.unet import build_model, load_weights
+from brainseg.model.checkpoint import load_weights
+from brainseg.model.unet import build_model
 from brainseg.run import Run
 from brainseg.training.checkpoint import checkpoint_callbacks
 from brainseg.training.fit import choose_precision
