@@ -81,3 +81,9 @@ def _current_modes(run: Run, facts: Mapping[str, Any]) -> tuple[str, ...]:
         return run.is_current(mode) and run.hash_network(mode) == networks[mode]
 
     return tuple(filter(is_same, facts["modes"]))
+
+
+def variant_of(config: Mapping[str, Any]) -> str:
+    """What a run is called among those it is compared with: its attention, else its model."""
+    model = config["model"]
+    return model.get("attention") or model.get("name", "resunet")

@@ -1,4 +1,4 @@
-"""An experiment's dashboard on a W&B server, or, without one, what waits in the runs' folders."""
+"""An experiment's dashboard on a W&B server."""
 
 import os
 from collections import defaultdict
@@ -9,69 +9,69 @@ from statistics import fmean
 from typing import Any
 
 import wandb
-from rich.console import Console
 
 from brainseg.errors import InputError
-from brainseg.experiment import find_experiment, find_runs
+from brainseg.experiment import find_experiment, variant_of
 from brainseg.files import read_csv, read_json, write_json
 from brainseg.run import Run
 from brainseg.tracking.mirror import media_of, summary_of
-from brainseg.tracking.offline import describe_offline, is_sent, latest_offline, sync_command
+from brainseg.tracking.unsent import describe_unsent
+from brainseg.tracking.wandb_run import VARIANT
 
 SERVER_TIMEOUT_S = 10
 KEPT = "dashboard.json"
 """In the experiment's `report/`: the addresses of its dashboard."""
 
 CONTENT = {"workspace": ("sections", "settings", "runset_settings"), "report": ("blocks",)}
-"""What is renewed of a workspace or report that is there already."""
+"""What is renewed in a workspace or report that exists."""
 
 
 def dashboard(experiment: Path) -> None:
     """Make the dashboard of an experiment and print where it is.
 
-    Where that fails, print what the latest offline folder of each run holds, and how to send it.
-
     Raises:
         InputError: as `make_dashboard`.
     """
-    runs = find_runs(experiment)
-    try:
-        lines = make_dashboard(experiment)
-    except InputError:
-        _show(describe_offline(runs))
-        raise
-    _show(lines)
+    for line in make_dashboard(experiment):
+        print(line)
 
 
 def make_dashboard(experiment: Path) -> list[str]:
     """Save a workspace and a report of an experiment's runs on the server that has them.
 
-    Another call renews both at their addresses, which `report/dashboard.json` keeps.
+    Calling it again renews both; `report/dashboard.json` keeps their addresses.
 
     Args:
         experiment: folder of runs of one W&B project and group.
 
     Returns:
-        Lines for people: the addresses, and what has not been sent.
+        Lines for people: the addresses, and which runs have not been sent.
 
     Raises:
         InputError: `wandb-workspaces` is not installed, the runs were not tracked, no server can
-            be reached, or it does not have the runs.
+            be reached, or it does not have the runs. Where runs wait to be sent, it says how.
     """
     runs = find_tracked(experiment)
-    panels, where = _panels(), _where(runs)
-    with _told(runs):
-        api = _connect()
-        entity, project, group = where
-        entity = entity or api.settings["entity"] or api.default_entity
-        target = panels.Target(entity, project, group)
+    panels, configs = _import_panels(), [run.read_config() for run in runs]
+    entity, project, group = _find_place(configs)
+    attention = all(config["model"].get("attention") for config in configs)
+    with _explained(runs):
+        os.environ.setdefault("WANDB_SILENT", "true")  # neither lines nor a question of its own
+        api = wandb.Api(timeout=SERVER_TIMEOUT_S)
+        target = panels.Target(
+            entity=entity or api.settings["entity"] or api.default_entity,
+            project=project,
+            group=group,
+            variant="model.attention" if attention else VARIANT,
+        )
         _check_sent(api, target, runs)
         keys = logged_keys(runs)
         made = {
             "workspace": panels.workspace(target, keys),
             "report": panels.report(target, keys, headline(runs)),
         }
-        return _save(experiment, made) + _unsent(runs)
+        saved = _save(experiment, made)
+    return [*saved, *filter(None, [describe_unsent(runs)])]
 
 
 def find_tracked(experiment: Path) -> list[Run]:
@@ -84,8 +84,8 @@ def find_tracked(experiment: Path) -> list[Run]:
     tracked = [run for run in runs if run.config.exists() and run.wandb.exists()]
     if not tracked:
         raise InputError(
-            f"No run in {experiment} was tracked: expected a folder wandb/ in one of its "
-            f"{len(runs)}. Train with tracking=wandb (the default); tracking=none leaves nothing."
+            f"No run in {experiment} was tracked: none of {len(runs)} has a folder wandb/. Train "
+            "with tracking=wandb (the default)."
         )
     return tracked
 
@@ -95,57 +95,48 @@ def logged_keys(runs: Sequence[Run]) -> list[str]:
     names: dict[str, None] = {}
     for run in runs:
         history = read_csv(run.history) if run.history.exists() else []
-        names |= dict.fromkeys(name for row in history[:1] for name in row)
-        numbers = (name for name, value in summary_of(run).items() if value is not None)
-        names |= dict.fromkeys([*numbers, *media_of(run)])
+        numbers = [name for name, value in summary_of(run).items() if value is not None]
+        names |= dict.fromkeys([*(history[0] if history else []), *numbers, *media_of(run)])
     return list(names)
 
 
 def headline(runs: Sequence[Run]) -> list[str]:
-    """What the runs are, and what they came to: paragraphs."""
+    """What the runs are and how they score: paragraphs."""
     scores: dict[str, list[float]] = defaultdict(list)
     data, splits = set(), set()
     for run in runs:
         config, score = run.read_config(), summary_of(run).get("test/mean_iou")
         data.add(config["data"]["name"])
         splits.add(config["split"]["name"])
-        scores[config["model"]["attention"]] += [] if score is None else [score]
-    text = [f"{len(runs)} runs. Data: {_list(data)}. Split: {_list(splits)}."]
-    if means := [f"{name} {fmean(of):.4f} ({len(of)})" for name, of in scores.items() if of]:
+        if score is not None:
+            scores[variant_of(config)].append(score)
+    of_what = f"Data: {', '.join(sorted(data))}. Split: {', '.join(sorted(splits))}."
+    text = [f"{len(runs)} runs. {of_what}"]
+    if scores:
+        means = ", ".join(f"{name} {fmean(of):.4f} ({len(of)})" for name, of in scores.items())
         text.append(
-            f"Mean IoU on the test split, mean of the runs (how many): {', '.join(means)}. "
-            "`brainseg report` tells which of these differences the patients support."
+            f"Mean IoU on the test split, averaged over runs (number of runs): {means}. "
+            "`brainseg report` shows which of these differences are significant."
         )
     if "phantom" in data:
         text.append("Synthetic data (phantoms): the numbers say nothing about patients.")
     return text
 
 
-def _show(lines: Sequence[str]) -> None:
-    console = Console()
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _panels() -> Any:
-    """The module that describes dashboards; it needs an extra, and time to import."""
+def _import_panels() -> Any:
+    """The module that describes dashboards; it requires an extra, and takes time to import."""
     try:
         from brainseg.tracking import panels
     except ImportError as error:
         raise InputError(
-            f"A dashboard needs wandb-workspaces, which is not installed ({error}). Install it: "
+            f"A dashboard requires wandb-workspaces, which is not installed ({error}). Install it: "
             "pip install 'brainseg[dashboard]'"
         ) from error
     return panels
 
 
-def _where(runs: Sequence[Run]) -> tuple[str | None, str, str]:
+def _find_place(configs: Sequence[dict[str, Any]]) -> tuple[str | None, str, str]:
     """Entity (`None`: the user's own), project and group of the runs."""
-    configs = [run.read_config() for run in runs]
     found = {
         (of["tracking"]["entity"], of["tracking"]["project"], of["experiment_name"])
         for of in configs
@@ -159,23 +150,18 @@ def _where(runs: Sequence[Run]) -> tuple[str | None, str, str]:
     return found.pop()
 
 
-def _connect() -> Any:
-    os.environ.setdefault("WANDB_SILENT", "true")  # neither lines nor a question of its own
-    return wandb.Api(timeout=SERVER_TIMEOUT_S)
-
-
 @contextmanager
-def _told(runs: Sequence[Run]) -> Iterator[None]:
-    """Turn what goes wrong with the server into one message."""
+def _explained(runs: Sequence[Run]) -> Iterator[None]:
+    """Turn whatever goes wrong with the server into one message."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # W&B's own, the transport's, bare ones of wandb-workspaces
         raise InputError(
-            "The dashboard was not made: expected a W&B server that knows you and takes it, found: "
-            f"{str(error).rstrip('.')}. Log in with `wandb login` (WANDB_BASE_URL=… for a server "
-            f"of your own), send the runs ({sync_command(runs)}), and repeat this command."
+            f"No dashboard: no W&B server accepted it ({str(error).rstrip('.')}). Log in with "
+            "`wandb login` (WANDB_BASE_URL=… for your own server) and repeat this command. "
+            f"{describe_unsent(runs) or 'All runs have been sent.'}"
         ) from error
 
 
@@ -183,16 +169,9 @@ def _check_sent(api: Any, target: Any, runs: Sequence[Run]) -> None:
     place = f"{target.entity}/{target.project}"
     if not len(api.runs(place, filters={"group": target.group}, per_page=1)):
         raise InputError(
-            f"The dashboard was not made: expected {len(runs)} runs of the group {target.group} "
-            f"in {place}, found none. Send them: {sync_command(runs)}"
+            f"No dashboard: {place} has no runs of the group {target.group}. "
+            f"{describe_unsent(runs) or 'All runs have been sent, but to another server.'}"
         )
-
-
-def _unsent(runs: Sequence[Run]) -> list[str]:
-    waiting = [folder for run in runs if (folder := latest_offline(run)) and not is_sent(folder)]
-    if not waiting:
-        return []
-    return [f"Runs with something that was not sent yet: {len(waiting)}. {sync_command(runs)}"]
 
 
 def _save(experiment: Path, made: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a dashboard shows: W&B's workspace and report of an experiment, made without a server."""
+"""What a dashboard shows: W&B's workspace and report of an experiment, built without a server."""
 
 import warnings
 from collections.abc import Collection, Sequence
@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from brainseg.tracking.mirror import direction
-from brainseg.tracking.wandb_run import STEP
+from brainseg.tracking.wandb_run import CURVES, STEP
+from brainseg.vocabulary import METRICS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the package's own, of pydantic
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-CURVES = ("val_mean_iou", "val_tumor_iou", "val_loss", "train_loss", "lr", "images_per_second")
 COSTS = {"latency_p50_ms": "ms per image", "size_mib": "MiB", "delta_mean_iou": "against fp32"}
-"""Numbers of the deploy rows that are compared as bars, with their unit."""
+"""Numbers of the deploy rows that are compared as bars, and their units."""
 
 TABLES = ("deploy", "classes", "cases")
-PINNED = ("test/mean_iou", "test/tumor_iou", "test/dice")
-"""Numbers beside the names of the runs."""
 
 WIDE = wr.Layout(w=24, h=10)
 """All of a report's width."""
@@ -30,23 +28,31 @@ LONGEST_TITLE = 128
 
 @dataclass(frozen=True)
 class Target:
-    """Where the runs of an experiment are: W&B's entity, project and group."""
+    """The runs of an experiment on the server.
+
+    Attributes:
+        entity: whose they are.
+        project: of W&B.
+        group: name of the experiment.
+        variant: key of their configuration that holds what is compared, such as `model.attention`.
+    """
 
     entity: str
     project: str
     group: str
+    variant: str
 
 
 def workspace(target: Target, keys: Collection[str]) -> ws.Workspace:
-    """The workspace of the runs of `target.group`, not saved yet.
+    """The workspace of `target`, not saved yet.
 
     Args:
-        target: where it belongs.
-        keys: what was logged; there are panels of nothing else.
+        target: the runs.
+        keys: names of what was logged; nothing else gets a panel.
     """
     sections = [
         ws.Section(name=name, panels=panels, is_open=True)
-        for name, panels in _sections(keys).items()
+        for name, panels in _sections(target, keys).items()
     ]
     return ws.Workspace(
         entity=target.entity,
@@ -54,7 +60,9 @@ def workspace(target: Target, keys: Collection[str]) -> ws.Workspace:
         name=_title(target),
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=SHOWN_RUNS),
-        runset_settings=ws.RunsetSettings(filters=_filter(target), pinned_columns=_columns(keys)),
+        runset_settings=ws.RunsetSettings(
+            filters=_filter(target), pinned_columns=_columns(target, keys)
+        ),
     )
 
 
@@ -63,16 +71,21 @@ def report(target: Target, keys: Collection[str], text: Sequence[str]) -> wr.Rep
 
     Only saving needs the server, which looks up the project.
     """
+    runs = wr.Runset(
+        entity=target.entity,
+        project=target.project,
+        name=target.group,
+        filters=_filter(target),
+        pinned_columns=_columns(target, keys),
+    )
     blocks: list[Any] = [wr.P(line) for line in text]
-    for name, panels in _sections(keys).items():
-        grid = wr.PanelGrid(runsets=[_runset(target, keys)], panels=panels, hide_run_sets=True)
-        blocks += [wr.H2(name), grid]
-    blocks += [wr.H2("Runs"), wr.PanelGrid(runsets=[_runset(target, keys)])]
+    for name, panels in _sections(target, keys).items():
+        blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels, hide_run_sets=True)]
     return wr.Report(
         entity=target.entity,
         project=target.project,
         title=_title(target),
-        blocks=blocks,
+        blocks=[*blocks, wr.H2("Runs"), wr.PanelGrid(runsets=[runs])],
         width="fluid",
     )
 
@@ -86,64 +99,61 @@ def _filter(target: Target) -> str:
     return f'Metric("Group") == {target.group!r}'
 
 
-def _columns(keys: Collection[str]) -> list[str]:
-    numbers = [f"summary:{key}" for key in PINNED if key in keys]
-    return ["run:displayName", "config:model.value.attention", *numbers]
+def _columns(target: Target, keys: Collection[str]) -> list[str]:
+    group, *inner = target.variant.split(".")
+    variant = ".".join([f"config:{group}", "value", *inner])
+    scores = [f"test/{name}" for name in METRICS if f"test/{name}" in keys]
+    return ["run:displayName", variant, *(f"summary:{name}" for name in scores)]
 
 
-def _runset(target: Target, keys: Collection[str]) -> wr.Runset:
-    return wr.Runset(
-        entity=target.entity,
-        project=target.project,
-        name=target.group,
-        filters=_filter(target),
-        pinned_columns=_columns(keys),
-    )
-
-
-def _sections(keys: Collection[str]) -> dict[str, list[Any]]:
+def _sections(target: Target, keys: Collection[str]) -> dict[str, list[Any]]:
     """Panels by the name of their section; a section without a panel is left out."""
-    sections = {
-        "Learning curves": [_curve(key) for key in CURVES if key in keys],
-        "Test": _test_bars(keys),
+    grouped: dict[str, Any] = {  # a line or bar per variant: the mean of its runs, and their range
+        "groupby": wr.Config(target.variant),
+        "groupby_aggfunc": "mean",
+        "groupby_rangefunc": "minmax",
+    }
+    sections: dict[str, list[Any]] = {
+        "Learning curves": [
+            wr.LinePlot(title=key, x=STEP, y=[key], **grouped) for key in CURVES if key in keys
+        ],
+        "Test": [
+            wr.BarPlot(title=title, metrics=names, **grouped)
+            for title, names in _test_charts(keys).items()
+        ],
         "Deploy: accuracy against latency": _scatters(keys),
-        "Deploy: cost": _cost_bars(keys),
+        "Deploy: cost": [
+            wr.BarPlot(title=what, title_x=unit, metrics=of, **grouped)
+            for what, unit in COSTS.items()
+            if (of := [key for key in _deployed(keys) if key.endswith(f"/{what}")])
+        ],
         "Tables": [
             wr.WeavePanelSummaryTable(table_name=key, layout=WIDE) for key in TABLES if key in keys
         ],
-        "Overlays": _galleries(keys),
+        "Overlays": [
+            wr.MediaBrowser(media_keys=[key], num_columns=4, layout=WIDE)
+            for key in keys
+            if key == "overlays"
+        ],
     }
     return {name: panels for name, panels in sections.items() if panels}
 
 
-def _curve(key: str) -> wr.LinePlot:
-    """A line per attention: the mean of its runs, and their range."""
-    return wr.LinePlot(title=key, x=STEP, y=[key], **_by_attention())
-
-
-def _bars(title: str, metrics: list[Any], unit: str | None = None) -> wr.BarPlot:
-    return wr.BarPlot(title=title, metrics=metrics, title_x=unit, **_by_attention())
-
-
-def _by_attention() -> dict[str, Any]:
-    return {
-        "groupby": wr.Config("model.attention"),
-        "groupby_aggfunc": "mean",
-        "groupby_rangefunc": "minmax",
-    }
-
-
-def _test_bars(keys: Collection[str]) -> list[Any]:
+def _test_charts(keys: Collection[str]) -> dict[str, list[str]]:
+    """The numbers of each chart of test scores, by its title."""
     overall = [key for key in keys if key.startswith("test/") and key.count("/") == 1]
-    bars = [_bars(key, [key]) for key in overall if direction(key)]
     classes = [key for key in keys if key.startswith("test/classes/") and key.endswith("/dice")]
-    return bars + ([_bars("Dice by class", classes)] if classes else [])
+    charts = {key: [key] for key in overall if direction(key)}
+    return charts | ({"Dice by class": classes} if classes else {})
+
+
+def _deployed(keys: Collection[str]) -> list[str]:
+    return [key for key in keys if key.startswith("deploy/")]
 
 
 def _scatters(keys: Collection[str]) -> list[Any]:
     """All rows in one chart, from their table; then one per place and mode, with a dot per run."""
-    timed = [key for key in keys if key.startswith("deploy/") and key.endswith("/latency_p50_ms")]
-    places = [key.removesuffix("/latency_p50_ms") for key in timed]
+    places = dict.fromkeys(key.rpartition("/")[0] for key in _deployed(keys))
     dots = [
         wr.ScatterPlot(
             title=place.removeprefix("deploy/"),
@@ -151,7 +161,7 @@ def _scatters(keys: Collection[str]) -> list[Any]:
             y=wr.SummaryMetric(f"{place}/mean_iou"),
         )
         for place in places
-        if f"{place}/mean_iou" in keys
+        if {f"{place}/latency_p50_ms", f"{place}/mean_iou"} <= set(keys)
     ]
     return [_all_rows(), *dots] if dots and "deploy" in keys else dots
 
@@ -164,16 +174,3 @@ def _all_rows() -> wr.CustomChart:
         chart_fields={"x": "latency_ms/p50", "y": "mean_iou"},
         chart_strings={"title": "All modes: mean IoU against ms per image"},
     )
-
-
-def _cost_bars(keys: Collection[str]) -> list[Any]:
-    costs = {
-        what: [key for key in keys if key.startswith("deploy/") and key.endswith(f"/{what}")]
-        for what in COSTS
-    }
-    return [_bars(what, found, COSTS[what]) for what, found in costs.items() if found]
-
-
-def _galleries(keys: Collection[str]) -> list[Any]:
-    overlays = [key for key in keys if key == "overlays"]
-    return [wr.MediaBrowser(media_keys=overlays, num_columns=4, layout=WIDE)] if overlays else []

@@ -10,6 +10,7 @@ from typing import Any
 import wandb
 
 from brainseg.errors import InputError
+from brainseg.experiment import variant_of
 from brainseg.files import read_csv, write_text
 from brainseg.run import Run
 from brainseg.tracking.mirror import direction, media_of, summary_of
@@ -22,8 +23,11 @@ ALIASES = {"dryrun": "offline", "run": "online"}
 STEP = "epoch"
 """What curves are drawn over, in every run."""
 
-CURVES = ("train_loss", "val_loss", "val_mean_iou", "val_tumor_iou")
-"""Columns of the history that should grow, or shrink."""
+CURVES = ("val_mean_iou", "val_tumor_iou", "val_loss", "train_loss", "lr", "images_per_second")
+"""Columns of the history that dashboards draw."""
+
+VARIANT = "variant"
+"""The key of W&B's configuration that holds what the run is called; not in the run's own."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +36,15 @@ def tracking_mode(tracking: Mapping[str, Any]) -> Any:
     """W&B's mode for the `tracking` group: `offline`, `online` or `disabled`.
 
     Raises:
-        InputError: the mode is another one.
+        InputError: the mode is unknown.
     """
     if tracking["name"] == "none":
         return DISABLED
     mode = ALIASES.get(tracking["mode"], tracking["mode"])
     if mode not in MODES:
         raise InputError(
-            f"tracking.mode={mode} is unknown (where it was not given, WANDB_MODE says it). "
-            f"Expected one of {', '.join(MODES)}; tracking=none tracks nothing."
+            f"tracking.mode={mode} is unknown (it defaults to WANDB_MODE). Choose from: "
+            f"{', '.join(MODES)}. Or turn tracking off: tracking=none."
         )
     return mode
 
@@ -50,14 +54,14 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     """Open the W&B run of a run directory and always finish it.
 
     The id is kept in the directory's `wandb/`, so that a resumed training and later stages
-    continue the same W&B run. Offline each of them writes a folder of its own, and the server takes
-    the one sent last: so each begins with the history so far, and the latest is the whole run. An
-    exception inside finishes the W&B run with a failing exit code.
+    continue the same W&B run. Offline, each of them writes a folder of its own, and the server
+    keeps the one sent last: each therefore begins with the history so far, so that the newest is
+    the whole run. An exception inside finishes the W&B run with a failing exit code.
 
     Args:
         run: the run directory.
         config: its resolved configuration, with the group `tracking`.
-        job: what is being done, for the log.
+        job: what is being done, for W&B.
 
     Yields:
         A `wandb.Run`; under `tracking=none` one that does nothing.
@@ -80,8 +84,8 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
             name=run.name,
             group=config["experiment_name"],
             job_type=job,
-            tags=[config["model"]["attention"], config["data"]["name"], config["split"]["name"]],
-            config=dict(config),
+            tags=[variant_of(config), config["data"]["name"], config["split"]["name"]],
+            config={**config, VARIANT: variant_of(config)},
             mode=mode,
             reinit="finish_previous",
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
@@ -89,7 +93,7 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     except (wandb.Error, ValueError) as error:
         raise InputError(
             f"W&B could not start with tracking.mode={mode}: {error} Use tracking.mode=offline and "
-            "sync later, or tracking=none."
+            "send the run later, or tracking=none."
         ) from error
     opened.define_metric("*", step_metric=STEP)
     _define(opened, CURVES)
@@ -104,11 +108,32 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     opened.finish(exit_code=0)
 
 
+def mirror_results(run: Run, job: str) -> None:
+    """Continue a run's W&B run, if it has one, with what its files hold now.
+
+    `WANDB_MODE` wins over the mode that the run was trained with.
+
+    Args:
+        run: the run directory.
+        job: what was done, for W&B.
+
+    Raises:
+        InputError: as `tracked`.
+    """
+    config = run.read_config()
+    tracking = config["tracking"]
+    if tracking["name"] == "none" or not run.wandb.exists():
+        return
+    tracking["mode"] = os.environ.get("WANDB_MODE") or tracking["mode"]
+    with tracked(run, config, job) as opened:
+        log_results(opened, run)
+
+
 def announce(run: Run, tracking: Mapping[str, Any]) -> None:
-    """Say where the metrics go, and how an offline run is sent later."""
+    """Log where the metrics go, and how to send an offline run."""
     mode = tracking_mode(tracking)
     if mode == "offline":
-        logger.info("W&B: offline. To send it later: wandb sync %s/latest-run", run.wandb)
+        logger.info("W&B: offline. To send the run: wandb sync %s/latest-run", run.wandb)
     elif mode == DISABLED:
         logger.info("W&B: off (tracking=none).")
     else:
@@ -116,7 +141,7 @@ def announce(run: Run, tracking: Mapping[str, Any]) -> None:
 
 
 def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
-    """Mirror a row of the history, under its epoch as the step."""
+    """Mirror a row of the history; its epoch is the step."""
     opened.log(dict(row), step=int(row["epoch"]))
 
 

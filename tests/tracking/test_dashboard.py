@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,10 +23,10 @@ import yaml
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import score_cases, summarize
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_npz
-from brainseg.rows import new_row, upsert_rows
+from brainseg.rows import Row, upsert_rows
 from brainseg.run import Run
 from brainseg.tracking.dashboard import dashboard, headline, logged_keys, make_dashboard
-from brainseg.tracking.offline import latest_offline, read_offline, sync_command
+from brainseg.tracking.unsent import describe_unsent, sync_command
 from brainseg.tracking.wandb_run import log_epoch, log_results, tracked
 from brainseg.vocabulary import CHECKPOINT
 
@@ -35,6 +34,9 @@ panels = pytest.importorskip("brainseg.tracking.panels")
 
 GROUP = "it's [bold]"
 """The name of an experiment that is neither markup nor a quoted text."""
+
+NAMES = ("ag", "none")
+"""The variants whose runs are tracked."""
 
 HISTORY = [
     {"epoch": 0, "train_loss": 1.5, "val_loss": 1.25, "val_mean_iou": 0.5, "lr": 0.001},
@@ -68,22 +70,22 @@ def write_run(path: Path, config: dict[str, Any]) -> Run:
     cases = score_cases(list(ids), ["glioma", "notumor"], patients, masks * 255, masks)
     write_csv(run.cases("fp32"), cases, list(cases[0]))
     write_json(run.metrics, summarize(cases))
-    upsert_rows(run, [new_row("fp32", device="cpu", threads=2, **TIMED)])
+    upsert_rows(run, [Row(mode="fp32", device="cpu", threads=2, **TIMED)])
     return run
 
 
 def later_stage(run: Run) -> None:
     """Another row, as `brainseg quantize` and `brainseg benchmark` would leave it."""
-    upsert_rows(run, [new_row("int8_static", device="cpu", threads=2, **TIMED)])
+    upsert_rows(run, [Row(mode="int8_static", device="cpu", threads=2, **TIMED)])
     with tracked(run, run.read_config(), job="benchmark") as opened:
         log_results(opened, run)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, read_back) -> Path:
     """An experiment: a run with a later stage, one without, and one that was not tracked."""
     experiment = tmp_path_factory.mktemp("out") / GROUP
-    for attention in ("ag", "none"):
+    for attention in NAMES:
         run = write_run(experiment / f"{attention}-seed0", config_of(attention))
         run.history.rename(run.path / "later.csv")
         with tracked(run, run.read_config()) as opened:  # as in training, epoch by epoch
@@ -91,10 +93,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 log_epoch(opened, row)
             log_results(opened, run)
         (run.path / "later.csv").rename(run.history)
-        held_by(run)
+        read_back(run)
     write_run(experiment / "se-seed0", config_of("se", "none"))
     later_stage(Run(experiment / "ag-seed0"))
-    held_by(Run(experiment / "ag-seed0"))
+    read_back(Run(experiment / "ag-seed0"))
     return experiment
 
 
@@ -103,29 +105,19 @@ def experiment(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / GROUP, symlinks=True))
 
 
-def held_by(run: Run) -> dict[str, Any]:
-    """What the latest folder holds, once W&B's own process has written the last of it."""
-    folder = latest_offline(run)
-    assert folder is not None
-    deadline = time.monotonic() + 20
-    while (held := read_offline(folder))["exit_code"] is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return held
-
-
 # What offline folders hold
 
 
 @pytest.mark.parametrize("name", ["ag-seed0", "none-seed0"])
-def test_history_is_that_of_the_run_row_by_row(made: Path, name: str):
+def test_history_is_that_of_the_run_row_by_row(made: Path, read_back, name: str):
     run = Run(made / name)
     rows = [{key: float(value) for key, value in row.items()} for row in read_csv(run.history)]
-    assert held_by(run)["history"] == rows
+    assert read_back(run)[-1]["history"] == rows
 
 
-def test_summary_is_that_of_the_run(made: Path):
+def test_summary_is_that_of_the_run(made: Path, read_back):
     run = Run(made / "ag-seed0")
-    summary, metrics = held_by(run)["summary"], read_json(run.metrics)
+    summary, metrics = read_back(run)[-1]["summary"], read_json(run.metrics)
     for name in ("mean_iou", "tumor_iou", "dice", "hd95_px", "false_positive_rate", "n"):
         assert summary[f"test/{name}"] == metrics[name]
         for class_ in ("glioma", "notumor"):
@@ -135,11 +127,10 @@ def test_summary_is_that_of_the_run(made: Path):
     assert places == ["fp32", "int8_static"]
 
 
-def test_deploy_table_has_the_rows_also_of_a_later_stage(made: Path):
+def test_deploy_table_has_the_rows_also_of_a_later_stage(made: Path, read_back):
     run = Run(made / "ag-seed0")
-    folders = sorted(run.wandb.glob("offline-run-*"))
-    assert [read_offline(folder)["tables"]["deploy"] for folder in folders] == [1, 2]
-    (file,) = folders[-1].glob("files/media/table/deploy_*.table.json")
+    assert [held["tables"]["deploy"] for held in read_back(run)] == [1, 2]
+    (file,) = (run.wandb / "latest-run").glob("files/media/table/deploy_*.table.json")
     table = json.loads(file.read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     for row, expected in zip(rows, read_json(run.deploy), strict=True):
@@ -149,38 +140,13 @@ def test_deploy_table_has_the_rows_also_of_a_later_stage(made: Path):
         }
 
 
-def test_folder_holds_tables_images_group_and_tags(made: Path):
-    held = held_by(Run(made / "ag-seed0"))
+def test_folder_holds_tables_images_group_and_tags(made: Path, read_back):
+    held = read_back(Run(made / "ag-seed0"))[-1]
     assert held["tables"] == {"deploy": 2, "classes": 3, "cases": 2}
     assert held["images"] == {"overlays": 2}
-    assert (held["group"], held["tags"]) == (GROUP, ["ag", "phantom", "patient"])
-    assert held["config"] == config_of("ag")
+    assert (held["run_group"], held["tags"]) == (GROUP, ["ag", "phantom", "patient"])
+    assert held["config"] == config_of("ag") | {"variant": "ag"}
     assert held["exit_code"] == 0
-
-
-def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes(made: Path, tmp_path: Path):
-    folder = latest_offline(Run(made / "ag-seed0"))
-    assert folder is not None
-    (file,) = folder.glob("run-*.wandb")
-    content = file.read_bytes()
-    (tmp_path / file.name).write_bytes(content[:-9])
-    held = read_offline(tmp_path)
-    assert (held["exit_code"], len(held["history"])) == (None, 2)
-    (tmp_path / file.name).write_bytes(content[:7])
-    assert read_offline(tmp_path)["history"] == []
-
-
-def test_records_longer_than_a_block_are_put_together(tmp_path: Path):
-    config = config_of("ag") | {"long": "x" * 100_000}
-    run = write_run(tmp_path / "ag-seed0", config)
-    with tracked(run, config):
-        pass
-    assert held_by(run)["config"] == config
-
-
-def test_another_folder_is_no_offline_folder(tmp_path: Path):
-    with pytest.raises(InputError, match=r"(?s)expected a run-<id>\.wandb.*offline-run"):
-        read_offline(tmp_path)
 
 
 # Panels
@@ -222,8 +188,8 @@ def specs(made: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         lambda *_: {"project": {"internalId": "7"}},
     )
     monkeypatch.setattr("wandb_workspaces.reports.v2.interface._get_api", lambda: None)
-    runs = [Run(made / name) for name in ("ag-seed0", "none-seed0")]
-    target = panels.Target("me", "brainseg", GROUP)
+    runs = [Run(made / f"{name}-seed0") for name in NAMES]
+    target = panels.Target("me", "brainseg", GROUP, "model.attention")
     keys = logged_keys(runs)
     return {
         "workspace": plain(panels.workspace(target, keys)._to_model().spec),
@@ -232,8 +198,10 @@ def specs(made: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["workspace", "report"])
-def test_panels_read_only_what_an_offline_run_holds(made: Path, specs: dict[str, Any], name: str):
-    held = held_by(Run(made / "ag-seed0"))
+def test_panels_read_only_what_an_offline_run_holds(
+    made: Path, read_back, specs: dict[str, Any], name: str
+):
+    held = read_back(Run(made / "ag-seed0"))[-1]
     curves = {key for row in held["history"] for key in row}
     known = {
         "metrics": curves | set(held["summary"]),
@@ -262,10 +230,13 @@ def test_panels_show_only_the_runs_of_the_group(specs: dict[str, Any], name: str
     filters = {"key": {"section": "run", "name": "group"}, "op": "=", "value": GROUP}
     assert json.dumps(filters)[:-1] in text
     assert '"groupBy": "model.value.attention"' in text
+    assert '"config:model.value.attention"' in text
 
 
 def test_sections_without_anything_logged_are_left_out():
-    spec = plain(panels.workspace(panels.Target("me", "p", "g"), ["val_loss"])._to_model().spec)
+    spec = plain(
+        panels.workspace(panels.Target("me", "p", "g", "variant"), ["val_loss"])._to_model().spec
+    )
     sections = spec["section"]["panelBankConfig"]["sections"]
     assert [(section["name"], len(section["panels"])) for section in sections] == [
         ("Learning curves", 1)
@@ -273,7 +244,7 @@ def test_sections_without_anything_logged_are_left_out():
 
 
 def test_headline_tells_data_scores_and_that_they_are_synthetic(made: Path):
-    text = headline([Run(made / name) for name in ("ag-seed0", "none-seed0")])
+    text = headline([Run(made / f"{name}-seed0") for name in NAMES])
     assert text[0] == "2 runs. Data: phantom. Split: patient."
     assert "ag 1.0000 (1), none 1.0000 (1)" in text[1]
     assert "nothing about patients" in text[2]
@@ -382,14 +353,14 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
-def test_wandb_sync_sends_what_was_read_back(experiment: Path, server: type[Server]):
+def test_wandb_sync_sends_what_was_read_back(experiment: Path, read_back, server: type[Server]):
     run = Run(experiment / "ag-seed0")
     command = [sys.executable, "-m", "wandb", "sync", str(run.wandb / "latest-run")]
     done = subprocess.run(command, env=os.environ, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     sent = [json.loads(line) for line in server.files["wandb-history.jsonl"]]
     curves = [{key: row[key] for key in HISTORY[0]} for row in sent]
-    held = held_by(run)
+    held = read_back(run)[-1]
     assert curves == held["history"]
     summary = json.loads(server.files["wandb-summary.json"][-1])
     assert summary["val_mean_iou"] == {"max": held["summary"]["val_mean_iou.max"]}
@@ -406,16 +377,31 @@ def test_workspace_and_report_are_saved_and_then_renewed(experiment: Path, serve
     lines = make_dashboard(experiment)
     assert [line.partition(" ")[0] for line in lines[:2]] == ["Workspace:", "Report:"]
     assert all("/me/brainseg" in line for line in lines[:2])
-    assert "not sent yet: 2" in lines[2]
-    assert sync_command([Run(experiment / "ag-seed0")]) in lines[2]
+    assert lines[2] == describe_unsent([Run(experiment / f"{name}-seed0") for name in NAMES])
+    assert "2 of 2 runs (ag-seed0, none-seed0)" in lines[2]
     workspace, report = server.views.values()
     assert workspace["displayName"] == report["displayName"] == f"brainseg {GROUP}"
     before = {key: view["spec"] for key, view in server.views.items()}
     assert "fp16" not in str(before)
-    upsert_rows(Run(experiment / "none-seed0"), [new_row("fp16", device="cpu", threads=2, **TIMED)])
+    upsert_rows(
+        Run(experiment / "none-seed0"), [Row(mode="fp16", device="cpu", threads=2, **TIMED)]
+    )
     assert make_dashboard(experiment) == lines
     assert server.views.keys() == before.keys()
     assert all("fp16" in view["spec"] for view in server.views.values())
+
+
+def test_runs_without_attention_are_grouped_by_what_they_are_called(
+    experiment: Path, server: type[Server]
+):
+    config = config_of("ag") | {"model": {"name": "smp_unet"}}
+    write_run(experiment / "smp_unet-seed0", config).wandb.mkdir()
+    make_dashboard(experiment)
+    for view in server.views.values():
+        assert '"groupBy":"variant.value"' in view["spec"].replace(": ", ":")
+        assert '"config:variant.value"' in view["spec"]
+        assert "model.value.attention" not in view["spec"]
+    assert "smp_unet 1.0000 (1)" in str(server.views)
 
 
 def test_a_dashboard_that_was_deleted_is_made_anew(experiment: Path, server: type[Server]):
@@ -433,28 +419,29 @@ def test_what_was_sent_is_not_asked_for(experiment: Path, server: type[Server]):
 
 def test_runs_that_the_server_does_not_have_are_to_be_sent(experiment: Path, server: type[Server]):
     server.run_count = 0
-    with pytest.raises(InputError, match=r"expected 2 runs .* me/brainseg, found none.*wandb sync"):
+    with pytest.raises(InputError, match=r"me/brainseg has no runs of the group .*wandb sync"):
         make_dashboard(experiment)
     assert not server.views
 
 
-def test_without_a_server_it_says_what_waits_and_how_to_send_it(
-    experiment: Path, nobody: None, capsys: pytest.CaptureFixture[str]
-):
+def test_without_a_server_it_says_what_waits_and_how_to_send_it(experiment: Path, nobody: None):
+    command = f"wandb sync '{experiment}'/*/wandb/latest-run".replace("it's", "it'\"'\"'s")
+    assert sync_command([Run(experiment / "ag-seed0")]) == command
+    for file in experiment.glob("none-seed0/wandb/latest-run/run-*.wandb"):
+        file.with_name(f"{file.name}.synced").touch()
     with pytest.raises(InputError) as told:
         dashboard(experiment)
-    command = f"wandb sync '{experiment}'/*/wandb/latest-run".replace("it's", "it'\"'\"'s")
-    for part in ("wandb login", "WANDB_BASE_URL", command):
+    for part in ("wandb login", "WANDB_BASE_URL", "1 of 2 runs (ag-seed0)", command):
         assert part in str(told.value)
+
+
+def test_a_dashboard_prints_where_it_is(
+    experiment: Path, server: type[Server], capsys: pytest.CaptureFixture[str]
+):
+    dashboard(experiment)
     shown = capsys.readouterr().out
-    assert f"To send them: {command}" in shown  # the brackets too
-    lines = shown.splitlines()
-    at = lines.index("ag-seed0")
-    assert lines[at + 1].endswith(str(latest_offline(Run(experiment / "ag-seed0"))))
-    assert re.match(r" +epochs: 2; numbers: \d+, test/mean_iou 1\.0000$", lines[at + 2])
-    assert lines[at + 3].endswith("table rows: cases 2, classes 3, deploy 2; images: overlays 2")
-    assert lines[at + 4].endswith("not sent yet")
-    assert "tracking=none" in lines[lines.index("se-seed0") + 1]
+    for start in ("Workspace: http", "Report: http", "Not sent to W&B yet: 2"):
+        assert start in shown
 
 
 def test_a_server_that_does_not_answer_is_named(
@@ -463,7 +450,7 @@ def test_a_server_that_does_not_answer_is_named(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("brainseg.tracking.dashboard.SERVER_TIMEOUT_S", 0.2)
-    with pytest.raises(InputError, match=r"(?s)found: .*127\.0\.0\.1:9.*wandb sync"):
+    with pytest.raises(InputError, match=r"(?s)no W&B server accepted.*127\.0\.0\.1:9.*wandb sync"):
         make_dashboard(experiment)
 
 
@@ -475,25 +462,19 @@ def test_without_the_extra_it_names_it(experiment: Path, monkeypatch: pytest.Mon
         make_dashboard(experiment)
 
 
-def test_runs_that_were_not_tracked_have_no_dashboard(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_runs_that_were_not_tracked_have_no_dashboard(tmp_path: Path):
     write_run(tmp_path / "se-seed0", config_of("se", "none"))
-    with pytest.raises(InputError, match=r"(?s)No run in .* was tracked.*tracking=wandb"):
+    with pytest.raises(InputError, match=r"No run in .* was tracked.*tracking=wandb") as told:
         dashboard(tmp_path)
-    shown = capsys.readouterr().out
-    assert "se-seed0" in shown
-    assert "wandb sync" not in shown
+    assert "wandb sync" not in str(told.value)
 
 
-def test_a_run_sent_while_it_ran_needs_no_sending(
-    tmp_path: Path, nobody: None, capsys: pytest.CaptureFixture[str]
-):
+def test_a_run_sent_while_it_ran_needs_no_sending(tmp_path: Path, nobody: None):
     run = write_run(tmp_path / "ag-seed0", config_of("ag"))
     (run.wandb / "run-20260101_000000-abc").mkdir(parents=True)
-    with pytest.raises(InputError):
+    assert describe_unsent([run]) is None
+    with pytest.raises(InputError, match="All runs have been sent"):
         dashboard(tmp_path)
-    assert "while the run was made" in capsys.readouterr().out
 
 
 def test_a_run_or_several_experiments_are_refused(experiment: Path):

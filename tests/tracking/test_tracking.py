@@ -1,21 +1,26 @@
 """W&B offline: what a run folder holds, read back from its file."""
 
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import COLUMNS
-from brainseg.files import write_csv, write_json, write_npz
-from brainseg.rows import new_row
+from brainseg.files import write_csv, write_json, write_npz, write_text
+from brainseg.rows import Row, upsert_rows
 from brainseg.run import Run
 from brainseg.tracking.mirror import class_table, deploy_numbers, direction, media_of, to_table
-from brainseg.tracking.offline import read_offline
-from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked, tracking_mode
-from brainseg.vocabulary import CHECKPOINT
+from brainseg.tracking.wandb_run import (
+    announce,
+    log_epoch,
+    log_results,
+    mirror_results,
+    tracked,
+    tracking_mode,
+)
+from brainseg.vocabulary import CHECKPOINT, METRICS, Metric
 
 CONFIG = {
     "experiment_name": "demo",
@@ -25,10 +30,11 @@ CONFIG = {
     "optim": {"lr": 0.5},
     "tracking": {"name": "wandb", "mode": "offline", "project": "brainseg", "entity": None},
 }
-ROW = new_row("fp32", device="cpu", threads=2, latency_ms={"p50": 2.5}, size_bytes=2**20)
-METRICS = {
+ROW = Row(mode="fp32", device="cpu", threads=2, latency_ms={"p50": 2.5}, size_bytes=2**20)
+SCORES = {
     "mean_iou": 0.75,
     "hd95_px": 2.0,
+    "dice_interval": [0.5, 0.75],
     "calibration": {"ece": 0.125, "bins": [{"n": 1}]},
     "classes": {"glioma": {"dice": None}},
 }
@@ -42,44 +48,32 @@ def run(tmp_path: Path) -> Run:
     masks[0, 4:9, 4:9] = masks[1, 2:6, 3:7] = 1
     write_npz(run.test, ids=ids, images=masks * 100, masks=masks)
     write_npz(run.predictions(CHECKPOINT), ids=ids, probabilities=masks * 255)
-    write_json(run.metrics, METRICS)
-    write_json(run.deploy, [ROW])
+    write_json(run.metrics, SCORES)
+    upsert_rows(run, [ROW])
     return run
 
 
-def read_back(run: Run) -> list[dict[str, Any]]:
-    """What each offline folder holds, oldest first.
-
-    W&B's own process may write the last of them a moment after the run was finished.
-    """
-    folders = sorted(run.wandb.glob("offline-run-*"))
-    deadline = time.monotonic() + 20
-    while True:
-        held = [read_offline(folder) for folder in folders]
-        if all(one["exit_code"] is not None for one in held) or time.monotonic() > deadline:
-            return held
-        time.sleep(0.05)
-
-
-def test_offline_folder_holds_config_history_results_and_exit_code(run: Run):
+def test_offline_folder_holds_config_history_results_and_exit_code(run: Run, read_back):
     with tracked(run, CONFIG) as opened:
         log_epoch(opened, {"epoch": 0, "val_mean_iou": 0.5})
         log_results(opened, run)
     (held,) = read_back(run)
-    assert (held["project"], held["group"], held["job_type"]) == ("brainseg", "demo", "train")
-    assert (held["name"], held["tags"]) == ("ag-seed0", ["ag", "phantom", "patient"])
-    assert held["config"] == CONFIG
+    assert (held["project"], held["run_group"], held["job_type"]) == ("brainseg", "demo", "train")
+    assert (held["display_name"], held["tags"]) == ("ag-seed0", ["ag", "phantom", "patient"])
+    assert held["config"] == CONFIG | {"variant": "ag"}
     assert held["history"] == [{"epoch": 0, "val_mean_iou": 0.5}]
     assert held["summary"]["val_mean_iou.max"] == 0.5
     assert held["summary"]["test/mean_iou"] == 0.75
+    assert held["summary"]["test/dice_interval"] == [0.5, 0.75]
     assert held["summary"]["test/classes/glioma/dice"] is None
+    assert not any("bins" in name for name in held["summary"])
     assert held["tables"] == {"deploy": 1, "classes": 2}
     assert held["images"] == {"overlays": 2}
     assert held["exit_code"] == 0
     assert len(list(run.wandb.glob("offline-run-*/files/media/images/*.png"))) == 2
 
 
-def test_later_stages_continue_the_same_run_and_failure_is_an_exit_code(run: Run):
+def test_later_stages_continue_the_same_run_and_failure_is_an_exit_code(run: Run, read_back):
     with tracked(run, CONFIG) as opened:
         log_epoch(opened, {"epoch": 0, "val_loss": 0.5})
     write_csv(run.history, [{"epoch": 0, "val_loss": 0.5}], ["epoch", "val_loss"])
@@ -87,13 +81,13 @@ def test_later_stages_continue_the_same_run_and_failure_is_an_exit_code(run: Run
     with pytest.raises(RuntimeError, match="broken"), tracked(run, CONFIG, job="deploy"):
         raise RuntimeError("broken")
     held = read_back(run)
-    assert [one["id"] for one in held] == [kept, kept]
+    assert [one["run_id"] for one in held] == [kept, kept]
     # each holds the history, for the server takes the one sent last
     assert [one["history"] for one in held] == [[{"epoch": 0, "val_loss": 0.5}]] * 2
     assert [one["exit_code"] for one in held] == [0, 1]
 
 
-def test_curves_are_drawn_over_epochs_and_every_score_has_a_direction(run: Run):
+def test_curves_are_drawn_over_epochs_and_every_score_has_a_direction(run: Run, read_back):
     with tracked(run, CONFIG) as opened:
         for epoch, score in enumerate([0.25, 0.75, 0.5]):
             log_epoch(opened, {"epoch": epoch, "val_mean_iou": score, "val_loss": 1 - score})
@@ -125,7 +119,7 @@ def test_curves_are_drawn_over_epochs_and_every_score_has_a_direction(run: Run):
         ("test/false_positive_rate", "min"),
         ("test/undefined/dice", None),
         ("test/classes/glioma/undefined/hd95_px", None),
-        ("test/dice_interval/0", None),
+        ("test/dice_interval", None),
         ("test/n", None),
         ("deploy/cpu/openvino/int8_static/speedup", "max"),
         ("deploy/cpu/openvino/int8_static/delta_mean_iou", "max"),
@@ -135,22 +129,64 @@ def test_direction_is_that_of_the_quantity(name: str, better: str | None):
     assert direction(name) == better
 
 
+def test_a_metric_of_the_vocabulary_has_its_direction(monkeypatch):
+    monkeypatch.setitem(METRICS, "surface_distance", Metric("", "", "min"))
+    assert direction("test/classes/glioma/surface_distance") == "min"
+
+
+@pytest.mark.parametrize(
+    ("model", "variant"),
+    [
+        ({"attention": "none"}, "none"),
+        ({"name": "smp_unet", "attention": None}, "smp_unet"),
+        ({"name": "own", "target": "my.Net"}, "own"),
+        ({}, "resunet"),
+    ],
+)
+def test_a_run_without_attention_is_tagged_with_its_model(run, read_back, model, variant):
+    with tracked(run, CONFIG | {"model": model}):
+        pass
+    (held,) = read_back(run)
+    assert held["tags"] == [variant, "phantom", "patient"]
+    assert held["config"]["variant"] == variant
+
+
+def test_results_of_a_verb_continue_the_run(run: Run, read_back, monkeypatch):
+    def write_config(**tracking):
+        config = CONFIG | {"tracking": CONFIG["tracking"] | tracking}
+        write_text(run.config, yaml.safe_dump(config))
+
+    write_config(mode="online")
+    mirror_results(run, "benchmark")
+    assert not run.wandb.exists()  # it was not tracked
+    run.wandb.mkdir()
+    write_config(name="none")
+    mirror_results(run, "benchmark")
+    assert read_back(run) == []
+    write_config(mode="online")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    mirror_results(run, "benchmark")
+    (held,) = read_back(run)
+    assert (held["job_type"], held["tables"]["deploy"]) == ("benchmark", 1)
+    assert held["summary"]["test/mean_iou"] == 0.75
+
+
 def test_each_good_row_at_batch_1_has_numbers_under_a_name_of_its_own():
     timed = {"latency_ms": {"p50": 2.0}, "mean_iou": 0.5, "size_bytes": 2**21}
     rows = [
-        new_row("fp32", device="cpu", threads=2, **timed),
-        new_row("fp32", device="cpu", threads=1, **timed),
-        new_row("fp32", device="cpu", threads=2, batch=4, **timed),
-        new_row(
-            "fp32",
+        Row(mode="fp32", device="cpu", threads=2, **timed),
+        Row(mode="fp32", device="cpu", threads=1, **timed),
+        Row(mode="fp32", device="cpu", threads=2, batch=4, **timed),
+        Row(
+            mode="fp32",
             device="cpu",
             threads=2,
             runtime="openvino",
             options={"precision": "bf16"},
             **timed,
         ),
-        new_row("int8_static", device="cpu", threads=2, options={"images": 200}, mean_iou=0.25),
-        new_row("fp16", device="cuda", threads=1, status="unavailable", reason="no CUDA", **timed),
+        Row(mode="int8_static", device="cpu", threads=2, options={"images": 200}, mean_iou=0.25),
+        Row(mode="fp16", device="cuda", threads=1, status="unavailable", reason="no CUDA", **timed),
     ]
     numbers = deploy_numbers(rows)
     assert numbers["deploy/cpu/onnxruntime/fp32/latency_p50_ms"] == 2.0
@@ -182,11 +218,11 @@ def test_rows_become_a_flat_table():
         {"mode": "int8_dynamic", "noisy": True, "interval": [1, 2], "bins": [{"n": 1}]},
     ]
     table = to_table(rows)
-    columns = ["mode", "latency_ms/p50", "placement/CPU/n", "noisy", "interval/0", "interval/1"]
+    columns = ["mode", "latency_ms/p50", "placement/CPU/n", "noisy", "interval"]
     assert table.columns == columns
     assert table.data == [
-        ["fp32", 2.5, 3, None, None, None],
-        ["int8_dynamic", None, None, True, 1, 2],
+        ["fp32", 2.5, 3, None, None],
+        ["int8_dynamic", None, None, True, [1, 2]],
     ]
 
 
@@ -234,7 +270,7 @@ def test_older_names_of_modes_are_understood(given: str, mode: str):
     assert tracking_mode(CONFIG["tracking"] | {"mode": given}) == mode
 
 
-def test_a_dry_run_keeps_its_history_in_every_folder(run: Run):
+def test_a_dry_run_keeps_its_history_in_every_folder(run: Run, read_back):
     config = CONFIG | {"tracking": CONFIG["tracking"] | {"mode": "dryrun"}}
     write_csv(run.history, [{"epoch": 0, "val_loss": 0.5}], ["epoch", "val_loss"])
     with tracked(run, config, job="deploy"):
