@@ -195,7 +195,7 @@ def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<expe
 
 @app.command()
 def dashboard(experiment: Annotated[Path, typer.Argument(help="outputs/<experiment>")]) -> None:
-    """Save a W&B workspace and report of an experiment, or say what waits to be sent."""
+    """Save a W&B workspace and report of an experiment, or say which runs wait to be sent."""
     from brainseg.tracking.dashboard import dashboard as show
 
     show(experiment)
@@ -305,14 +305,15 @@ def _finish(runs: list[Run], job: str, failed: list[str]) -> None:
             the runs are the same without it.
     """
     from brainseg.report.write import show_report
-    from brainseg.tracking.wandb_run import mirror_results
 
     for experiment in dict.fromkeys(run.experiment for run in runs):
         try:
             show_report(experiment)
         except Exception as error:  # whatever it is, it must not hide what failed before
             failed = [*failed, f"{experiment}: {error}"]
-    for run in runs:
+    for run in filter(lambda run: run.wandb.exists(), runs):
+        from brainseg.tracking.wandb_run import mirror_results  # importing wandb takes a second
+
         try:
             mirror_results(run, job)
         except Exception as error:  # whatever it is, the files are what counts

@@ -115,6 +115,20 @@ def copy_run(run: Run, target: Path) -> Run:
 
 
 @pytest.fixture
+def change_graph():
+    """Make another file of an exported network that computes the same."""
+
+    def change(path: Path) -> None:
+        import onnx
+
+        model = onnx.load(path)
+        model.doc_string += "changed"
+        onnx.save(model, path)
+
+    return change
+
+
+@pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
     """Put an `nvidia-smi` in front of the search path."""
 

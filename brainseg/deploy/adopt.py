@@ -26,7 +26,8 @@ def adopt(run: Run) -> bool:
         run.note_scored(CHECKPOINT)
     known = [REFERENCE, *(mode for mode in MODES if run.made(mode).exists())]
     for mode in filter(lambda mode: run.onnx(mode).exists(), known):
-        run.note_made(mode, **{"options": {}, **run.read_made(mode), "mode": mode})
+        facts = {key: value for key, value in run.read_made(mode).items() if key != "mode"}
+        run.note_made(mode, **{"options": {}, **facts})
         if run.cases(mode).exists():
             run.note_scored(mode)
     write_rows(run, [replace(row, network=run.hash_network(row.mode)) for row in read_rows(run)])
@@ -34,12 +35,11 @@ def adopt(run: Run) -> bool:
 
 
 def _holds_weights(run: Run) -> bool:
-    """Whether the tensors that checkpoint and export both name are equal; names need no folding."""
+    """Whether the last convolution is the same: no norm follows it that could be folded into it."""
     state = torch.load(run.best, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-    weights = {f"0.{name.removeprefix('network.')}": value for name, value in state.items()}
-    exported = onnx.load(run.onnx(REFERENCE)).graph.initializer
-    shared = [tensor for tensor in exported if tensor.name in weights]
-    return bool(shared) and all(
-        np.array_equal(numpy_helper.to_array(tensor), weights[tensor.name].numpy())
-        for tensor in shared
+    exported = {each.name: each for each in onnx.load(run.onnx(REFERENCE)).graph.initializer}
+    return all(
+        f"0.{name}" in exported
+        and np.array_equal(numpy_helper.to_array(exported[f"0.{name}"]), state[f"network.{name}"])
+        for name in ("head.weight", "head.bias")
     )

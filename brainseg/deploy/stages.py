@@ -60,8 +60,8 @@ def _adopt(run: Run) -> None:
 
         if not adopt(run):
             _forget(run, REFERENCE)
-            run.onnx(REFERENCE).unlink()
-            run.cases(CHECKPOINT).unlink(missing_ok=True)
+            for file in (*map(run.onnx, MODES), run.cases(CHECKPOINT)):
+                file.unlink(missing_ok=True)
 
 
 def _load_network(run: Run) -> "nn.Sequential":

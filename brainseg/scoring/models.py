@@ -117,7 +117,10 @@ def explain_missing(run: Run, mode: str) -> str:
     """Why a run cannot be used in an exported mode, and how to make it."""
     file = run.onnx(mode)
     if file.exists():
-        why, how = f"{file} was made from another checkpoint than the run has", "Make it again"
+        why, how = (
+            f"{file} was made from another checkpoint or export than the run has",
+            "Make it again",
+        )
     else:
         exported = ", ".join(_exported(run)) or "none yet"
         why, how = f"{run.path} has no {file.name} (exported: {exported})", "Make it first"

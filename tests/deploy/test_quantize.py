@@ -1,6 +1,5 @@
 import contextlib
 import logging
-import os
 import shutil
 
 import numpy as np
@@ -8,22 +7,18 @@ import onnx
 import pytest
 
 from brainseg.data.parts import read_test, read_val, to_input
-from brainseg.deploy.quantize import (
-    DEFAULTS,
-    MODES,
-    check_modes,
-    choose_options,
-    is_quantized,
-    quantize,
-)
+from brainseg.deploy.options import check_chosen, choose_options, is_made_with
+from brainseg.deploy.quantize import QUANTIZERS, quantize
 from brainseg.errors import InputError
-from brainseg.files import read_json
+from brainseg.files import hash_file, read_json
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
 from brainseg.terminal import quiet
+from brainseg.vocabulary import MODES, quantized_modes
 
 pairs = pytest.mark.parametrize(
-    ("attention", "mode"), [(a, mode) for a in ("none", "ag", "se", "cbam") for mode in MODES]
+    ("attention", "mode"),
+    [(a, mode) for a in ("none", "ag", "se", "cbam") for mode in quantized_modes()],
 )
 
 
@@ -40,7 +35,7 @@ def quantized(prepared, tmp_path_factory):
         if attention not in runs:
             folder = tmp_path_factory.mktemp("quantized") / attention
             runs[attention] = Run(shutil.copytree(prepared(attention).path, folder))
-        if not is_quantized(runs[attention], mode):
+        if not runs[attention].is_current(mode):
             quantize(runs[attention], mode)
         return runs[attention]
 
@@ -82,29 +77,39 @@ def test_dynamic_quantizes_every_convolution_to_unsigned_weights(prepared):
 
 @pairs
 def test_what_was_chosen_is_kept_beside_the_file(quantized, attention, mode):
-    facts = read_json(quantized(attention, mode).quantization(mode))
-    assert (facts["mode"], facts["options"]) == (mode, DEFAULTS[mode])
+    facts = read_json(quantized(attention, mode).made(mode))
+    assert (facts["mode"], facts["options"]) == (mode, defaults(mode))
+    run = quantized(attention, mode)
+    assert facts["network"] == hash_file(run.onnx(mode))
+    assert facts["export"] == hash_file(run.onnx("fp32"))
+    assert facts["checkpoint"] == hash_file(run.best)
     assert ("calibration" in facts) == (mode == "int8_static")
 
 
 def test_static_keeps_its_calibration_images(quantized):
     run = quantized("none", "int8_static")
-    facts = read_json(run.quantization("int8_static"))
+    facts = read_json(run.made("int8_static"))
     assert sorted(facts["calibration"]["ids"]) == sorted(read_val(run)["ids"])
     assert (facts["calibration"]["part"], facts["float_layers"]) == ("val", [])
 
 
-def test_other_options_make_another_file(run):
-    assert not is_quantized(run, "int8_weights")
+def defaults(mode):
+    return {name: option.default for name, option in MODES[mode].options.items()}
+
+
+def test_other_options_make_another_file(run, change_graph):
+    chosen = {"int8_weights": {"per_channel": True}}
+    assert not is_made_with(run, "int8_weights", {})
     quantize(run, "int8_weights")
     before = run.onnx("int8_weights").read_bytes()
-    assert is_quantized(run, "int8_weights", {"per_channel": False, "method": "entropy"})
-    assert not is_quantized(run, "int8_weights", {"per_channel": True})
-    quantize(run, "int8_weights", {"per_channel": True})
-    assert is_quantized(run, "int8_weights")  # a repeated command leaves the choice alone
+    others = {"int8_weights": {"per_channel": False}, "int8_static": {"method": "entropy"}}
+    assert is_made_with(run, "int8_weights", others)
+    assert not is_made_with(run, "int8_weights", chosen)
+    quantize(run, "int8_weights", chosen)
+    assert is_made_with(run, "int8_weights", {})  # a repeated command leaves the choice alone
     assert run.onnx("int8_weights").read_bytes() != before
-    os.utime(run.onnx("fp32"))
-    assert not is_quantized(run, "int8_weights")
+    change_graph(run.onnx("fp32"))
+    assert not is_made_with(run, "int8_weights", {})
 
 
 def test_what_is_not_given_stays_as_it_was_chosen(run, monkeypatch):
@@ -114,35 +119,60 @@ def test_what_is_not_given_stays_as_it_was_chosen(run, monkeypatch):
         made.append(options)
         return model, {}
 
-    monkeypatch.setitem(MODES, "int8_static", note)
-    chosen = {"method": "percentile", "max_drop": 0.5}
-    quantize(run, "int8_static", chosen)
-    quantize(run, "int8_static", {"images": 7, "per_channel": True})
-    os.utime(run.onnx("fp32"))
+    def static(**options):
+        return {"int8_static": options}
+
+    monkeypatch.setitem(QUANTIZERS, "int8_static", note)
+    quantize(run, "int8_static", static(method="percentile", max_drop=0.5))
+    quantize(run, "int8_static", static(images=7, max_drop=None))
     quantize(run, "int8_static")
-    quantize(run, "int8_static", {"max_drop": None})
-    changed = DEFAULTS["int8_static"] | chosen
+    quantize(run, "int8_static", static(max_drop="none"))
+    changed = defaults("int8_static") | {"method": "percentile", "max_drop": 0.5}
     assert made == [changed, *[changed | {"images": 7}] * 2, made[-1]]
     assert made[-1] == changed | {"images": 7, "max_drop": None}
-    assert read_json(run.quantization("int8_static"))["options"] == made[-1]
-    assert is_quantized(run, "int8_static", {"max_drop": None})
+    assert run.read_made("int8_static")["options"] == made[-1]
+    assert is_made_with(run, "int8_static", static(max_drop="none"))
 
 
 def test_a_budget_is_searched_and_told(run):
-    quantize(run, "int8_static", {"max_drop": 1.0})
-    facts = read_json(run.quantization("int8_static"))
+    quantize(run, "int8_static", {"int8_static": {"max_drop": 1.0}})
+    facts = run.read_made("int8_static")
     assert facts["options"]["max_drop"] == 1.0
     assert facts["within"]
     assert facts["loss"] <= 1
 
 
 @pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"max_drop": "0.0004"}, 0.0004),
+        ({"max_drop": 1}, 1.0),
+        ({"max_drop": "none"}, None),
+        ({"images": "20"}, 20),
+        ({"method": "entropy"}, "entropy"),
+    ],
+)
+def test_options_are_read_as_they_are_typed(given, read):
+    options = choose_options("int8_static", {"int8_static": given})
+    assert options == defaults("int8_static") | dict.fromkeys(given, read)
+    assert type(options[next(iter(given))]) is type(read)
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
-    [({"method": "kl"}, "kl.*minmax, percentile, entropy"), ({"images": 0}, "at least 1")],
+    [
+        ({"method": "kl"}, "kl.*minmax, percentile, entropy"),
+        ({"images": 0}, "a whole number of at least 1"),
+        ({"images": 1.5}, "a whole number of at least 1"),
+        ({"images": True}, "a whole number of at least 1"),
+        ({"max_drop": -1}, "a number of at least 0, or none"),
+        ({"max_drop": "little"}, "a number of at least 0, or none"),
+        ({"speed": 1}, "speed.*method, images, seed, max_drop"),
+    ],
 )
 def test_options_that_make_no_sense_are_refused(given, message):
     with pytest.raises(InputError, match=message):
-        choose_options("int8_static", given)
+        check_chosen({"int8_static": given})
 
 
 @pytest.mark.parametrize("mode", ["fp16", "int8_dynamic", "int8_weights"])
@@ -157,7 +187,7 @@ def test_quantizing_prints_and_logs_nothing(run, capfd, caplog, mode):
 def test_what_a_user_should_know_is_not_silenced(run, caplog, monkeypatch):
     monkeypatch.setattr("brainseg.deploy.budget.TRIES", 1)
     with caplog.at_level(logging.WARNING):
-        quantize(run, "int8_static", {"max_drop": -1.0})
+        quantize(run, "int8_static", {"int8_static": {"max_drop": 0}})
     assert [record.name for record in caplog.records] == [
         "brainseg.deploy.calibration",
         "brainseg.deploy.budget",
@@ -178,16 +208,15 @@ def test_a_failure_leaves_nothing_behind(run, monkeypatch):
 
     run.onnx("int8_dynamic").unlink()
     before = sorted(run.path.iterdir())
-    monkeypatch.setitem(MODES, "int8_dynamic", fail)
+    monkeypatch.setitem(QUANTIZERS, "int8_dynamic", fail)
     with pytest.raises(RuntimeError, match="interrupted"):
         quantize(run, "int8_dynamic")
     assert sorted(run.path.iterdir()) == before
 
 
-def test_an_unknown_mode_is_refused_with_those_that_there_are(run):
-    for refuse in (lambda: quantize(run, "int4"), lambda: check_modes(["int8_dynamic", "int4"])):
-        with pytest.raises(InputError, match=r"int4.*int8_dynamic"):
-            refuse()
+def test_an_unknown_mode_is_refused_with_those_there_are(run):
+    with pytest.raises(InputError, match=r"int4.*int8_dynamic"):
+        quantize(run, "int4")
 
 
 def test_the_export_comes_first(run):

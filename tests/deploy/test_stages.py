@@ -7,248 +7,231 @@ import sys
 import pytest
 import torch
 
-from brainseg.deploy import export, stages
-from brainseg.deploy.quantize import MODES
+from brainseg import vocabulary
+from brainseg.benchmark import benchmark as timer
+from brainseg.benchmark.plan import TimingPlan
+from brainseg.benchmark.together import time_together
+from brainseg.deploy import export, quantize, stages
 from brainseg.errors import InputError
-from brainseg.rows import read_rows, upsert_rows
+from brainseg.files import write_json
+from brainseg.model import checkpoint
+from brainseg.rows import read_rows
 from brainseg.run import Run
-from brainseg.runtime import openvino
+from brainseg.runtime import onnxruntime
 
 ALL = ["int8_dynamic"]
-needs_openvino = pytest.mark.skipif(openvino.openvino is None, reason="an optional extra")
-without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 
 
 @pytest.fixture(autouse=True)
 def only_onnxruntime(monkeypatch):
     """What is said of one runtime need not be said of two; and processes take a second each."""
-    monkeypatch.setattr("brainseg.runtime.available.is_installed", lambda name: name != "openvino")
-    monkeypatch.setattr("brainseg.benchmark.benchmark.peak_memory_mb", lambda session, batch: 100.0)
+    monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: name != "openvino")
+    monkeypatch.setattr(timer, "peak_memory_mb", lambda session, batch: 100.0)
 
 
-def touch(path):
-    """Make a file newer than all others of its run."""
-    newest = max(file.stat().st_mtime_ns for file in path.parent.rglob("*"))
-    os.utime(path, ns=(newest + 1, newest + 1))
+@pytest.fixture
+def graph(prepared, monkeypatch):
+    """The exporter takes seconds: it gives the graph of the prepared run, another one each time."""
+    content = prepared("none").onnx("fp32").read_bytes()
+    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(content))
 
 
-def files(run):
-    return {file: file.stat().st_mtime_ns for file in run.path.rglob("*") if file.is_file()}
+def time(run, *modes, passes=1):
+    return time_together([run], TimingPlan(modes, ("cpu",), passes=passes))[run]
 
 
-def test_prepare_makes_everything_once_and_again_after_a_change(
-    trained, prepared, tmp_path, monkeypatch
-):
-    graph = prepared("none").onnx("fp32").read_bytes()  # the exporter itself takes seconds
-    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(graph))
+def other_checkpoint(run):
+    """Train on: the same network with other weights."""
+    content = torch.load(run.best, weights_only=True)
+    content["state_dict"]["network.head.bias"] += 0.5
+    torch.save(content, run.best)
+
+
+def contents(run):
+    return {
+        file.relative_to(run.path): file.read_bytes()
+        for file in run.path.rglob("*")
+        if file.is_file()
+    }
+
+
+EVERYTHING = [
+    "scored the checkpoint",
+    "made model.fp32.onnx",
+    "scored fp32",
+    "wrote the row of fp32",
+    "made model.int8_dynamic.onnx",
+    "scored int8_dynamic",
+    "wrote the row of int8_dynamic",
+]
+
+
+def test_everything_is_made_once(trained, tmp_path, graph):
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
-    everything = [
-        "scored the checkpoint",
-        "made model.fp32.onnx",
-        "scored fp32",
-        "wrote the row of fp32",
-        "made model.int8_dynamic.onnx",
-        "scored int8_dynamic",
-        "wrote the row of int8_dynamic",
-    ]
-    assert stages.prepare(run, []) == everything[:4]
-    assert stages.prepare(run, ALL) == everything[4:]
-    before = files(run)
+    assert stages.prepare(run, []) == EVERYTHING[:4]
+    assert stages.prepare(run, ALL) == EVERYTHING[4:]
+    before = contents(run)
     assert stages.prepare(run, ALL) == []
-    assert files(run) == before
+    assert contents(run) == before
+
+
+def test_dates_and_copies_change_nothing(run, tmp_path):
+    time(run, *ALL)
+    for file in run.path.rglob("*"):
+        os.utime(file, (0, 0))
     os.utime(run.best)
-    assert stages.prepare(run, ALL) == everything
+    assert stages.prepare(run, ALL) == time(run, *ALL) == []
+    copy = Run(tmp_path / "elsewhere" / "copied")
+    shutil.copytree(run.path, copy.path, copy_function=shutil.copyfile)
+    os.utime(copy.best)
+    assert stages.prepare(copy, ALL) == time(copy, *ALL) == []
+
+
+def test_another_checkpoint_changes_everything_that_follows(run, graph):
+    time(run, *ALL)
+    before = contents(run)
+    other_checkpoint(run)
+    assert not run.is_current("fp32")
+    assert not run.is_current("int8_dynamic")
+    assert stages.prepare(run, ALL) == EVERYTHING
     assert stages.prepare(run, ALL) == []
-    kept = {run.config, run.state, run.val, run.test, run.best}
-    changed = {file for file, made in files(run).items() if made != before[file]}
-    assert changed == before.keys() - kept | {run.best}
+    assert all(row.latency_ms is None for row in read_rows(run))
+    kept = {run.config, run.state, run.val, run.test, run.split}
+    changed = {
+        run.path / file for file, content in contents(run).items() if content != before[file]
+    }
+    assert not changed & kept
+    made = {run.made(mode) for mode in ("fp32", "int8_dynamic")}  # the graph is always the same one
+    assert changed >= {run.metrics, run.scored, run.deploy, *made}
+
+
+def test_another_quantized_file_redoes_only_its_mode(run, change_graph):
+    time(run, *ALL)
+    timed = read_rows(run)[0]
+    change_graph(run.onnx("int8_dynamic"))
+    assert stages.prepare(run, ALL) == EVERYTHING[4:]
+    fp32, int8 = read_rows(run)
+    assert fp32 == timed
+    assert int8.latency_ms is None
+
+
+def test_one_checkpoint_is_built_and_each_file_opened_once_and_profiled_once(
+    trained, tmp_path, graph, monkeypatch
+):
+    built, opened, profiled = [], [], []
+
+    def load(run):
+        built.append(run)
+        return load_network(run)
+
+    def open_file(path, *given):
+        (profiled if len(given) > 2 else opened).append(path.name)
+        return open_session(path, *given)
+
+    load_network, open_session = checkpoint.load_network, onnxruntime._open
+    monkeypatch.setattr(checkpoint, "load_network", load)
+    monkeypatch.setattr(onnxruntime, "_open", open_file)
+    run = Run(shutil.copytree(trained.path, tmp_path / "run"))
+    stages.prepare(run, ALL)
+    assert len(built) == 1
+    assert opened == profiled == ["model.fp32.onnx", "model.int8_dynamic.onnx"]
 
 
 def test_rows_before_timing_hold_size_and_accuracy(run):
     fp32, int8 = read_rows(run)
-    assert (fp32["mode"], int8["mode"]) == ("fp32", "int8_dynamic")
-    assert fp32["parity"] <= 1e-4
-    assert int8["size_bytes"] == run.onnx("int8_dynamic").stat().st_size
-    assert int8["delta_mean_iou"] == int8["mean_iou"] - fp32["mean_iou"]
-    assert fp32["latency_ms"] is int8["latency_ms"] is None
-
-
-def test_a_touched_quantized_file_redoes_only_its_mode(run):
-    stages.time_missing(run, ALL, ["cpu"], passes=1)
-    timed = read_rows(run)[0]
-    touch(run.onnx("int8_dynamic"))
-    assert stages.prepare(run, ALL) == [
-        "made model.int8_dynamic.onnx",
-        "scored int8_dynamic",
-        "wrote the row of int8_dynamic",
+    assert (fp32.mode, int8.mode) == ("fp32", "int8_dynamic")
+    assert fp32.parity <= 1e-4
+    assert int8.size_bytes == run.onnx("int8_dynamic").stat().st_size
+    assert int8.delta_mean_iou == int8.mean_iou - fp32.mean_iou
+    assert fp32.latency_ms is int8.latency_ms is None
+    assert [row.network for row in (fp32, int8)] == [
+        run.hash_network(mode) for mode in ("fp32", "int8_dynamic")
     ]
-    fp32, int8 = read_rows(run)
-    assert fp32 == timed
-    assert int8["latency_ms"] is None
 
 
-def test_a_new_export_leaves_no_row_of_the_old_network(run, monkeypatch):
-    graph = run.onnx("fp32").read_bytes()
-    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(graph))
-    os.utime(run.best)
+def test_a_new_export_leaves_no_row_of_the_old_network(run, graph):
+    time(run, *ALL)
+    run.onnx("fp32").unlink()
     stages.prepare(run, [])
     (row,) = read_rows(run)
-    assert row["mode"] == "fp32"
+    assert row.mode == "fp32"
     scores = ["cases.checkpoint.csv", "cases.fp32.csv", "cases.val.fp32.csv"]
     assert sorted(file.name for file in run.path.glob("cases.*")) == scores
     assert stages.prepare(run, ALL)[-1] == "wrote the row of int8_dynamic"
-    run.onnx("fp32").unlink()
-    stages.prepare(run, [])
-    assert [row["mode"] for row in read_rows(run)] == ["fp32"]
 
 
-def test_scores_that_are_gone_cost_no_other_mode_its_row(run):
-    stages.time_missing(run, ALL, ["cpu"], passes=1)
-    timed = read_rows(run)[1]
+def test_scores_that_are_gone_cost_no_mode_its_row(run):
+    time(run, *ALL)
+    before = read_rows(run)
     run.cases("fp32").unlink()
-    assert stages.prepare(run, ALL) == ["scored fp32", "wrote the row of fp32"]
-    assert {row["mode"]: row for row in read_rows(run)}["int8_dynamic"] == timed
+    assert stages.prepare(run, ALL) == ["scored fp32"]
+    assert read_rows(run) == before
 
 
 def test_a_failing_mode_keeps_no_row_of_the_old_file(run, monkeypatch):
     def fail(model, run, options):
         raise RuntimeError("interrupted")
 
-    monkeypatch.setitem(MODES, "int8_dynamic", fail)
-    touch(run.onnx("fp32"))
+    monkeypatch.setitem(quantize.QUANTIZERS, "int8_dynamic", fail)
+    run.made("int8_dynamic").write_text('{"network": "another"}')
     with pytest.raises(RuntimeError, match="interrupted"):
         stages.prepare(run, ALL)
-    assert [row["mode"] for row in read_rows(run)] == ["fp32"]
+    assert [row.mode for row in read_rows(run)] == ["fp32"]
 
 
-def test_what_is_timed_is_not_timed_again(run):
-    fp32, int8 = ("fp32", "onnxruntime", "cpu"), ("int8_dynamic", "onnxruntime", "cpu")
-    assert stages.untimed(run, ALL, ["cpu"]) == [fp32, int8]
-    done = stages.time_missing(run, ALL, ["cpu"], passes=2)
-    assert done == [
-        "timed fp32 with onnxruntime on cpu",
-        "timed int8_dynamic with onnxruntime on cpu",
-    ]
-    before = files(run)
-    assert stages.time_missing(run, ALL, ["cpu"], passes=2) == []
+def test_a_mode_that_is_added_goes_all_the_way(run, monkeypatch):
+    """A mode is an entry of the vocabulary and a quantizer; nothing else knows it."""
+    option = vocabulary.Option(2, int, "digits that are kept", low=1)
+    mode = vocabulary.Mode("rounded", "Weights with few digits.", {"digits": option})
+    monkeypatch.setitem(vocabulary.MODES, "rounded", mode)
+    monkeypatch.setitem(quantize.QUANTIZERS, "rounded", lambda model, run, options: (model, {}))
+    assert stages.prepare(run, ["rounded"])[0] == "made model.rounded.onnx"
+    assert stages.prepare(run, ["rounded"], {"rounded": {"digits": 2}}) == []
+    assert stages.prepare(run, ["rounded"], {"rounded": {"digits": 3}}) != []
+    time(run, "rounded")
+    row = read_rows(run)[-1]
+    assert (row.mode, row.options, row.delta_mean_iou) == ("rounded", {"digits": 3}, 0)
+    assert row.latency_ms
+
+
+def older(run):
+    """As a brainseg left it that recorded no hashes."""
+    write_json(run.deploy, [])
+    run.scored.unlink()
+    run.made("fp32").unlink()
+    write_json(run.made("int8_dynamic"), {"mode": "int8_dynamic", "options": {}})
+    return run
+
+
+def test_the_files_of_an_older_run_are_taken_over(run):
+    rows = [{"mode": mode, "device": "cpu", "threads": 1} for mode in ("fp32", "int8_dynamic")]
+    kept = contents(older(run))
+    write_json(run.deploy, rows)
+    assert run.is_current("fp32")
+    assert run.is_current("int8_dynamic")
     assert stages.prepare(run, ALL) == []
-    assert files(run) == before
-    touch(run.onnx("int8_dynamic"))
-    assert stages.untimed(run, ALL, ["cpu"], passes=2) == [int8]
-    run.onnx("fp32").unlink()
-    assert fp32 in stages.untimed(run, ALL, ["cpu"], passes=2)
+    assert all(row.network for row in read_rows(run))
+    changed = {"deploy.json", "scored.json", "model.fp32.json", "model.int8_dynamic.json"}
+    after = contents(run)
+    assert {str(file) for file in after if after[file] != kept.get(file)} == changed
 
 
-def test_runs_are_timed_together_where_something_of_one_is_missing(two_runs):
-    first, second = two_runs
-    stages.time_missing(first, ALL, ["cpu"], passes=2)
-    phrases = ["timed fp32 with onnxruntime on cpu", "timed int8_dynamic with onnxruntime on cpu"]
-    done = stages.time_together(two_runs, ALL, ["cpu"], passes=2)
-    assert done == {first: phrases, second: phrases}
-    assert len({row["session"] for run in two_runs for row in read_rows(run)}) == 1
-    before = files(first) | files(second)
-    assert stages.time_together(two_runs, ALL, ["cpu"], passes=2) == {first: [], second: []}
-    assert files(first) | files(second) == before
-
-
-@without_cuda
-def test_only_devices_where_something_is_missing_are_timed(run):
-    stages.time_missing(run, [], ["cpu"], passes=2)
-    before = read_rows(run)
-    done = stages.time_missing(run, [], ["cpu", "cuda"], passes=2)
-    assert done == ["fp32 with onnxruntime on cuda: unavailable"]
-    assert read_rows(run)[: len(before)] == before
-
-
-def test_a_failed_mode_is_told(run):
-    run.onnx("int8_dynamic").write_bytes(b"damaged")
-    done = stages.time_missing(run, ALL, ["cpu"], passes=1)
-    assert done[1] == "int8_dynamic with onnxruntime on cpu: failed"
-
-
-@needs_openvino
-def test_a_runtime_that_appears_gets_its_chance(run, monkeypatch):
-    stages.time_missing(run, [], ["cpu"], passes=1)
-    assert stages.untimed(run, [], ["cpu"], passes=1) == []
-    monkeypatch.setattr("brainseg.runtime.available.is_installed", lambda name: True)
-    assert stages.untimed(run, [], ["cpu"], passes=1) == [("fp32", "openvino", "cpu")]
-    done = stages.time_missing(run, [], ["cpu"], passes=1)
-    assert done[:2] == ["timed fp32 with onnxruntime on cpu", "timed fp32 with openvino on cpu"]
-    assert "fp32 (bf16) with openvino on cpu" in done[2]
-    assert stages.untimed(run, [], ["cpu"], passes=1) == []
-
-
-def test_a_runtime_that_was_named_and_is_missing_is_settled(run, monkeypatch):
-    monkeypatch.setattr(openvino, "openvino", None)
-    monkeypatch.setattr(stages, "is_installed", lambda name: name != "openvino")
-    done = stages.time_missing(run, [], ["cpu"], passes=1, runtimes=["openvino"])
-    assert done[0] == "fp32 with openvino on cpu: unavailable"
-    assert stages.untimed(run, [], ["cpu"], passes=1, runtimes=["openvino"]) == []
-    monkeypatch.setattr(stages, "is_installed", lambda name: True)
-    assert len(stages.untimed(run, [], ["cpu"], passes=1, runtimes=["openvino"])) == 1
-
-
-@pytest.mark.parametrize(
-    ("devices", "runtimes"), [(["tpu"], None), (["cpu"], ["tflite"]), (["tpu"], [])]
-)
-def test_wrong_devices_and_runtimes_are_refused(run, devices, runtimes):
-    with pytest.raises(InputError, match=r"tpu|tflite"):
-        stages.time_missing(run, ALL, devices, runtimes=runtimes)
-
-
-def test_other_threads_are_timed_by_themselves(run):
-    stages.time_missing(run, [], ["cpu"], passes=1, threads=1)
-    assert stages.untimed(run, [], ["cpu"], passes=1, threads=1) == []
-    missing = stages.untimed(run, [], ["cpu"], passes=1, threads=3)
-    assert missing == [("fp32", "onnxruntime", "cpu")]
-
-
-@without_cuda
-def test_a_missing_device_is_settled(run):
-    done = stages.time_missing(run, ALL, ["cuda"], passes=1)
-    assert done == [
-        "fp32 with onnxruntime on cuda: unavailable",
-        "int8_dynamic with onnxruntime on cuda: unavailable",
-    ]
-    assert stages.time_missing(run, ALL, ["cuda"], passes=1) == []
-
-
-@without_cuda
-def test_a_gpu_that_appears_gets_its_chance(run, monkeypatch):
-    stages.time_missing(run, ALL, ["cpu", "cuda"], passes=1)
-    monkeypatch.setattr(stages, "nvidia_gpus", lambda: [{"name": "NVIDIA H100"}])
-    assert stages.untimed(run, ALL, ["cpu", "cuda"], passes=1) == [
-        ("fp32", "onnxruntime", "cuda"),
-        ("int8_dynamic", "onnxruntime", "cuda"),
-    ]
-
-
-def test_more_passes_are_timed_again_and_a_failure_is_not(run):
-    stages.time_missing(run, ALL, ["cpu"], passes=2)
-    assert stages.untimed(run, ALL, ["cpu"], passes=1) == []
-    assert len(stages.untimed(run, ALL, ["cpu"], passes=3)) == 2
-    upsert_rows(run, [row | {"status": "failed", "passes": None} for row in read_rows(run)])
-    assert stages.untimed(run, ALL, ["cpu"], passes=3) == []
-
-
-@without_cuda
-def test_what_was_timed_on_a_device_that_is_gone_stays(run):
-    rows = [row | {"device": "cuda", "passes": 2} for row in read_rows(run)]
-    upsert_rows(run, rows)
-    stages.time_missing(run, ALL, ["cpu"], passes=3)
-    assert stages.time_missing(run, ALL, ["cpu", "cuda"], passes=3) == []
-    assert [row["status"] for row in read_rows(run) if row["device"] == "cuda"] == ["ok", "ok"]
+def test_files_of_another_checkpoint_in_an_older_run_are_made_again(run, graph):
+    other_checkpoint(older(run))
+    assert stages.prepare(run, ALL) == EVERYTHING
 
 
 def test_having_nothing_to_do_loads_no_heavy_library(run, monkeypatch):
     monkeypatch.undo()  # another process sees all runtimes that are installed
-    stages.time_missing(run, ALL, ["cpu"], passes=1)
+    time(run, *ALL)
     code = (
         "import json, sys; from pathlib import Path; from brainseg.run import Run;"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino'};"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino', 'pandas'};"
+        "from brainseg.benchmark.plan import TimingPlan;"
+        "from brainseg.benchmark.together import time_together;"
         "from brainseg.deploy import stages; run = Run(Path(sys.argv[1]));"
         "done = stages.prepare(run, ['int8_dynamic'])"
-        " + stages.time_missing(run, ['int8_dynamic'], ['cpu'], passes=1);"
+        " + time_together([run], TimingPlan(('int8_dynamic',), ('cpu',), passes=1))[run];"
         "print(json.dumps([done, sorted(heavy & set(sys.modules))]))"
     )
     command = [sys.executable, "-c", code, str(run.path)]
@@ -256,9 +239,23 @@ def test_having_nothing_to_do_loads_no_heavy_library(run, monkeypatch):
     assert json.loads(output) == [[], []]
 
 
-def test_wrong_requests_are_refused(run):
-    with pytest.raises(InputError, match="int4"):
-        stages.prepare(run, ["int4"])
+@pytest.mark.parametrize(
+    ("modes", "chosen", "message"),
+    [
+        (["int4"], {}, "int4"),
+        (ALL, {"int4": {}}, "int4"),
+        (ALL, {"int8_static": {"speed": 1}}, "speed.*method"),
+        (ALL, {"int8_static": {"images": 0}}, "at least 1"),
+    ],
+)
+def test_wrong_requests_are_refused_before_any_work(run, modes, chosen, message):
+    run.onnx("fp32").unlink()
+    with pytest.raises(InputError, match=message):
+        stages.prepare(run, modes, chosen)
+    assert not run.onnx("fp32").exists()
+
+
+def test_a_run_without_a_checkpoint_is_refused(run):
     run.best.unlink()
     with pytest.raises(InputError, match=r"best\.ckpt"):
         stages.prepare(run, ALL)

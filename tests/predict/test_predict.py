@@ -1,5 +1,4 @@
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from brainseg.errors import InputError
+from brainseg.files import write_json
 from brainseg.predict.predict import COLUMNS, find_images, predict, unique_stems
 from brainseg.scoring.models import find_file
 
@@ -221,11 +221,11 @@ def test_find_file_refuses_other_modes(tmp_path: Path, mode: str) -> None:
         find_file(tmp_path, mode)
 
 
-def test_find_file_refuses_a_file_of_an_older_network(tmp_path: Path) -> None:
+def test_find_file_refuses_a_file_of_another_network(tmp_path: Path) -> None:
     for name in ("state.json", "model.int8_dynamic.onnx", "model.fp32.onnx"):
         (tmp_path / name).write_text("{}")
-    os.utime(tmp_path / "model.int8_dynamic.onnx", ns=(0, 0))
-    with pytest.raises(InputError, match=r"int8_dynamic\.onnx is older .*: brainseg quantize"):
+    write_json(tmp_path / "model.int8_dynamic.json", {"export": "0" * 64})
+    with pytest.raises(InputError, match=r"int8_dynamic\.onnx was made from .*: brainseg quantize"):
         find_file(tmp_path, "int8_dynamic")
     assert find_file(tmp_path, "fp32").name == "model.fp32.onnx"
 

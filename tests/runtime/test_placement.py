@@ -3,8 +3,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from brainseg.deploy.export import load_network
 from brainseg.deploy.quantize import quantize
+from brainseg.model.checkpoint import load_network
 from brainseg.model.summary import summarize
 from brainseg.runtime import openvino
 from brainseg.runtime.kernels import Kernel

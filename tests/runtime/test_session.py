@@ -17,7 +17,7 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is pre
 def test_runs_any_batch_on_the_cpu(prepared, mode):
     session = open_session(prepared("none").onnx(mode), threads=1)
     assert (session.device, session.threads, session.image_size) == ("cpu", 1, 32)
-    assert (session.runtime, session.options) == ("onnxruntime", {})
+    assert (session.runtime, session.precision) == ("onnxruntime", None)
     assert session.got == {"providers": ["CPUExecutionProvider"]}
     assert session.load_ms > 0
     for batch in (1, 2):
@@ -118,7 +118,7 @@ def test_a_file_of_free_size_is_not_ours(tmp_path):
     [
         ({"device": "tpu"}, r"tpu.*cpu, cuda"),
         ({"runtime": "tflite"}, r"tflite.*onnxruntime, openvino"),
-        ({"options": {"precision": "bf16"}}, "no option precision"),
+        ({"precision": "bf16"}, "no precision bf16"),
     ],
 )
 def test_what_there_is_not_is_refused(prepared, arguments, message):

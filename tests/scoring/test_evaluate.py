@@ -1,7 +1,6 @@
 """A run or a file on another data set: the same files, and nothing that training knows."""
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from brainseg.errors import InputError
 from brainseg.evaluation.cases import read_cases, summarize
 from brainseg.experiment import find_evaluations, find_runs
 from brainseg.files import (
-    hash_file,
     read_csv,
     read_json,
     write_csv,
@@ -145,39 +143,31 @@ def test_phantoms_are_known_to_be_synthetic(trained, other):
     assert read_json(found.evaluation)["data"]["synthetic"]
 
 
-def test_scores_of_a_network_that_is_gone_are_not_found(trained, other, monkeypatch):
+def test_scores_of_a_network_that_is_gone_are_not_found(trained, other, change_graph):
     evaluate(find_model(trained.path), other, progress=False)
     everything = ("checkpoint", "fp32", "int8_dynamic")
-    hashed = []
-    monkeypatch.setattr(
-        "brainseg.run.hash_file", lambda file: hashed.append(file) or hash_file(file)
-    )
 
     def modes():
         return [found.modes for found in find_evaluations(trained)]
 
     assert modes() == [everything]
-    assert hashed == []  # what has not been touched since need not be read
     for mode in everything:
         trained.network(mode).touch()
     assert modes() == [everything]
-    assert hashed == [trained.network(mode) for mode in everything]
-    with trained.onnx("int8_dynamic").open("ab") as file:
-        file.write(b"changed")
+    change_graph(trained.onnx("int8_dynamic"))
+    trained.note_made("int8_dynamic")
     assert modes() == [everything[:2]]
-    trained.onnx("fp32").touch()
-    trained.onnx("int8_dynamic").unlink()  # nobody can tell
+    trained.onnx("int8_dynamic").unlink()  # nothing says that it was another
     assert modes() == [everything]
-    with trained.best.open("ab") as file:
-        file.write(b"changed")
-    assert modes() == [("int8_dynamic",)]
+    change(trained.best)
+    assert modes() == [("int8_dynamic",)]  # the export is of the checkpoint before
     (found,) = find_evaluations(trained)
     assert found.float_mode() is None
 
 
-def test_a_quantized_network_of_an_older_export_is_not_found(trained, other):
+def test_a_quantized_network_of_another_export_is_not_found(trained, other, change_graph):
     evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
-    trained.onnx("fp32").touch()
+    change_graph(trained.onnx("fp32"))
     assert find_evaluations(trained) == []
 
 
@@ -215,32 +205,31 @@ def test_a_narrower_evaluation_keeps_what_a_wider_one_found(trained, other, capl
 
 
 def change(file):
-    """Make it another network of the same age."""
-    made = file.stat()
+    """Make it another network, though one that cannot be read."""
     file.write_bytes(file.read_bytes() + b"changed")
-    os.utime(file, ns=(made.st_atime_ns, made.st_mtime_ns + 1))
 
 
-def test_scores_of_a_network_that_changed_are_removed(trained, other, caplog):
+def test_scores_of_a_network_that_changed_are_removed(trained, other, change_graph, caplog):
     found = evaluate(find_model(trained.path), other, progress=False)
     for file in (trained.onnx("fp32"), trained.onnx("int8_dynamic")):
         file.touch()  # the same network
-    change(trained.best)
+    change_graph(trained.onnx("int8_dynamic"))
+    trained.note_made("int8_dynamic")
     with caplog.at_level(logging.INFO, logger="brainseg"):
-        evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
-    assert read_json(found.evaluation)["modes"] == ["fp32", "int8_dynamic"]
-    assert not found.metrics.exists()
-    assert not found.cases("checkpoint").exists()
-    assert "The scores of checkpoint in" in caplog.text
-    trained.onnx("fp32").unlink()  # nobody can tell
-    evaluate(find_model(trained.path, ["int8_dynamic"]), other, progress=False)
-    assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
+        evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["checkpoint", "fp32"]
+    assert found.metrics.exists()
+    assert not found.cases("int8_dynamic").exists()
+    assert "The scores of int8_dynamic in" in caplog.text
+    trained.onnx("fp32").unlink()  # nothing says that it is the same
+    evaluate(find_model(trained.path, ["checkpoint"]), other, progress=False)
+    assert read_json(found.evaluation)["modes"] == ["checkpoint"]
 
 
 def test_scores_of_another_network_are_removed(trained, other, two_runs, tmp_path):
     evaluate(find_model(trained.path, ["fp32"]), other, out=tmp_path / "there", progress=False)
     twin = find_model(two_runs[1].path, ["int8_dynamic"])
-    change(two_runs[1].onnx("fp32"))
+    two_runs[1].onnx("fp32").unlink()
     found = evaluate(twin, other, out=tmp_path / "there", progress=False)
     assert read_json(found.evaluation)["modes"] == ["int8_dynamic"]
     assert not found.cases("fp32").exists()
@@ -388,15 +377,16 @@ def test_an_earlier_evaluation_is_marked_before_it_is_cleared(trained, other, mo
     assert read_json(found.evaluation)["modes"] == ["checkpoint"]  # that of the old network went
 
 
-def test_files_of_an_older_network_are_not_evaluated(trained, caplog):
-    os.utime(trained.onnx("fp32"))
+def test_files_of_another_network_are_not_evaluated(trained, change_graph, caplog):
+    change_graph(trained.onnx("fp32"))
+    trained.note_made("fp32")
     assert find_model(trained.path).modes == ["checkpoint", "fp32"]
-    assert "model.int8_dynamic.onnx is older than the network" in caplog.text
+    assert "model.int8_dynamic.onnx was made from another checkpoint or export" in caplog.text
     for path, modes in ((trained.path, ["int8_dynamic"]), (trained.onnx("int8_dynamic"), None)):
         with pytest.raises(InputError, match=r"Make it again: brainseg quantize .* --mode int8_dy"):
             find_model(path, modes)
-    os.utime(trained.best)
-    with pytest.raises(InputError, match=r"fp32\.onnx is older .*: brainseg export"):
+    change(trained.best)
+    with pytest.raises(InputError, match=r"fp32\.onnx was made from another .*: brainseg export"):
         find_model(trained.path, ["fp32"])
 
 

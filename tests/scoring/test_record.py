@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from brainseg.data.parts import read_test, to_input
-from brainseg.deploy.export import load_network
 from brainseg.evaluation.appropriateness import measure_appropriateness
 from brainseg.evaluation.calibration import describe_probabilities
 from brainseg.evaluation.cases import read_cases, score_cases, summarize
 from brainseg.files import read_csv, read_json
+from brainseg.model.checkpoint import load_network
 from brainseg.model.coefficients import attention_coefficients
 from brainseg.run import Run
 from brainseg.scoring.record import ATTENDED, record, record_attention, record_truth
@@ -103,7 +103,7 @@ def test_coefficients_are_kept_of_each_class(prepared):
 
 def test_only_some_coefficients_are_kept(run, part):
     many = {name: np.concatenate([values] * 5) for name, values in part.items()}
-    record_attention(run, many)
+    record_attention(run, load_network(run), many)
     with np.load(run.attention) as stored:
         assert stored.files == ["ids"]  # this run has no attention
         assert len(stored["ids"]) == 4 * ATTENDED

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from brainseg.data.parts import read_test, to_input
-from brainseg.deploy.export import load_network
+from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import read_cases, summarize
-from brainseg.files import read_json
+from brainseg.files import hash_file, read_json
+from brainseg.model.checkpoint import load_network
+from brainseg.rows import read_rows
 from brainseg.runtime.open import open_session
 from brainseg.runtime.placement import find_placement
-from brainseg.scoring.score import measure, score, score_checkpoint
+from brainseg.scoring import measure as subject
+from brainseg.scoring.measure import measure
+from brainseg.scoring.score import Scores, score_checkpoint, score_mode
 
 
 def counts(probabilities, masks):
@@ -22,7 +25,7 @@ def counts(probabilities, masks):
 def test_the_checkpoint_is_scored_as_torch_runs_it(run):
     for path in (run.metrics, run.cases("checkpoint"), run.predictions("checkpoint")):
         path.unlink()
-    metrics = score_checkpoint(run)
+    metrics = score_checkpoint(run, load_network(run))
     test = read_test(run)
     with torch.no_grad():
         exact = load_network(run)(torch.from_numpy(to_input(test["images"])))[:, 0].numpy()
@@ -43,65 +46,107 @@ def test_the_checkpoint_is_scored_as_torch_runs_it(run):
 @pytest.mark.parametrize("mode", ["fp32", "int8_dynamic"])
 def test_a_file_is_scored_image_by_image(run, mode):
     run.cases(mode).unlink()
-    score(run, mode, progress=False)
     session, test = open_session(run.onnx(mode)), read_test(run)
+    scores = score_mode(run, mode, session, progress=False)
     alone = [session.run(image[None])[0, 0] for image in to_input(test["images"])]
     with np.load(run.predictions(mode)) as stored:
         np.testing.assert_allclose(stored["probabilities"] / 255, alone, atol=0.51 / 255)
-    cases = read_cases(run.cases(mode))
-    found = [[case["tp"], case["fp"], case["fn"]] for case in cases]
+    assert scores.test == read_cases(run.cases(mode))
+    assert scores.val == read_cases(run.cases(mode, "val"))
+    found = [[case["tp"], case["fp"], case["fn"]] for case in scores.test]
     assert found == [counts(*each) for each in zip(alone, test["masks"], strict=True)]
 
 
 def test_the_values_of_a_row_that_need_no_clock(run):
     session = open_session(run.onnx("fp32"))
     metrics = summarize(read_cases(run.cases("fp32")))
-    values, cases = measure(run, "fp32", session)
-    assert cases == read_cases(run.cases("fp32"))
+    values, before = measure(run, "fp32", session)
     assert values == find_placement(session) | {
+        "network": hash_file(run.onnx("fp32")),
         "size_bytes": len(run.onnx("fp32").read_bytes()),
         "load_ms": session.load_ms,
-        "parity": float(session.metadata["parity"]),
+        "parity": run.read_made("fp32")["parity"],
         "mean_iou": metrics["mean_iou"],
         "tumor_iou": metrics["tumor_iou"],
         "dice": metrics["dice"],
         "val_mean_iou": metrics["mean_iou"],  # the tiny run's splits hold the same
         "delta_mean_iou_interval": None,
     }
+    assert before == read_rows(run)[0]
     values, _ = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
     assert values["parity"] is None
 
 
 @pytest.mark.parametrize(
-    "place",
-    [{"device": "cuda"}, {"runtime": "openvino"}, {"runtime": "openvino", "device": "cpu"}],
+    ("place", "name"),
+    [
+        ({"device": "cuda"}, "onnxruntime-cuda"),
+        ({"runtime": "openvino"}, "openvino-cpu"),
+        ({"runtime": "openvino", "precision": "bf16"}, "openvino-cpu-bf16"),
+    ],
 )
-def test_another_runtime_or_device_is_scored_by_itself(run, place):
-    session = open_session(run.onnx("fp32"))
-    everywhere = dataclasses.replace(session, **place, run=np.ones_like)
-    masks = read_test(run)["masks"]
-    assert measure(run, "fp32", everywhere)[0]["tumor_iou"] == pytest.approx(masks.mean())
-    assert measure(run, "fp32", session)[0]["tumor_iou"] != pytest.approx(masks.mean())
+def test_scores_of_every_place_are_kept_and_computed_once(run, change_graph, place, name):
+    def predict(images):
+        seen.append(len(images))
+        return np.ones_like(images)
+
+    seen: list[int] = []
+    usual = open_session(run.onnx("fp32"))
+    elsewhere = dataclasses.replace(usual, **place, run=predict)
+    share = read_test(run)["masks"].mean()
+    assert measure(run, "fp32", elsewhere)[0]["tumor_iou"] == pytest.approx(share)
+    assert len(seen) == len(read_test(run)["ids"]) + len(read_val(run)["ids"])
+    assert run.cases("fp32", "test", name).exists()
+    assert measure(run, "fp32", elsewhere)[0]["tumor_iou"] == pytest.approx(share)
+    assert len(seen) == len(read_test(run)["ids"]) + len(read_val(run)["ids"])  # read again
+    assert measure(run, "fp32", usual)[0]["tumor_iou"] != pytest.approx(share)
+    change_graph(run.onnx("fp32"))
+    measure(run, "fp32", elsewhere)
+    assert len(seen) > len(read_test(run)["ids"]) + len(read_val(run)["ids"])
 
 
-def test_an_interval_is_against_the_cases_that_are_given(run):
-    session = open_session(run.onnx("int8_dynamic"))
-    _, few = measure(run, "int8_dynamic", session)
+def test_placement_is_found_once(run, monkeypatch):
+    def fail(session):
+        raise AssertionError("placement is known")
+
+    known = read_rows(run)[1].placement
+    monkeypatch.setattr(subject, "find_placement", fail)
+    values, _ = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
+    assert values["placement"] == known
+
+
+def test_an_interval_compares_with_fp32_in_the_same_place(run, monkeypatch):
+    compared = []
+    monkeypatch.setattr(Scores, "values", lambda self, baseline: compared.append(baseline) or {})
+    openvino = {"runtime": "openvino"}
+    for mode, place in (
+        ("fp32", {}),
+        ("int8_dynamic", {}),
+        ("fp32", openvino),
+        ("int8_dynamic", openvino),
+    ):
+        measure(run, mode, dataclasses.replace(open_session(run.onnx(mode)), **place))
+    bf16 = dataclasses.replace(open_session(run.onnx("fp32")), precision="bf16", **openvino)
+    measure(run, "fp32", bf16)
+    here, there = Scores.read(run, "fp32", None), Scores.read(run, "fp32", "openvino-cpu")
+    assert compared == [None, here, None, there, there]
+
+
+def test_an_interval_is_over_patients(run):
+    few = Scores.read(run, "fp32", None).test
     cases = [case | {"patient": f"{case['patient']}-{index}"} for index in range(4) for case in few]
     worse = [case | {"tp": 0, "fn": case["tp"] + case["fn"]} for case in cases]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brainseg.scoring.score._scored", lambda *given, **options: cases)
-        intervals = [
-            measure(run, "int8_dynamic", session, reference)[0]["delta_mean_iou_interval"]
-            for reference in (None, cases, worse)
-        ]
-    assert intervals[:2] == [None, [0, 0]]
-    assert intervals[2][0] > 0
+    scores = Scores(cases, cases)
+    assert scores.values()["delta_mean_iou_interval"] is None
+    assert scores.values(scores)["delta_mean_iou_interval"] == [0, 0]
+    assert scores.values(Scores(worse, worse))["delta_mean_iou_interval"][0] > 0
 
 
-@pytest.mark.parametrize("missing", ["test", "onnx"])
+@pytest.mark.parametrize("missing", ["test", "val"])
 def test_what_is_missing_is_named(run, missing):
-    path = run.test if missing == "test" else run.onnx("fp32")
+    session = open_session(run.onnx("fp32"))
+    path = getattr(run, missing)
     path.unlink()
+    run.cases("fp32").unlink()
     with pytest.raises(InputError, match=path.name):
-        score(run, "fp32")
+        score_mode(run, "fp32", session)
