@@ -139,15 +139,15 @@ def _sections(target: Target, keys: Collection[str]) -> dict[str, list[Any]]:
     return {name: panels for name, panels in sections.items() if panels}
 
 
-def _test_charts(keys: Collection[str]) -> dict[str, list[str]]:
+def _test_charts(keys: Collection[str]) -> dict[str, list[Any]]:
     """The numbers of each chart of test scores, by its title."""
     overall = [key for key in keys if key.startswith("test/") and key.count("/") == 1]
     classes = [key for key in keys if key.startswith("test/classes/") and key.endswith("/dice")]
-    charts = {key: [key] for key in overall if direction(key)}
+    charts: dict[str, list[Any]] = {key: [key] for key in overall if direction(key)}
     return charts | ({"Dice by class": classes} if classes else {})
 
 
-def _deployed(keys: Collection[str]) -> list[str]:
+def _deployed(keys: Collection[str]) -> list[Any]:
     return [key for key in keys if key.startswith("deploy/")]
 
 
