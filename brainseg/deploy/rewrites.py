@@ -3,17 +3,16 @@
 The first three change no value beyond float rounding; `store_weights` is itself a quantization.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto
+from onnx_ir.tape import Tape
 
 Array = NDArray[Any]
-Replacement = tuple[list[NodeProto], dict[str, Array]]
-"""Nodes that take the place of one, and the constants that they need."""
 
 STAYS_FLOAT = ".float_"
 """In the names of nodes that OpenVINO cannot take in 8 bits: four scales, shuffled into one."""
@@ -24,6 +23,9 @@ MANY_WEIGHTS = 1_000_000
 STORED_FROM = 1024
 """Elements from which a weight is stored in 8 bits: smaller ones weigh nothing."""
 
+OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1}
+"""Kind of convolution → the axis of its weight that counts output channels."""
+
 
 def batch_norm_to_depthwise(model: ModelProto) -> ModelProto:
     """Write every BatchNormalization as a depthwise 1×1 convolution.
@@ -32,24 +34,13 @@ def batch_norm_to_depthwise(model: ModelProto) -> ModelProto:
     runtime has an 8-bit kernel for it: it would stay a float island between 8-bit convolutions.
     """
 
-    def rewrite(node: NodeProto, constants: dict[str, Array]) -> Replacement | None:
-        if node.op_type != "BatchNormalization":
-            return None
-        gain, bias, mean, variance = (constants[name] for name in node.input[1:])
-        slope = gain / np.sqrt(variance + _attributes(node).get("epsilon", 1e-5))
-        weight, offset = f"{node.name}.weight", f"{node.name}.bias"
-        convolution = helper.make_node(
-            "Conv",
-            [node.input[0], weight, offset],
-            node.output[:1],
-            name=node.name,
-            kernel_shape=[1, 1],
-            group=len(slope),
-        )
-        arrays = {weight: slope.reshape(-1, 1, 1, 1), offset: bias - mean * slope}
-        return [convolution], {name: array.astype(np.float32) for name, array in arrays.items()}
+    def replace(node: ir.Node, tape: Tape) -> ir.Value:
+        gain, bias, mean, variance = map(_read, node.inputs[1:])
+        slope = gain / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
+        weight, offset = slope.reshape(-1, 1, 1, 1), bias - mean * slope
+        return _convolve(tape, node, "", weight, offset, group=len(slope))
 
-    return _rewrite(model, rewrite)
+    return _rewrite(model, ["BatchNormalization"], replace)
 
 
 def transposed_to_convolution(model: ModelProto) -> ModelProto:
@@ -61,17 +52,15 @@ def transposed_to_convolution(model: ModelProto) -> ModelProto:
     4·C channels is faster; seven of its sixteen taps are zero.
     """
 
-    def rewrite(node: NodeProto, constants: dict[str, Array]) -> Replacement | None:
-        if node.op_type != "ConvTranspose" or not _doubles(node):
+    def replace(node: ir.Node, tape: Tape) -> ir.Value | None:
+        if not _doubles(node):
             return None
-        weight = constants[node.input[1]]
-        bias = constants[node.input[2]] if len(node.input) > 2 else np.zeros(weight.shape[1])
-        bias = bias.astype(np.float32)
-        return (_four_phases if weight.size >= MANY_WEIGHTS else _one_convolution)(
-            node, weight, bias
-        )
+        weight = _read(node.inputs[1])
+        bias = _read(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(weight.shape[1])
+        convolve = _four_phases if weight.size >= MANY_WEIGHTS else _one_convolution
+        return convolve(node, tape, weight, bias)
 
-    return _rewrite(model, rewrite)
+    return _rewrite(model, ["ConvTranspose"], replace)
 
 
 def reduce_to_global_pool(model: ModelProto) -> ModelProto:
@@ -82,18 +71,13 @@ def reduce_to_global_pool(model: ModelProto) -> ModelProto:
     """
     pools = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
 
-    def rewrite(node: NodeProto, constants: dict[str, Array]) -> Replacement | None:
-        if node.op_type not in pools or not _attributes(node).get("keepdims", 1):
+    def replace(node: ir.Node, tape: Tape) -> ir.Value | None:
+        axes = _read(node.inputs[1]) if len(node.inputs) > 1 else []
+        if not node.attributes.get_int("keepdims", 1) or sorted(a % 4 for a in axes) != [2, 3]:
             return None
-        axes = constants[node.input[1]].tolist() if len(node.input) > 1 else []
-        if sorted(axis % 4 for axis in axes) != [2, 3]:
-            return None
-        pool = helper.make_node(
-            pools[node.op_type], node.input[:1], node.output, name=f"{node.name}.pool"
-        )
-        return [pool], {}
+        return tape.op(pools[node.op_type], node.inputs[:1], name=f"{node.name}.pool")
 
-    return _rewrite(model, rewrite)
+    return _rewrite(model, pools, replace)
 
 
 def store_weights(model: ModelProto, *, per_channel: bool = False) -> ModelProto:
@@ -109,29 +93,31 @@ def store_weights(model: ModelProto, *, per_channel: bool = False) -> ModelProto
             point that is not a whole number. `True` is symmetric with one scale per output
             channel, which halves the error.
     """
-    constants, added = _constants(model), dict[str, Array]()
-    outputs = {
-        node.input[1]: 1 if node.op_type == "ConvTranspose" else 0
-        for node in model.graph.node
-        if node.op_type in ("Conv", "ConvTranspose")
-    }
-    nodes: list[NodeProto] = []
-    for name, axis in outputs.items():
-        weight = constants.get(name)
+    changed = ir.from_proto(model)
+    graph = changed.graph
+    for node in list(graph):
+        if node.op_type not in OUTPUT_AXIS:
+            continue
+        stored: Any = node.inputs[1]
+        weight, name = _read(stored), stored.name
         if weight is None or weight.dtype != np.float32 or weight.size < STORED_FROM:
             continue
         integers, scale, zero = (
-            symmetric_per_channel(weight, axis) if per_channel else asymmetric(weight)
+            symmetric_per_channel(weight, OUTPUT_AXIS[node.op_type])
+            if per_channel
+            else asymmetric(weight)
         )
-        added |= {f"{name}.int8": integers, f"{name}.scale": scale}
-        source = f"{name}.float"
-        nodes.append(helper.make_node("Cast", [f"{name}.int8"], [source], to=TensorProto.FLOAT))
+        tape = Tape(graph)
+        value = _constant(tape, f"{name}.int8", integers)
+        value = tape.op("Cast", [value], {"to": ir.DataType.FLOAT})
         if zero is not None:
-            added[f"{name}.zero"] = zero
-            nodes.append(helper.make_node("Sub", [source, f"{name}.zero"], [f"{name}.centred"]))
-            source = f"{name}.centred"
-        nodes.append(helper.make_node("Mul", [source, f"{name}.scale"], [name]))
-    return _rebuild(model, [*nodes, *model.graph.node], added)
+            value = tape.op("Sub", [value, _constant(tape, f"{name}.zero", zero)])
+        value = tape.op("Mul", [value, _constant(tape, f"{name}.scale", scale)])
+        stored.replace_all_uses_with(value)
+        del graph.initializers[name]
+        value.name = name
+        graph.insert_before(graph[0], tape.nodes)
+    return ir.to_proto(changed)
 
 
 def asymmetric(weight: Array) -> tuple[Array, Array, Array]:
@@ -155,106 +141,88 @@ def symmetric_per_channel(weight: Array, axis: int) -> tuple[Array, Array, None]
     return np.rint(weight / scale).astype(np.int8), scale, None
 
 
-def _four_phases(node: NodeProto, weight: Array, bias: Array) -> Replacement:
+_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def _four_phases(node: ir.Node, tape: Tape, weight: Array, bias: Array) -> ir.Value:
     """Output row 2m sees input row m with tap 1; row 2m+1 sees m with tap 2, m+1 with tap 0."""
     taps = {0: [1], 1: [2, 0]}
-    nodes: list[NodeProto] = []
-    constants: dict[str, Array] = {}
-    phases: list[str] = []
+    phases = []
     for row, column in _PHASES:
-        name = f"{node.name}.phase{row}{column}"
         kernel = weight[:, :, taps[row]][:, :, :, taps[column]].swapaxes(0, 1)
-        constants |= {f"{name}.weight": np.ascontiguousarray(kernel), f"{name}.bias": bias}
-        phases.append(f"{name}.output")
-        nodes.append(
-            helper.make_node(
-                "Conv",
-                [node.input[0], f"{name}.weight", f"{name}.bias"],
-                phases[-1:],
-                name=name,
-                kernel_shape=list(kernel.shape[2:]),
-                pads=[0, 0, row, column],
-            )
-        )
-    joined = f"{node.name}{STAYS_FLOAT}phases"
-    nodes.append(helper.make_node("Concat", phases, [joined], name=joined, axis=1))
-    return [*nodes, _depth_to_space(f"{node.name}{STAYS_FLOAT}shuffle", node, joined)], constants
+        suffix, pads = f".phase{row}{column}", [0, 0, row, column]
+        phases.append(_convolve(tape, node, suffix, kernel, bias, pads=pads))
+    joined = tape.op("Concat", phases, {"axis": 1}, name=f"{node.name}{STAYS_FLOAT}phases")
+    return _depth_to_space(tape, joined, f"{node.name}{STAYS_FLOAT}shuffle")
 
 
-def _one_convolution(node: NodeProto, weight: Array, bias: Array) -> Replacement:
+def _one_convolution(node: ir.Node, tape: Tape, weight: Array, bias: Array) -> ir.Value:
     inputs, outputs = weight.shape[:2]
-    kernel = np.zeros((4, outputs, inputs, 2, 2), np.float32)
+    kernels = np.zeros((4, outputs, inputs, 2, 2), np.float32)
     taps = {0: [(0, 1)], 1: [(0, 2), (1, 0)]}  # phase → (offset of the input, tap)
     for phase, (row, column) in enumerate(_PHASES):
         for down, row_tap in taps[row]:
             for right, column_tap in taps[column]:
-                kernel[phase, :, :, down, right] = weight[:, :, row_tap, column_tap].T
-    name, joined = f"{node.name}.2x2", f"{node.name}.phases"
-    convolution = helper.make_node(
-        "Conv",
-        [node.input[0], f"{name}.weight", f"{name}.bias"],
-        [joined],
-        name=name,
-        kernel_shape=[2, 2],
-        pads=[0, 0, 1, 1],
-    )
-    return [convolution, _depth_to_space(f"{node.name}.shuffle", node, joined)], {
-        f"{name}.weight": kernel.reshape(4 * outputs, inputs, 2, 2),
-        f"{name}.bias": np.tile(bias, 4),
-    }
+                kernels[phase, :, :, down, right] = weight[:, :, row_tap, column_tap].T
+    kernel = kernels.reshape(4 * outputs, inputs, 2, 2)
+    joined = _convolve(tape, node, ".2x2", kernel, np.tile(bias, 4), pads=[0, 0, 1, 1])
+    return _depth_to_space(tape, joined, f"{node.name}.shuffle")
 
 
-_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
+def _depth_to_space(tape: Tape, phases: ir.Value, name: str) -> ir.Value:
+    return tape.op("DepthToSpace", [phases], {"blocksize": 2, "mode": "DCR"}, name=name)
 
 
-def _depth_to_space(name: str, node: NodeProto, phases: str) -> NodeProto:
-    return helper.make_node(
-        "DepthToSpace", [phases], node.output, name=name, blocksize=2, mode="DCR"
-    )
-
-
-def _doubles(node: NodeProto) -> bool:
+def _doubles(node: ir.Node) -> bool:
+    given = node.attributes
+    plain = given.get_int("group", 1) == 1 and set(given.get_ints("dilations", [1])) == {1}
     wanted = {
-        "kernel_shape": [3, 3],
-        "strides": [2, 2],
-        "pads": [1, 1, 1, 1],
-        "output_padding": [1, 1],
+        "kernel_shape": [3] * 2,
+        "strides": [2] * 2,
+        "pads": [1] * 4,
+        "output_padding": [1] * 2,
     }
-    given = _attributes(node)
-    plain = given.get("group", 1) == 1 and set(given.get("dilations", [1])) == {1}
-    return plain and all(given.get(name) == value for name, value in wanted.items())
+    return plain and all(list(given.get_ints(key, ())) == value for key, value in wanted.items())
+
+
+def _convolve(
+    tape: Tape, node: ir.Node, suffix: str, weight: Array, bias: Array, **attributes: Any
+) -> ir.Value:
+    """A convolution of what `node` takes, named after it."""
+    name = f"{node.name}{suffix}"
+    arrays = {f"{name}.weight": weight, f"{name}.bias": bias}
+    constants = [_constant(tape, key, each.astype(np.float32)) for key, each in arrays.items()]
+    attributes["kernel_shape"] = list(weight.shape[2:])
+    return tape.op("Conv", [node.inputs[0], *constants], attributes, name=name)
 
 
 def _rewrite(
-    model: ModelProto, rewrite: Callable[[NodeProto, dict[str, Array]], Replacement | None]
+    model: ModelProto,
+    kinds: Collection[str],
+    replace: Callable[[ir.Node, Tape], ir.Value | None],
 ) -> ModelProto:
-    """Replace the nodes for which `rewrite` has something."""
-    constants, added = _constants(model), dict[str, Array]()
-    nodes: list[NodeProto] = []
-    for node in model.graph.node:
-        replacing, arrays = rewrite(node, constants) or ([node], {})
-        nodes += replacing
-        added |= arrays
-    return _rebuild(model, nodes, added)
+    """The model with nodes of `kinds` replaced by what `replace` records, if it gives an output.
+
+    Constants that no node needs any more go.
+    """
+    changed = ir.from_proto(model)
+    graph = changed.graph
+    for node in [node for node in graph if node.op_type in kinds]:
+        tape = Tape(graph)
+        if (output := replace(node, tape)) is not None:
+            ir.convenience.replace_nodes_and_values(
+                graph, node, [node], tape.nodes, node.outputs[:1], [output]
+            )
+    for name, constant in list(graph.initializers.items()):
+        if not constant.uses():
+            del graph.initializers[name]
+    return ir.to_proto(changed)
 
 
-def _rebuild(model: ModelProto, nodes: list[NodeProto], added: dict[str, Array]) -> ModelProto:
-    """The model with other nodes and more constants; those that no node needs any more go."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.graph.node[:], changed.graph.initializer[:]
-    changed.graph.node.extend(nodes)
-    needed = {name for node in nodes for name in node.input}
-    needed -= {name for node in nodes for name in node.output}
-    kept = [each for each in model.graph.initializer if each.name in needed]
-    new = [numpy_helper.from_array(array, name) for name, array in added.items()]
-    changed.graph.initializer.extend([*kept, *new])
-    return changed
+def _read(constant: Any) -> Any:
+    """The array of a constant; `None` where the value is computed."""
+    return None if constant.const_value is None else constant.const_value.numpy()
 
 
-def _constants(model: ModelProto) -> dict[str, Array]:
-    return {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
+def _constant(tape: Tape, name: str, array: Array) -> ir.Value:
+    return tape.initializer(ir.tensor(array, name=name))

@@ -58,13 +58,13 @@ def make_dashboard(experiment: Path) -> list[str]:
     with _explained(runs):
         os.environ.setdefault("WANDB_SILENT", "true")  # neither lines nor a question of its own
         api = wandb.Api(timeout=SERVER_TIMEOUT_S)
-        target = panels.Target(
-            entity=entity or api.settings["entity"] or api.default_entity,
-            project=project,
-            group=group,
-            variant="model.attention" if attention else VARIANT,
-        )
-        _check_sent(api, target, runs)
+        entity = entity or api.settings["entity"] or api.default_entity
+        if not len(api.runs(f"{entity}/{project}", filters={"group": group}, per_page=1)):
+            raise InputError(
+                f"No dashboard: {entity}/{project} has no runs of the group {group}. "
+                f"{describe_unsent(runs) or 'All runs have been sent, but to another server.'}"
+            )
+        target = panels.Target(entity, project, group, "model.attention" if attention else VARIANT)
         keys = logged_keys(runs)
         made = {
             "workspace": panels.workspace(target, keys),
@@ -163,15 +163,6 @@ def _explained(runs: Sequence[Run]) -> Iterator[None]:
             "`wandb login` (WANDB_BASE_URL=… for your own server) and repeat this command. "
             f"{describe_unsent(runs) or 'All runs have been sent.'}"
         ) from error
-
-
-def _check_sent(api: Any, target: Any, runs: Sequence[Run]) -> None:
-    place = f"{target.entity}/{target.project}"
-    if not len(api.runs(place, filters={"group": target.group}, per_page=1)):
-        raise InputError(
-            f"No dashboard: {place} has no runs of the group {target.group}. "
-            f"{describe_unsent(runs) or 'All runs have been sent, but to another server.'}"
-        )
 
 
 def _save(experiment: Path, made: dict[str, Any]) -> list[str]:

@@ -88,7 +88,7 @@ def class_table(metrics: Mapping[str, Any]) -> wandb.Table:
 def to_table(rows: Sequence[Mapping[str, Any]]) -> wandb.Table:
     """Rows as a table; nested values are columns such as `latency_ms/p50`."""
     frame = _normalize(rows)
-    return wandb.Table(columns=list(frame), data=frame.to_numpy().tolist(), allow_mixed_types=True)
+    return wandb.Table(dataframe=frame, allow_mixed_types=True)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:

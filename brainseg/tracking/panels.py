@@ -132,22 +132,21 @@ def _sections(target: Target, keys: Collection[str]) -> dict[str, list[Any]]:
         ],
         "Overlays": [
             wr.MediaBrowser(media_keys=[key], num_columns=4, layout=WIDE)
-            for key in keys
-            if key == "overlays"
+            for key in {"overlays"}.intersection(keys)
         ],
     }
     return {name: panels for name, panels in sections.items() if panels}
 
 
-def _test_charts(keys: Collection[str]) -> dict[str, list[str]]:
+def _test_charts(keys: Collection[str]) -> dict[str, list[Any]]:
     """The numbers of each chart of test scores, by its title."""
     overall = [key for key in keys if key.startswith("test/") and key.count("/") == 1]
     classes = [key for key in keys if key.startswith("test/classes/") and key.endswith("/dice")]
-    charts = {key: [key] for key in overall if direction(key)}
+    charts: dict[str, list[Any]] = {key: [key] for key in overall if direction(key)}
     return charts | ({"Dice by class": classes} if classes else {})
 
 
-def _deployed(keys: Collection[str]) -> list[str]:
+def _deployed(keys: Collection[str]) -> list[Any]:
     return [key for key in keys if key.startswith("deploy/")]
 
 
@@ -163,14 +162,12 @@ def _scatters(keys: Collection[str]) -> list[Any]:
         for place in places
         if {f"{place}/latency_p50_ms", f"{place}/mean_iou"} <= set(keys)
     ]
-    return [_all_rows(), *dots] if dots and "deploy" in keys else dots
-
-
-def _all_rows() -> wr.CustomChart:
-    """W&B's own preset of a scatter plot, as `wandb.plot.scatter` makes it."""
-    return wr.CustomChart(
+    if not dots or "deploy" not in keys:
+        return dots
+    every_row = wr.CustomChart(  # W&B's own preset, as `wandb.plot.scatter` uses it
         query={"summaryTable": {"tableKey": "deploy"}},
         chart_name="wandb/scatter/v0",
         chart_fields={"x": "latency_ms/p50", "y": "mean_iou"},
         chart_strings={"title": "All modes: mean IoU against ms per image"},
     )
+    return [every_row, *dots]

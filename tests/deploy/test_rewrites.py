@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from brainseg.data.parts import read_test, to_input
 from brainseg.deploy import rewrites
 from brainseg.deploy.rewrites import (
+    STAYS_FLOAT,
     asymmetric,
     batch_norm_to_depthwise,
     reduce_to_global_pool,
@@ -17,6 +18,7 @@ from brainseg.deploy.rewrites import (
     symmetric_per_channel,
     transposed_to_convolution,
 )
+from brainseg.runtime.open import open_session
 
 ATTENTIONS = ("none", "ag", "se", "cbam")
 every_attention = pytest.mark.parametrize("attention", ATTENTIONS)
@@ -54,6 +56,16 @@ class TestRewrites:
         onnx.checker.check_model(changed, full_check=True)
         difference = np.abs(run_graph(changed, images) - run_graph(model, images)).max()
         assert difference <= 2e-6
+
+    @every_attention
+    @exact_ones
+    def test_the_function_stays_in_openvino_too(self, model, images, rewrite, tmp_path):
+        outputs = []
+        for name, graph in (("before", model), ("after", rewrite(model))):
+            onnx.save(graph, tmp_path / f"{name}.onnx")
+            session = open_session(tmp_path / f"{name}.onnx", runtime="openvino")
+            outputs.append(session.run(images))
+        assert np.abs(outputs[1] - outputs[0]).max() <= 2e-6
 
     @every_attention
     @exact_ones
@@ -140,8 +152,12 @@ def test_a_transposed_convolution_equals_torch(many, bias, monkeypatch):
     ]
     graph = helper.make_graph([node], "up", sides[:1], sides[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    found = run_graph(transposed_to_convolution(model), image.numpy())
+    changed = transposed_to_convolution(model)
+    found = run_graph(changed, image.numpy())
     np.testing.assert_allclose(found, layer(image).detach().numpy(), atol=1e-6)
+    in_float = {node.op_type for node in changed.graph.node if STAYS_FLOAT in node.name}
+    assert in_float == (set() if many else {"Concat", "DepthToSpace"})
+    assert all(node.name.startswith("up") for node in changed.graph.node)
 
 
 def test_a_transposed_convolution_that_does_not_double_stays():
