@@ -64,12 +64,12 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def wrapped(**given: Any) -> None:
         values = {name: given.pop(name) for name in flags}
+        typed = {name: value for name, value in values.items() if value is not None}
         chosen = {
-            mode.name: {name: values[name] for name in mode.options}
+            mode.name: {name: typed[name] for name in mode.options if name in typed}
             for mode in MODES.values()
-            if mode.options
         }
-        verb(**given, chosen=chosen)
+        verb(**given, chosen={mode: options for mode, options in chosen.items() if options})
 
     signature = inspect.signature(verb)
     kept = [each for name, each in signature.parameters.items() if name != "chosen"]

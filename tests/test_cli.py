@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 
 from brainseg import cli
+from brainseg.benchmark.plan import TimingPlan
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_json, write_text
+from brainseg.rows import Row
 from brainseg.run import Run
 
-OK, BROKEN = {"status": "ok", "reason": None}, {"status": "failed", "reason": "broken"}
+OK = Row(mode="fp32", device="cpu", threads=1)
+BROKEN = Row(mode="fp16", device="cpu", threads=1, status="failed", reason="broken")
 VERBS = ("export", "quantize", "benchmark", "evaluate", "report", "dashboard", "predict", "data")
 
 
@@ -159,22 +162,19 @@ def test_a_run_that_breaks_does_not_stop_the_others(monkeypatch, tmp_path: Path,
 @pytest.mark.parametrize(
     ("flags", "asked"),
     [
-        ([], (["cpu", "cuda"], 500, None, None, 1)),
+        ([], {}),
         (
             ["--device", "cpu", "--runtime", "openvino,onnxruntime", "--passes", "7"],
-            (["cpu"], 7, ["openvino", "onnxruntime"], None, 1),
+            {"devices": ("cpu",), "passes": 7, "runtimes": ("openvino", "onnxruntime")},
         ),
-        (
-            ["--runtime", "all", "--threads", "3", "--batch", "8"],
-            (["cpu", "cuda"], 500, None, 3, 8),
-        ),
+        (["--runtime", "all", "--threads", "3", "--batch", "8"], {"threads": 3, "batch": 8}),
     ],
 )
-def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[str], asked: tuple):
+def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[str], asked: dict):
     calls = []
 
-    def benchmark(runs, modes, devices, passes, *, runtimes, threads, batch):
-        calls.append((runs, modes, (devices, passes, runtimes, threads, batch)))
+    def benchmark(runs, plan):
+        calls.append((runs, plan))
         return {finished: [OK]}
 
     export(finished, "fp32", "fp16", "int8_static")
@@ -182,15 +182,15 @@ def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[st
     experiment, mode = finished.experiment, "int8_static,fp16"
     arguments = ("benchmark", experiment, finished.path, "--mode", mode, *flags)
     assert brainseg(monkeypatch, *arguments) == 0
-    assert calls == [([finished], ["fp32", "int8_static", "fp16"], asked)]
+    assert calls == [([finished], TimingPlan(("fp32", "int8_static", "fp16"), **asked))]
 
 
 def test_benchmark_times_the_modes_that_there_are(finished, monkeypatch):
-    def benchmark(runs, modes, *_, **__):
-        calls.append(modes)
+    def benchmark(runs, plan):
+        calls.append(plan.modes)
         return {finished: [OK]}
 
-    calls: list[list[str]] = []
+    calls: list[tuple[str, ...]] = []
     monkeypatch.setattr("brainseg.benchmark.benchmark.benchmark", benchmark)
     code = brainseg(monkeypatch, "benchmark", finished.path)
     assert str(code).endswith(f"Make it first: brainseg export {finished.path}")
@@ -202,12 +202,13 @@ def test_benchmark_times_the_modes_that_there_are(finished, monkeypatch):
     assert str(code).endswith(f"Make it first: brainseg quantize {finished.path} --mode fp16")
     code = brainseg(monkeypatch, "benchmark", finished.path, "--mode", "int4")
     assert "Unknown mode int4" in str(code)
-    assert calls == [["fp32"], ["fp32", "int8_static"]]
+    assert calls == [("fp32",), ("fp32", "int8_static")]
 
 
 def test_benchmark_fails_only_where_nothing_was_timed(finished, monkeypatch):
     export(finished, "fp32")
-    rows = [OK, *({"status": "unavailable", "reason": "no GPU"} for _ in range(2)), BROKEN]
+    gone = Row(mode="fp32", device="cuda", threads=1, status="unavailable", reason="no GPU")
+    rows = [OK, gone, gone, BROKEN]
     monkeypatch.setattr("brainseg.benchmark.benchmark.benchmark", lambda *_, **__: {finished: rows})
     assert brainseg(monkeypatch, "benchmark", finished.path) == 0
     del rows[0]
@@ -253,28 +254,65 @@ def test_a_report_that_fails_hides_no_other_failure(finished, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "options"),
+    ("flags", "chosen"),
     [
         ([], {}),
-        (["--max-drop", "0.0004", "--images", "7"], {"max_drop": 0.0004, "images": 7}),
-        (["--max-drop", "none"], {"max_drop": None}),
+        (
+            ["--max-drop", "0.0004", "--images", "7", "--per-channel"],
+            {
+                "int8_static": {"max_drop": "0.0004", "images": 7},
+                "int8_weights": {"per_channel": True},
+            },
+        ),
+        (["--max-drop", "none"], {"int8_static": {"max_drop": "none"}}),
     ],
 )
-def test_quantize_passes_on_what_was_typed(finished, monkeypatch, flags, options):
+def test_quantize_passes_on_what_was_typed(finished, monkeypatch, flags, chosen):
     calls = []
 
-    def prepare(run, modes, options):
-        calls.append(options)
+    def prepare(run, modes, chosen):
+        calls.append(chosen)
         return []
 
     monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
     assert brainseg(monkeypatch, "quantize", finished.path, *flags) in (0, None)
-    assert calls == [options]
+    assert calls == [chosen]
 
 
-def test_a_loss_that_is_no_number_is_refused(finished, monkeypatch):
-    code = brainseg(monkeypatch, "quantize", finished.path, "--max-drop", "little")
-    assert "--max-drop takes a number such as 0.0004, or none; found little" in str(code)
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--max-drop", "little"], "max_drop=little cannot be used. Expected a number of at least"),
+        (["--method", "kl"], "kl. Choose from: minmax, percentile, entropy"),
+        (["--runtime", "tflite"], "Unknown runtime tflite. Choose from: onnxruntime, openvino"),
+        (["--mode", "int4"], "Unknown mode int4"),
+    ],
+)
+def test_quantize_refuses_before_any_work(finished, monkeypatch, flags, message):
+    monkeypatch.setattr("brainseg.deploy.stages.prepare", lambda *_: pytest.fail("worked"))
+    assert message in str(brainseg(monkeypatch, "quantize", finished.path, *flags))
+
+
+def test_runs_of_an_experiment_are_timed_together(finished, monkeypatch):
+    runs = [finished]
+    for place in ("demo/se-seed0", "other/ag-seed0"):
+        run = Run(finished.experiment.parent / place)
+        write_json(run.state, {"stage": "done", "status": "finished"})
+        write_text(run.best, "weights")
+        runs.append(run)
+    timed = []
+
+    def time_together(runs, plan):
+        timed.append((runs, plan))
+        return {run: [] for run in runs}
+
+    monkeypatch.setattr("brainseg.deploy.stages.prepare", lambda *_: [])
+    monkeypatch.setattr("brainseg.benchmark.together.time_together", time_together)
+    flags = ["--time", "--mode", "fp16", "--device", "cpu", "--threads", "1", "--passes", "9"]
+    root = finished.experiment.parent
+    assert brainseg(monkeypatch, "quantize", root, *flags) in (0, None)
+    plan = TimingPlan(("fp16",), ("cpu",), passes=9, threads=1)
+    assert timed == [(runs[:2], plan), (runs[2:], plan)]
 
 
 def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: Path):
@@ -295,7 +333,7 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     monkeypatch.setattr("brainseg.report.scores.show_evaluation", shown.append)
     arguments = ["evaluate", other, finished.path.parent, "--data", "there", "--mode", "fp32,fp16"]
     assert brainseg(monkeypatch, *arguments) in (0, None)
-    modes = ["fp32", "fp16"]
+    modes = ("fp32", "fp16")
     assert done == [
         (other, modes, Path("there"), None, None, True),
         (finished.path, modes, Path("there"), None, None, True),

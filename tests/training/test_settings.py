@@ -72,7 +72,10 @@ def test_a_wrong_type_does_not_compose(override: str, told: str):
         (["model.dropout=1"], "model.dropout=1.0 .* below 1"),
         (["schedule=plateau", "schedule.factor=2"], "schedule.factor=2"),
         (["deploy.passes=0"], "deploy.passes=0"),
-        (["deploy.modes=[int8]"], "Unknown quantization mode int8. Choose from: fp16"),
+        (["deploy.threads=0"], "threads=0"),
+        (["deploy.options.int8_static.images=0"], "int8_static.images=0 .* at least 1"),
+        (["deploy.options.int8_static.method=kl"], "kl. Choose from: minmax"),
+        (["deploy.modes=[int8]"], "Unknown mode int8. Choose from: fp32, fp16"),
         (["deploy.devices=[gpu]"], "Unknown device gpu. Choose from: cpu, cuda"),
         (["deploy.runtimes=[tensorrt]"], "Unknown runtime tensorrt"),
         (["tracking.mode=onlin"], "tracking.mode=onlin is unknown"),
@@ -89,6 +92,7 @@ def test_what_users_know_goes_on_working():
         *("+model.encoder_args.layers=[1,1,1,1]", "+schedule.pct_start=0.2", "data.workers=null"),
         *("trainer.devices=[0,1]", "trainer.precision=16", "trainer.early_stopping=7"),
         *("deploy.modes=[fp32,int8_static]", "deploy.runtimes=null", "deploy.devices=[]"),
+        *("deploy.options.int8_static.max_drop=0.0004", "deploy.threads=1"),
         *("optim.lr=1", "seed=5", "experiment_name=7", "data.harmonize=true"),
     )
     assert config["model"]["encoder_args"] == {"layers": [1, 1, 1, 1]}
@@ -96,6 +100,8 @@ def test_what_users_know_goes_on_working():
     assert config["trainer"]["devices"] == [0, 1]
     assert config["trainer"]["precision"] == 16
     assert config["deploy"]["runtimes"] is None
+    assert config["deploy"]["options"]["int8_static"]["max_drop"] == 0.0004
+    assert config["deploy"]["options"]["int8_weights"] == {"per_channel": None}
     assert (config["optim"]["lr"], config["experiment_name"]) == (1.0, "7")
 
 
