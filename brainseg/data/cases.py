@@ -13,7 +13,7 @@ from brainseg.data.layouts.dicom import is_dicom
 from brainseg.data.layouts.folder import is_picture, read_figshare, read_folder, read_kaggle_mri
 from brainseg.data.layouts.slices import READERS, check_options, read_slices
 from brainseg.data.layouts.walk import find_files
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.terminal import bar
 from brainseg.vocabulary import CLASSES, NEGATIVE
 
@@ -41,8 +41,7 @@ def read_set(
         InputError: the layout or an option is unknown, or there is nothing to read.
     """
     layout = layout or detect_layout(root)
-    if layout not in LAYOUTS:
-        raise InputError(f"The layout {layout} is unknown. Expected one of {', '.join(LAYOUTS)}.")
+    check_known("layout", [layout], LAYOUTS)
     given = options or {}
     check_options(layout, given)
     if layout in READERS:
@@ -76,7 +75,7 @@ def detect_layout(root: Path) -> str:
     inside = sorted(path.parent for path in root.glob("*/images") if path.is_dir())
     if any(path.parent.name in CLASSES for path in pictures):
         if inside:
-            raise InputError(f"{root} holds several data sets. Give one of them, such as {inside[0]}.")
+            raise InputError(f"{root} holds several data sets. Give one, such as {inside[0]}.")
         return "kaggle_mri"
     if any(path.suffix == ".dcm" or is_dicom(path) for path in files[:100]):
         return "dicom"

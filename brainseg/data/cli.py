@@ -88,7 +88,7 @@ def phantom(
     ] = 0,
     size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 224,
     seed: Annotated[int, typer.Option(help="The same seed draws the same brains.")] = 0,
-    difficulty: Annotated[str, typer.Option(help="easy (large, bright tumours) or hard (realistic).")] = "easy",
+    difficulty: Annotated[str, typer.Option(help="easy (large, bright tumours) or hard.")] = "easy",
 ) -> None:
     """Draw synthetic brains with tumours, in the layout of the real data."""
     from brainseg.data.phantom.write import write_phantom

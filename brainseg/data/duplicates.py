@@ -34,7 +34,7 @@ SIMILAR_IN_PATIENT = 0.9995
 """The same within a patient, whose neighbouring slices are alike: 1 mm apart they reach 0.999."""
 
 FREQUENCIES = 10
-"""Diagonals of the cosine transform that the tree searches: the more, the fewer false candidates."""
+"""Diagonals of the cosine transform that the tree searches; more of them give fewer candidates."""
 
 CHUNK = 2000
 """Images compared with all others in one step."""

@@ -4,12 +4,11 @@ import logging
 from collections.abc import Container, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from brainseg.data.case import name_some
 from brainseg.data.duplicates import Pair, invert
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.vocabulary import NEGATIVE
 
 POLICIES = ("refuse", "drop", "allow")
@@ -39,8 +38,7 @@ def leave_out_copies(table: pd.DataFrame, duplicates: str) -> pd.Series:
     Raises:
         InputError: `duplicates` is unknown.
     """
-    if duplicates not in ("keep", "one_per_cluster"):
-        raise InputError(f"data.duplicates={duplicates}: expected keep or one_per_cluster.")
+    check_known("data.duplicates", [duplicates], ("keep", "one_per_cluster"))
     if duplicates == "keep":
         return pd.Series(False, index=table.index)
     sides = table.assign(given=table["set"] == "test", negative=table["class"] == NEGATIVE)
@@ -145,8 +143,7 @@ def settle_leaks(
     Raises:
         InputError: the policy is `refuse` and there are leaks, or it is unknown.
     """
-    if policy not in POLICIES:
-        raise InputError(f"split.leaks={policy}: expected one of {', '.join(POLICIES)}.")
+    check_known("split.leaks", [policy], POLICIES)
     images = [leak for leak in leaks if leak["shared"] == "image"]
     patients = [leak for leak in leaks if leak["shared"] == "patient" and not random]
     total, found = int((parts == "test").sum()), []

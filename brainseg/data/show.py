@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,10 +122,8 @@ def _rows_of_set(
     )
     parts = pd.Series("", table.index)
     if table["patient"].notna().all():
-        try:
+        with suppress(InputError):  # too few patients to split
             parts = split_cases(table, {"name": "patient", "seed": seed})
-        except InputError:
-            pass  # too few patients to split
     drawn = _draw(table["class"], parts, columns, rng)
     chosen = [(title, cases[row]) for title, rows in drawn.items() for row in rows]
     cells: dict[str, list[Cell]] = {}

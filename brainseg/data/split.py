@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.vocabulary import NEGATIVE, PARTS
 
 SHARES = dict(zip(PARTS, (0.6, 0.2, 0.2), strict=True))
@@ -41,8 +41,7 @@ def split_cases(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
         InputError: patients are unknown, a class has too few of them, or the split is unknown.
     """
     kind = split["name"]
-    if kind not in KINDS:
-        raise InputError(f"split={kind} is unknown. Expected one of {', '.join(KINDS)}.")
+    check_known("split", [kind], KINDS)
     given = table["set"] == "test" if "set" in table else pd.Series(False, table.index)
     parts = pd.Series("test", index=table.index)
     inner = table[~given]
