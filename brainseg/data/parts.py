@@ -62,7 +62,8 @@ def write_part(file: Path, table: pd.DataFrame, slices: Slices, rows: NDArray[np
 def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
     """Write `split.csv`: `id,class,patient,split` of every case."""
     columns = ["id", "class", "patient", "split"]
-    write_csv(file, table.assign(split=parts)[columns].to_dict("records"), columns)
+    rows = table.assign(split=parts)[columns].astype(str).to_numpy()
+    write_csv(file, [dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def spread(count: int, number: int) -> NDArray[np.intp]:

@@ -267,7 +267,7 @@ def test_inside_is_half_at_the_edge():
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     original = phantom.draw_patient
 
-    def interrupted(number, *args):
+    def interrupted(number, **recipe):
         if number == 3:
             raise KeyboardInterrupt
         return original(number, *args)

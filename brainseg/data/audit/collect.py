@@ -142,8 +142,8 @@ def overlaps(found: Audit) -> list[dict[str, Any]]:
     names = (roots + " " + found.table["class"]).tolist()
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for pair in found.pairs:
-        a, b = sorted((pair.a, pair.b), key=names.__getitem__)
-        places.setdefault((names[a], names[b]), []).append((a, b))
+        first, second = sorted((pair.a, pair.b), key=names.__getitem__)
+        places.setdefault((names[first], names[second]), []).append((first, second))
     rows = []
     for (a, b), pairs in sorted(places.items()):
         sides = [set(side) for side in zip(*pairs, strict=True)]
@@ -154,9 +154,8 @@ def overlaps(found: Audit) -> list[dict[str, Any]]:
 
 def group_copies(found: Audit) -> list[list[int]]:
     """Groups of two or more images that show the same, the largest first."""
-    members = found.table.groupby("cluster").indices.values()
-    groups = [group.tolist() for group in members if len(group) > 1]
-    return sorted(groups, key=len, reverse=True)
+    members = found.table.index.to_series().groupby(found.table["cluster"]).agg(list)
+    return sorted((group for group in members if len(group) > 1), key=len, reverse=True)
 
 
 def _tabulate(images: Sequence[Measured]) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def _format_spread(spread: dict[str, float] | None, scale: float = 1, digits: in
 
 
 def _place(found: Audit, number: int) -> tuple[int, str | None]:
-    return found.table.at[number, "set"], found.images[number].case.label
+    return int(found.table["set"][number]), found.images[number].case.label
 
 
 def _draw(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[Pair]:
