@@ -5,15 +5,15 @@ import os
 import numpy as np
 from skimage.exposure import match_histograms
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no look for updates over the network
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no update check over the network
 
 import albumentations as A
 
 
 def make_augmentation() -> A.Compose:
-    """Flips, a small affine map, and changes of brightness, contrast and noise.
+    """Flips, small affine maps, and changes of brightness, contrast and noise.
 
-    Geometry moves the mask along, by nearest neighbour; outside is black, as around the head.
+    The mask follows the geometry, by nearest neighbour; pixels from outside the image are black.
     """
     return A.Compose(
         [
@@ -31,12 +31,12 @@ def make_augmentation() -> A.Compose:
 def augment(
     augmentation: A.Compose, image: np.ndarray, mask: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Apply `augmentation` to an H×W uint8 image and mask; the same seed gives the same."""
+    """Apply `augmentation` to an H×W uint8 image and mask; deterministic for a seed."""
     augmentation.set_random_seed(seed)
     changed = augmentation(image=image, mask=mask)
     return changed["image"], changed["mask"]
 
 
 def harmonize(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Give an H×W uint8 image the histogram of another, so that both look like one scanner's."""
+    """Match the histogram of an H×W uint8 image to that of another, as if from the same scanner."""
     return np.rint(match_histograms(image, reference)).astype(np.uint8)

@@ -21,7 +21,7 @@ from brainseg.files import building, make_array, write_json
 from brainseg.terminal import bar
 
 FORMAT = 2
-"""Part of the cache's key: raise it when the arrays' content changes."""
+"""Part of the cache's key: raise it when the content of the arrays changes."""
 
 REPORTED = 10
 """Bad files listed in one message."""
@@ -31,32 +31,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of a list of cases, in its order.
+    """The slices of a list of cases, in the same order.
 
     Attributes:
         images: N×H×W uint8, grey.
         masks: N×H×W uint8, 1 is tumour.
-        content: hash of each image's pixels at its own size; equal images share it.
+        content: hash of each image's pixels at its original size.
         fingerprint: hash of the case list, see `brainseg.data.cases.fingerprint`.
-        shapes: height and width of each image at its own size.
-        pairs: the images that stand twice.
+        pairs: duplicate images.
     """
 
     images: np.ndarray
     masks: np.ndarray
     content: list[str]
     fingerprint: str
-    shapes: list[list[int]] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """What is kept of an image beside its pixels."""
-
-    content: str
-    shape: tuple[int, ...]
-    note: str | None
 
 
 def cache_folder(given: str | None) -> Path:
@@ -65,14 +54,13 @@ def cache_folder(given: str | None) -> Path:
 
 
 def load_slices(cases: Sequence[Case], size: int, folder: Path) -> Slices:
-    """Open the cached slices of `cases` at size×size; decode and resize them if need be.
+    """Open the cached slices of `cases` at size×size; decode and resize them if necessary.
 
-    Several jobs may start at once: each builds in a folder of its own and the first to finish
+    Several jobs may start at once: each builds in a folder of its own, and the first to finish
     gives the cache its name.
 
     Raises:
-        InputError: some files cannot be used (each is named with what is wrong), or the disk is
-            full.
+        InputError: some files cannot be used (each is named, with the reason), or the disk is full.
     """
     key = fingerprint(cases)
     cached = folder / f"slices-{key[:16]}-{size}-v{FORMAT}"
@@ -84,7 +72,6 @@ def load_slices(cases: Sequence[Case], size: int, folder: Path) -> Slices:
         np.load(cached / "masks.npy", mmap_mode="r"),
         index["content"],
         key,
-        index["shapes"],
         [Pair(*pair) for pair in index["pairs"]],
     )
 
@@ -92,7 +79,8 @@ def load_slices(cases: Sequence[Case], size: int, folder: Path) -> Slices:
 def _build(cases: Sequence[Case], size: int, target: Path) -> None:
     shape = (len(cases), size, size)
     thumbnails = np.zeros((len(cases), SIDE, SIDE), np.uint8)
-    done: list[_Decoded] = []
+    content: list[str] = []
+    notes: Counter[str] = Counter()
     bad: list[str] = []
     with building(target) as folder:
         images = make_array(folder / "images.npy", shape, np.uint8)
@@ -103,35 +91,30 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
                 if isinstance(result, InputError):
                     bad.append(str(result))
                     continue
-                arrays, described = result
-                images[i], masks[i], thumbnails[i] = arrays
-                done.append(described)
+                images[i], masks[i], thumbnails[i], hashed, note = result
+                content.append(hashed)
+                notes.update([note] if note else [])
         _refuse(bad, len(cases))
-        for note, count in Counter(one.note for one in done if one.note).items():
+        for note, count in notes.items():
             logger.info("%d of %d files: %s.", count, len(cases), note)
         images.flush()
         masks.flush()
-        content = [one.content for one in done]
         pairs = find_pairs(thumbnails, content, [case.patient for case in cases], progress=True)
-        index = {
-            "content": content,
-            "shapes": [one.shape for one in done],
-            "pairs": [astuple(pair) for pair in pairs],
-        }
+        index = {"content": content, "pairs": [astuple(pair) for pair in pairs]}
         write_json(folder / "index.json", index)
 
 
 def _decode(
     case: Case, size: int
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], _Decoded] | InputError:
-    """Image, mask and thumbnail of a case with what is told about them, or what is wrong."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, str | None] | InputError:
+    """Image, mask, thumbnail, hash and note of a case, or what is wrong with it."""
     try:
         image, mask = decode_case(case.image, case.mask)
     except InputError as error:
         return error
     pixels = image.pixels
     arrays = resize_image(pixels, size), resize_mask(mask, size), make_thumbnail(pixels)
-    return arrays, _Decoded(hash_pixels(pixels), pixels.shape, image.note)
+    return *arrays, hash_pixels(pixels), image.note
 
 
 def _refuse(bad: Sequence[str], of: int) -> None:

@@ -1,30 +1,28 @@
-"""A case is one slice: its files, class and patient; and a problem is what is wrong with a file."""
+"""A case is one slice: its files, class and patient. A problem is what is wrong with a file."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from brainseg.errors import InputError
+from brainseg.vocabulary import NEGATIVE
 
 logger = logging.getLogger(__name__)
-
-CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One slice, and what its data set tells about it.
+    """One slice, and what its data set says about it.
 
     Attributes:
-        id: its name, once in a data set.
-        label: one of `CLASSES`, `None` where the data set does not tell.
+        id: unique within a data set.
+        label: one of `vocabulary.CLASSES`; `None` where unknown.
         patient: `None` where unknown.
         image: file of the image.
-        mask: file of the mask; `None` where there is none. A MATLAB file holds both.
-        plane: `axial`, `coronal` or `sagittal`, where the format tells.
-        spacing: mm between rows and between columns, where the format tells.
-        fold: number of the fold that the data set's authors put it in, from 0.
+        mask: file of the mask, `None` where there is none; a MATLAB file holds both.
+        plane: `axial`, `coronal` or `sagittal`; `None` where unknown.
+        fold: the fold that the data set's authors put it in, from 0.
         source: what a slice was cut from, such as `P1/t1c.nii.gz axial 57`; `None`: the image.
     """
 
@@ -34,14 +32,13 @@ class Case:
     image: Path
     mask: Path | None
     plane: str | None = None
-    spacing: tuple[float, float] | None = None
     fold: int | None = None
     source: str | None = None
 
     @property
     def unmasked(self) -> bool:
-        """Whether it shows a tumour whose outline nobody drew."""
-        return self.mask is None and self.label != "notumor"
+        """Whether it may show a tumour that nobody outlined."""
+        return self.mask is None and self.label != NEGATIVE
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Problem:
     """What makes a file unusable.
 
     `kind` is `layout`, `id`, `label`, `image`, `mask`, `size`, `flat` (an image that shows nothing)
-    or `outside` (a tumour outside the head). What is not `fatal` is only told.
+    or `outside` (a tumour outside the head). A problem that is not `fatal` is only logged.
     """
 
     kind: str
@@ -59,11 +56,11 @@ class Problem:
 
 
 OnProblem = Callable[[Problem], None]
-"""Is told each problem of a data set; where it returns, reading goes on without that file."""
+"""Receives each problem of a data set. Where it returns, reading continues without that file."""
 
 
 def refuse(problem: Problem) -> None:
-    """Stop at the first problem that is fatal; tell the others.
+    """Stop at the first fatal problem; log the others.
 
     Raises:
         InputError: the problem is fatal.
@@ -71,3 +68,9 @@ def refuse(problem: Problem) -> None:
     if problem.fatal:
         raise InputError(problem.message)
     logger.warning("%s", problem.message)
+
+
+def name_some(names: Iterable[str]) -> str:
+    """The first three names, for a message."""
+    listed = list(names)
+    return ", ".join(listed[:3]) + (", …" if len(listed) > 3 else "")

@@ -7,23 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brainseg.data.case import CLASSES, Case, OnProblem, refuse
+from brainseg.data.case import Case, OnProblem, name_some, refuse
 from brainseg.data.image import read_mask
 from brainseg.data.layouts.dicom import is_dicom
-from brainseg.data.layouts.folder import (
-    is_picture,
-    name_some,
-    read_figshare,
-    read_folder,
-    read_kaggle_mri,
-)
+from brainseg.data.layouts.folder import is_picture, read_figshare, read_folder, read_kaggle_mri
 from brainseg.data.layouts.slices import READERS, check_options, read_slices
 from brainseg.data.layouts.walk import find_files
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.terminal import bar
+from brainseg.vocabulary import CLASSES, NEGATIVE
 
 LAYOUTS = ("figshare", "folder", "kaggle_mri", *READERS)
-"""How a data set may lie on disk; phantoms lie as `folder`."""
+"""How a data set can be laid out on disk; phantoms are a `folder`."""
 
 
 def read_set(
@@ -39,15 +34,14 @@ def read_set(
         layout: of `LAYOUTS`; `None` detects it.
         root: the data set's folder.
         cache: folder for the slices of volumes.
-        options: of the layout: `patient_pattern`, and those of a reader of volumes.
-        on_problem: is told what is wrong; by default the first problem stops.
+        options: of the layout: `patient_pattern`, and those of its reader in `READERS`.
+        on_problem: receives each problem; by default the first one raises.
 
     Raises:
-        InputError: the layout or an option is unknown, or there are no volumes.
+        InputError: the layout or an option is unknown, or there is nothing to read.
     """
     layout = layout or detect_layout(root)
-    if layout not in LAYOUTS:
-        raise InputError(f"The layout {layout} is unknown. Expected one of {', '.join(LAYOUTS)}.")
+    check_known("layout", [layout], LAYOUTS)
     given = options or {}
     check_options(layout, given)
     if layout in READERS:
@@ -60,10 +54,10 @@ def read_set(
 
 
 def detect_layout(root: Path) -> str:
-    """Tell how a data set lies on disk.
+    """Detect the layout of a data set.
 
     Raises:
-        InputError: the folder is missing, or looks like none of `LAYOUTS`.
+        InputError: the folder is missing, or matches none of `LAYOUTS`.
     """
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist.")
@@ -81,7 +75,7 @@ def detect_layout(root: Path) -> str:
     inside = sorted(path.parent for path in root.glob("*/images") if path.is_dir())
     if any(path.parent.name in CLASSES for path in pictures):
         if inside:
-            raise InputError(f"{root} holds several data sets. Give each of them: {inside[0]}, …")
+            raise InputError(f"{root} holds several data sets. Give one, such as {inside[0]}.")
         return "kaggle_mri"
     if any(path.suffix == ".dcm" or is_dicom(path) for path in files[:100]):
         return "dicom"
@@ -102,23 +96,21 @@ def read_cases(
     cache: Path,
     negatives: Path | None = None,
     test: Path | None = None,
-    test_layout: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, list[Case]]:
-    """Read the data set that is trained on, and those that join it.
+    """Read the data set to train on, and those that join it.
 
     Args:
         layout: of `root`: `phantom`, or one of `LAYOUTS`.
         root: the data set's folder.
         cache: folder for the slices of volumes.
-        negatives: a data set of any layout whose slices without tumour join.
-        test: a data set that is the test split.
-        test_layout: of `test`; `None` detects it, as that of `negatives`.
+        negatives: a data set of any layout whose slices without tumour are added.
+        test: a data set of any layout to use as the test split.
         options: of the layout of `root`, see `read_set`.
 
     Returns:
-        The cases of `root`, `negatives` and `test`. An id that is taken gets its set's name in
-        front.
+        The cases of `root`, `negatives` and `test`. An id already in use is prefixed with the
+        name of its set.
 
     Raises:
         InputError: a folder is missing or empty, or `root` has no masks.
@@ -128,7 +120,7 @@ def read_cases(
     if layout == "kaggle_mri":
         raise InputError(
             f"The class-folder data set {root} has no tumour masks, so it cannot be trained on. "
-            f"Use it for its slices without tumour: data=figshare data.negatives={root}"
+            f"Use only its slices without tumour: data=figshare data.negatives={root}"
         )
     cases = read_set("folder" if layout == "phantom" else layout, root, cache, options)
     if not cases:
@@ -139,32 +131,31 @@ def read_cases(
         if not without:
             raise InputError(
                 f"data.negatives={negatives} has no images without tumour: none in a folder "
-                "`notumor`, and none with an empty mask."
+                f"`{NEGATIVE}`, and none with an empty mask."
             )
         sets["negatives"] = without
     if test is not None:
-        sets["test"] = _join("test", test, cache, test_layout)
-    return _tell_apart(sets)
+        sets["test"] = _join("test", test, cache)
+    return _make_ids_unique(sets)
 
 
 def is_negative(case: Case) -> bool:
-    """Whether a case is known to show no tumour; its mask is read where nothing else tells."""
+    """Whether a case shows no tumour: by its class, else by its mask."""
     if case.label is not None or case.mask is None:
-        return case.label == "notumor"
+        return case.label == NEGATIVE
     return not read_mask(case.mask).any()
 
 
-def _join(name: str, root: Path, cache: Path, layout: str | None = None) -> list[Case]:
+def _join(name: str, root: Path, cache: Path) -> list[Case]:
     if not root.is_dir():
         raise InputError(f"The folder data.{name}={root} does not exist.")
-    cases = read_set(layout, root, cache)
+    cases = read_set(None, root, cache)
     if not cases:
         raise InputError(f"The folder data.{name}={root} holds no images.")
     return cases
 
 
-def _tell_apart(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
-    """Give each case an id of its own."""
+def _make_ids_unique(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
     taken: set[str] = set()
     for name, cases in sets.items():
         sets[name] = [
@@ -176,21 +167,26 @@ def _tell_apart(sets: dict[str, list[Case]]) -> dict[str, list[Case]]:
 
 
 def check_ids(cases: Sequence[Case]) -> None:
-    """Refuse cases of which two have one id.
+    """Check that ids are unique.
 
     Raises:
-        InputError: so it is.
+        InputError: two cases share an id.
     """
-    twice = [id_ for id_, count in Counter(case.id for case in cases).items() if count > 1]
-    if twice:
+    if twice := repeated_ids(cases):
         raise InputError(
-            f"Ids stand twice in the data, such as {name_some(twice)}. Rename the files, so that "
-            "each has a name of its own."
+            f"Duplicate ids in the data, such as {name_some(twice)}. Rename the files, so that "
+            "each has a unique name."
         )
 
 
+def repeated_ids(cases: Sequence[Case]) -> dict[str, int]:
+    """The ids that several cases share, with their number."""
+    counts = Counter(case.id for case in cases)
+    return {name: count for name, count in counts.items() if count > 1}
+
+
 def fingerprint(cases: Sequence[Case]) -> str:
-    """SHA-256 of ids, classes, patients, folds and files: the same data moved keeps it."""
+    """SHA-256 of ids, classes, patients, folds and file contents; moving the data keeps it."""
     digest = hashlib.sha256()
     for case in bar(cases, "Reading files"):
         digest.update(f"{case.id}\0{case.label}\0{case.patient}\0{case.fold}\0".encode())

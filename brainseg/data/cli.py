@@ -9,17 +9,17 @@ import typer
 
 from brainseg.errors import InputError
 
-app = typer.Typer(help="Prepare, check and look at data sets.", no_args_is_help=True)
+app = typer.Typer(help="Prepare, check and view data sets.", no_args_is_help=True)
 
 Root = Annotated[Path, typer.Argument(help="Folder of a data set.")]
 Layout = Annotated[
     str | None,
-    typer.Option(help="figshare, folder, kaggle_mri, nifti, lgg or dicom; detected otherwise."),
+    typer.Option(help="figshare, folder, kaggle_mri, nifti, lgg or dicom; default: detected."),
 ]
 Options = Annotated[
     list[str] | None,
     typer.Option(
-        "--option", help="Of the layout: planes=axial,coronal, channel=1, patient_pattern=…"
+        "--option", help="Option of the layout, such as planes=axial or patient_pattern=…"
     ),
 ]
 
@@ -31,7 +31,7 @@ def audit(
     layout: Layout = None,
     option: Options = None,
 ) -> None:
-    """Find what is there, what is broken, and what stands twice, also across data sets."""
+    """Describe data sets; find broken files, and duplicates within and across the sets."""
     from rich.console import Console
 
     from brainseg.data.audit.collect import audit as audit_sets
@@ -43,7 +43,7 @@ def audit(
         raise InputError(f"{out} is a file. Give a folder for audit.json and index.html.")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as cache:
-        found = audit_sets(roots, Path(cache), layout, parse_options(option or []))
+        found = audit_sets(roots, Path(cache), layout, parse_options(option))
         facts = write_audit(found, out)
     print_audit(facts, widen(Console()))
     print(f"{len(found.images)} images in {time.monotonic() - start:.0f} s: {out}/index.html")
@@ -63,14 +63,14 @@ def convert(
     kind = layout or detect_layout(root)
     if kind not in READERS:
         raise InputError(f"{root} has the layout {kind}. Expected volumes: {', '.join(READERS)}.")
-    count = write_slices(kind, root, out, parse_options(option or []))
+    count = write_slices(kind, root, out, parse_options(option))
     print(f"{count} slices: {out}")
 
 
 @app.command()
 def labels(
     root: Annotated[Path, typer.Argument(help="Data set with images/ and masks/.")],
-    from_mat: Annotated[Path, typer.Option(help="Folder of figshare's original N.mat files.")],
+    from_mat: Annotated[Path, typer.Option(help="Folder with figshare's original N.mat files.")],
 ) -> None:
     """Write labels.csv (id, class, patient) from figshare's original MATLAB files."""
     from brainseg.data.layouts.figshare import write_labels
@@ -84,18 +84,18 @@ def phantom(
     patients: Annotated[int, typer.Option(min=1)] = 64,
     slices: Annotated[int, typer.Option(help="Slices per patient.", min=1)] = 8,
     healthy_slices: Annotated[
-        int, typer.Option(help="Slices without tumour, of each patient with one, on top.", min=0)
+        int, typer.Option(help="Extra slices without tumour per tumour patient.", min=0)
     ] = 0,
     size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 224,
-    seed: int = 0,
-    difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
+    seed: Annotated[int, typer.Option(help="The same seed draws the same brains.")] = 0,
+    difficulty: Annotated[str, typer.Option(help="easy (large, bright tumours) or hard.")] = "easy",
 ) -> None:
-    """Draw synthetic brains with tumours, in the same layout as the real data."""
+    """Draw synthetic brains with tumours, in the layout of the real data."""
     from brainseg.data.phantom.write import write_phantom
     from brainseg.files import read_csv
 
     if out.exists():
-        raise InputError(f"{out} exists already. Give a new folder.")
+        raise InputError(f"{out} exists already. Choose a new folder.")
     write_phantom(
         out,
         patients=patients,
@@ -111,17 +111,17 @@ def phantom(
 @app.command()
 def show(
     root: Annotated[Path, typer.Argument(help="Folder of a data set, or a run.")],
-    out: Annotated[Path, typer.Option(help="The picture (PNG).")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
     layout: Layout = None,
     option: Options = None,
-    columns: Annotated[int, typer.Option(help="Cases of a class in a row.", min=1)] = 6,
-    seed: Annotated[int, typer.Option(help="Draws the cases, and the split.")] = 0,
+    columns: Annotated[int, typer.Option(help="Cases per class and split.", min=1)] = 6,
+    seed: Annotated[int, typer.Option(help="Seed of the selection and the split.")] = 0,
 ) -> None:
-    """Draw a contact sheet: cases with the outlines of their masks, by class and split."""
+    """Draw a contact sheet: cases with outlined masks, by class and split."""
     from brainseg.data.layouts.slices import parse_options
     from brainseg.data.show import show_cases
 
-    options = parse_options(option or [])
+    options = parse_options(option)
     count = show_cases(root, out, layout=layout, options=options, columns=columns, seed=seed)
     print(f"{count} cases: {out}")
 
@@ -132,11 +132,11 @@ def benchmark(
     layout: Layout = None,
     option: Options = None,
     size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 224,
-    images: Annotated[int, typer.Option(help="Images that are timed.", min=8)] = 512,
-    batch: Annotated[int, typer.Option(help="Images in a batch.", min=1)] = 16,
-    workers: Annotated[int, typer.Option(help="Processes that load.", min=0)] = 0,
+    images: Annotated[int, typer.Option(help="Number of images to time.", min=8)] = 512,
+    batch: Annotated[int, typer.Option(help="Images per batch.", min=1)] = 16,
+    workers: Annotated[int, typer.Option(help="Processes that load batches.", min=0)] = 0,
 ) -> None:
-    """Time each stage from the files to batches, in images per second."""
+    """Measure the images per second of each stage from files to batches."""
     from rich.console import Console
 
     from brainseg.data.layouts.slices import parse_options
@@ -145,7 +145,7 @@ def benchmark(
     stages = measure_throughput(
         root,
         layout=layout,
-        options=parse_options(option or []),
+        options=parse_options(option),
         size=size,
         images=images,
         batch=batch,

@@ -18,8 +18,8 @@ Item = tuple[np.ndarray, np.ndarray]
 def collate(items: Sequence[Item]) -> tuple[Tensor, Tensor]:
     """Make a batch: images N×1×H×W float32 in [0, 1], masks N×1×H×W float32 in {0, 1}.
 
-    Bytes become floats here, a batch at once: for single images torch spends more time on sharing
-    out the work than on the work.
+    Bytes become floats here, a whole batch at a time: for single images torch spends more time on
+    distributing the work than on the work itself.
     """
     stacks = (np.stack(arrays)[:, None] for arrays in zip(*items, strict=True))
     images, masks = map(torch.from_numpy, stacks)
@@ -27,18 +27,18 @@ def collate(items: Sequence[Item]) -> tuple[Tensor, Tensor]:
 
 
 class SliceDataset(Dataset[Item]):
-    """Image and mask of some cases, H×W uint8; batches are made of them by `collate`.
+    """Image and mask of some cases, H×W uint8; `collate` makes batches of them.
 
-    An item is asked for by its number, or by (epoch, number) from an `EpochSampler`.
+    The key of an item is its number, or (epoch, number) from an `EpochSampler`.
 
     Args:
         slices: of the whole data set.
         rows: the slices that belong to this part.
         augmentation: random changes, none for validation.
-        seed: makes them, together with epoch and number.
-        foreign: rows from another source, which take the histogram of a row of `native`, each
-            time another, so that brightness does not tell where a slice comes from.
-        native: rows whose histograms are taken.
+        seed: seed of the changes, together with epoch and number.
+        foreign: rows from another source; each time they are matched to the histogram of another
+            row of `native`, so that brightness does not reveal the source.
+        native: rows that give the histograms.
     """
 
     def __init__(
@@ -76,8 +76,7 @@ class SliceDataset(Dataset[Item]):
 class EpochSampler(Sampler[tuple[int, int]]):
     """Every number below `length` once, shuffled, as (epoch, number).
 
-    Lightning calls `set_epoch` before each epoch, so that worker processes learn it with the
-    item that they are asked for.
+    Lightning calls `set_epoch` before each epoch; worker processes learn the epoch from the key.
     """
 
     def __init__(self, length: int, seed: int) -> None:
@@ -86,7 +85,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose order comes next."""
+        """Set the epoch to shuffle for."""
         self.epoch = epoch
 
     def __len__(self) -> int:

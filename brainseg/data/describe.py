@@ -1,4 +1,4 @@
-"""What a reader of results should know of the data behind them: a run's `data.json`."""
+"""Facts about the data behind results: a run's `data.json`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,22 @@ import pandas as pd
 from brainseg.data.cache import Slices
 from brainseg.data.leakage import LEFT_OUT, leaking_slices
 from brainseg.data.shortcut import describe_trivially, shortcut_auc
+from brainseg.vocabulary import NEGATIVE
 
 
 def describe_data(
     table: pd.DataFrame, slices: Slices, parts: pd.Series, leaks: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What a reader of a table should know of its data; plain JSON.
+    """Count images, patients, duplicates and leaks; measure the source shortcut. Plain JSON.
 
     Args:
         table: from `brainseg.data.load.load_data`.
         slices: likewise.
         parts: from `brainseg.data.load.divide`.
-        leaks: what that found.
+        leaks: what it found.
     """
     used = (parts != LEFT_OUT).to_numpy()
-    negative = (table["class"] == "notumor").to_numpy()
+    negative = (table["class"] == NEGATIVE).to_numpy()
     groups = table["patient"].fillna("cluster-" + table["cluster"].astype(str))
     features = np.array(
         [describe_trivially(slices.images[row], slices.masks[row]) for row in np.flatnonzero(used)]

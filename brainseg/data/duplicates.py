@@ -1,4 +1,4 @@
-"""Images that stand twice, also re-encoded, resized, flipped, turned or transposed.
+"""Duplicate images, also re-encoded, resized, flipped, turned or transposed.
 
 Every image is shrunk to a thumbnail. Two images are near-duplicates where the thumbnails'
 correlation is at least `SIMILAR` in one of the eight orientations. Comparing all pairs would take
@@ -28,19 +28,19 @@ SIDE = 32
 """Height and width of a thumbnail."""
 
 SIMILAR = 0.99
-"""Correlation of thumbnails from which two images are near-duplicates."""
+"""Correlation of thumbnails above which two images are near-duplicates."""
 
 SIMILAR_IN_PATIENT = 0.9995
-"""The same within one patient, whose neighbouring slices are alike: 1 mm apart they reach 0.999."""
+"""The same within a patient, whose neighbouring slices are alike: 1 mm apart they reach 0.999."""
 
 FREQUENCIES = 10
-"""Diagonals of the cosine transform that the tree searches: more propose fewer wrong pairs."""
+"""Diagonals of the cosine transform that the tree searches; more of them give fewer candidates."""
 
 CHUNK = 2000
-"""Images that are compared with all others at once."""
+"""Images compared with all others in one step."""
 
 LARGEST = 100
-"""Copies of one image above which not all of their pairs are listed, only enough to link them."""
+"""For an image with more copies than this, only enough pairs to link them all are listed."""
 
 Turn = Callable[[NDArray], NDArray]
 
@@ -59,11 +59,11 @@ TRANSFORMS: dict[str, Turn] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Images `a` and `b` (numbers in a list) show the same.
+    """Two images, by their numbers in a list, that show the same slice.
 
     Attributes:
-        a: the earlier one.
-        b: the later one.
+        a: the first.
+        b: the second.
         kind: `exact` (equal pixels) or `near`.
         transform: what turns `a` into `b`, of `TRANSFORMS`.
         distance: 1 - correlation of the thumbnails.
@@ -88,16 +88,13 @@ def find_pairs(
     *,
     progress: bool = False,
 ) -> list[Pair]:
-    """Find the images that stand twice.
-
-    Images without any contrast are copies of nothing. Where one image has more than `LARGEST`
-    copies, not all of their pairs are listed, but enough to link all of them.
+    """Find duplicate images. Images without any contrast are never duplicates.
 
     Args:
         thumbnails: N×32×32, from `make_thumbnail`.
         content: hash of each image's pixels.
         patients: of each image, `None` where unknown.
-        progress: show a bar.
+        progress: whether to show a bar.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for number in np.flatnonzero(np.ptp(thumbnails, axis=(1, 2)) > 0).tolist():
@@ -151,7 +148,7 @@ def _near(units: NDArray[np.float32], progress: bool) -> tuple[NDArray, NDArray,
 def _thin_out(
     ends: NDArray, turns: NDArray, correlations: NDArray, count: int
 ) -> Iterator[tuple[int, int, str, float]]:
-    """Each pair once, in its best orientation, the most similar first; not more than needed."""
+    """Each pair once, in its best orientation, the most similar first; and only those needed."""
     names = list(TRANSFORMS)
     best = np.lexsort((turns, -correlations, ends[:, 1], ends[:, 0]))
     _, first = np.unique(ends[best], axis=0, return_index=True)

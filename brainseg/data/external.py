@@ -23,11 +23,11 @@ class External:
     """A data set to test on.
 
     Attributes:
-        table: one row per image, as `brainseg.data.load.tabulate` makes them.
+        table: one row per image, from `brainseg.data.load.tabulate`.
         slices: in the same order.
         parts: `test`, or `left_out` where training or validation knows the image or the patient.
-        leaks: a row of `brainseg.data.leakage.COLUMNS` for each that is left out.
-        unchecked: why it is not known what training knows, if that is so.
+        leaks: for each one left out, a row of `brainseg.data.leakage.COLUMNS`.
+        unchecked: why the data set could not be compared with the training's, `None` if it was.
     """
 
     table: pd.DataFrame
@@ -50,20 +50,20 @@ def load_external(
 ) -> External:
     """Load a data set at a network's image size, and find what its training knows of it.
 
-    Where the training's data cannot be read any more, the data set is loaded unchecked.
+    Where the training's data can no longer be read, the data set is loaded unchecked.
 
     Args:
         root: the data set's folder.
-        layout: how it lies there; `None` detects it.
+        layout: of `brainseg.data.cases.LAYOUTS`; `None` detects it.
         size: height and width of the slices, pixels.
         cache: folder of the caches; `None`: the user's.
-        trained: the `data` group that the network was trained with; `None` where nobody knows.
-        phantom_seed: made the phantoms, if it was trained on some.
+        trained: the `data` group that the network was trained with; `None` where unknown.
+        phantom_seed: seed of the phantoms, if it was trained on some.
         known: the part, `train` or `val`, of each case that training knows, by id.
         same_patients: whether a patient of the same name is the same person.
 
     Raises:
-        InputError: the data set cannot be used, or all of it is known.
+        InputError: the data set cannot be used, or training knows all of it.
     """
     folder = cache_folder(cache)
     cases = read_set(layout, root, folder)
@@ -80,15 +80,15 @@ def load_external(
     leaking = table["id"].isin({leak["id"] for leak in leaks})
     if leaking.all():
         raise InputError(
-            f"All {len(table)} images of {root} are known from training or validation: nothing is "
-            "left to test on. Give a data set that the network was not trained on; or say "
-            "--other-patients where only names of patients are the same."
+            f"All {len(table)} images of {root} are known from training or validation, so there is "
+            "nothing to test on. Use a data set that the network was not trained on, or add "
+            "--other-patients if only the names of the patients are the same."
         )
     return External(table, slices, parts.mask(leaking, LEFT_OUT), leaks, None)
 
 
 def find_copies(external: External, own: Mapping[str, NDArray]) -> NDArray[np.bool_]:
-    """Tell which images are the same as, or near-duplicates of, some that a network has.
+    """Find the images that duplicate, or nearly duplicate, one of a run's own.
 
     Args:
         external: from `load_external`.
@@ -111,14 +111,14 @@ def _find_leaks(
     phantom_seed: int,
     known: Mapping[str, str],
 ) -> list[dict[str, Any]] | str:
-    """What training knows of a data set, or why nobody can tell."""
+    """What training knows of a data set, or why that is unknown."""
     if own is None:
-        return "the file belongs to no run that could tell"
+        return "the file belongs to no run, so its training data are unknown"
     try:
         own_table, own_slices = load_data(own, phantom_seed)
     except (InputError, OSError) as error:
-        told = " ".join(str(error).split()).removesuffix(".")
-        return f"the training's data cannot be read any more ({told})"
+        reason = " ".join(str(error).split()).removesuffix(".")
+        return f"the training's data can no longer be read ({reason})"
     missing = set(known) - set(own_table["id"])
     if missing:
         return f"the training's data have changed: {len(missing)} of its cases are gone"
@@ -128,7 +128,7 @@ def _find_leaks(
         [*own_slices.content, *slices.content],
         both["patient"].fillna("").tolist(),
     )
-    # The rest of the network's own data was not trained on, nor does it belong to the other set.
+    # The rest of the network's own data is neither trained on nor part of the other data set.
     parts = own_table["id"].map(known).fillna(LEFT_OUT).tolist() + ["test"] * len(table)
     clusters = find_clusters(len(both), pairs)
     return find_leaks(both.assign(cluster=clusters), pd.Series(parts), pairs)
@@ -137,5 +137,5 @@ def _find_leaks(
 def _find_pairs(
     images: Sequence[NDArray[np.uint8]], content: Iterable[str], patients: Sequence[str]
 ) -> list[Pair]:
-    """The images that stand twice, as seen at a network's size; unknown patients are empty."""
+    """Duplicate images at a network's size; unknown patients are empty."""
     return find_pairs(np.stack([make_thumbnail(each) for each in images]), list(content), patients)

@@ -14,10 +14,10 @@ from brainseg.errors import InputError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 COLOUR_SPREAD = 32
-"""Channel difference (of 255) from which a pixel counts as coloured: JPEG noise stays below."""
+"""Channel difference (of 255) above which a pixel is coloured; JPEG noise stays below."""
 
 COLOURED_SHARE = 0.10
-"""Share of coloured pixels above which an image is refused; annotations in a corner stay below."""
+"""Share of coloured pixels above which an image is refused; small annotations stay below."""
 
 BETWEEN_SHARE = 0.01
 """Share of mask pixels that may be neither black nor white."""
@@ -27,8 +27,7 @@ BETWEEN_SHARE = 0.01
 class Decoded:
     """A grey image, H×W uint8.
 
-    `bits` is the depth of a pixel in the file; `note` says what had to be done to get the image
-    (`None`: nothing).
+    `bits` is the depth of a pixel in the file; `note` says how the image was converted, if it was.
     """
 
     pixels: np.ndarray
@@ -39,8 +38,8 @@ class Decoded:
 def decode_image(path: Path) -> Decoded:
     """Decode an image file to grey.
 
-    Colour, RGBA and palette images that are grey in content become grey; images of more than
-    8 bits are scaled so that their maximum becomes 255.
+    RGB, RGBA and palette images are converted if their content is grey; images of more than 8 bits
+    are scaled so that their maximum becomes 255.
 
     Raises:
         InputError: the file is missing, unreadable, or truly coloured.
@@ -72,11 +71,11 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Read a tumour mask as H×W bool: tumour where the grey value is at least 128.
 
-    A mask that holds nothing but 0 and 1 is taken as it is meant.
+    A mask of only 0 and 1 is accepted: 1 is tumour.
 
     Raises:
         InputError: the file is unreadable, or more than 1 % of its pixels are neither black nor
-            white, which no mask has.
+            white.
     """
     if path.suffix == ".mat":
         with open_mat(path) as file:
@@ -88,7 +87,7 @@ def read_mask(path: Path) -> np.ndarray:
         values = ", ".join(map(str, np.unique(grey)[:5]))
         raise InputError(
             f"{path} is not a mask: its brightest value is {grey.max()} (found {values}, …). "
-            "Expected tumour = 255 and the rest 0; is it a map of labels?"
+            "Expected tumour = 255 and the rest 0; is it a label map?"
         )
     between = float(np.mean((grey > 10) & (grey < 245)))
     if between > BETWEEN_SHARE:
@@ -115,7 +114,7 @@ def read_mask_of(pixels: np.ndarray, image: Path, mask: Path) -> np.ndarray:
     """Read the mask of an image (H×W both) that was read from `image`.
 
     Raises:
-        InputError: it is unreadable, no mask, or of another size.
+        InputError: it is unreadable, not a mask, or of another size.
     """
     tumor = read_mask(mask)
     if tumor.shape != pixels.shape:
@@ -127,13 +126,13 @@ def read_mask_of(pixels: np.ndarray, image: Path, mask: Path) -> np.ndarray:
 
 
 def hash_pixels(pixels: np.ndarray) -> str:
-    """The same text for equal images, and for no others."""
+    """Hash of an image's shape and pixels."""
     content = str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def open_mat(path: Path) -> h5py.File:
-    """Open one of figshare's MATLAB v7.3 files, which has a structure `cjdata`.
+    """Open one of figshare's MATLAB v7.3 files, with its structure `cjdata`.
 
     Raises:
         InputError: it is missing, not MATLAB v7.3, or has no `cjdata`.
@@ -162,12 +161,12 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Resize an H×W bool mask to size×size: by area, then tumour where at least half is."""
+    """Resize an H×W bool mask to size×size: by area, then tumour where at least half is tumour."""
     return resize_image(mask.astype(np.uint8) * 255, size) >= 128
 
 
 def scale_to_uint8(pixels: np.ndarray, top: float) -> np.ndarray:
-    """Scale numbers of any type so that 0 stays 0 and `top` becomes 255; what is beyond is cut."""
+    """Scale numbers of any type so that 0 stays 0 and `top` becomes 255; clip the rest."""
     scaled = np.clip(pixels.astype(np.float64), 0, top) * (255 / top if top > 0 else 0)
     return np.rint(scaled).astype(np.uint8)
 

@@ -4,14 +4,15 @@ import logging
 from collections.abc import Container, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from brainseg.data.case import name_some
 from brainseg.data.duplicates import Pair, invert
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
+from brainseg.vocabulary import NEGATIVE
 
 POLICIES = ("refuse", "drop", "allow")
-"""What happens to a test image that training or validation knows, or whose patient they know."""
+"""What happens to a test image whose content or patient is in training or validation."""
 
 LEFT_OUT = "left_out"
 """The part of cases that are neither trained on nor scored."""
@@ -25,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 def leave_out_copies(table: pd.DataFrame, duplicates: str) -> pd.Series:
-    """Tell which cases to leave out so that each cluster stands once on each side.
+    """Choose the cases to leave out so that each side has one image of each cluster.
 
-    The data set that is trained on and its negatives are one side, a test set of its own the other.
-    Of copies with and without a tumour, one with it stays.
+    The data set to train on and its negatives are one side, a test set of its own the other. Of
+    copies with and without a tumour, one with a tumour stays.
 
     Args:
         table: one row per case with the columns `class`, `cluster` and `set`.
@@ -37,26 +38,24 @@ def leave_out_copies(table: pd.DataFrame, duplicates: str) -> pd.Series:
     Raises:
         InputError: `duplicates` is unknown.
     """
-    if duplicates not in ("keep", "one_per_cluster"):
-        raise InputError(f"data.duplicates={duplicates}: expected keep or one_per_cluster.")
+    check_known("data.duplicates", [duplicates], ("keep", "one_per_cluster"))
     if duplicates == "keep":
         return pd.Series(False, index=table.index)
-    sides = table.assign(given=table["set"] == "test", negative=table["class"] == "notumor")
+    sides = table.assign(given=table["set"] == "test", negative=table["class"] == NEGATIVE)
     ordered = sides.sort_values("negative", kind="stable")
     return ordered.duplicated(["cluster", "given"]).reindex(table.index)
 
 
 def warn_of_contradictions(table: pd.DataFrame, parts: pd.Series) -> None:
-    """Warn of images that stand there with a tumour and without one: one of the two is wrong."""
+    """Warn of images that occur both with and without a tumour: one of the two is wrong."""
     used = table[parts != LEFT_OUT]
-    negative = used["class"] == "notumor"
-    both = set(used.loc[negative, "cluster"]) & set(used.loc[~negative, "cluster"])
-    wrong = used[used["cluster"].isin(both) & negative]
+    negative = used["class"] == NEGATIVE
+    tumors = used[~negative].drop_duplicates("cluster").set_index("cluster")["id"]
+    wrong = used[negative & used["cluster"].isin(tumors.index)]
     if len(wrong):
-        other = used[~negative].drop_duplicates("cluster").set_index("cluster")["id"]
-        names = (wrong["id"] + " = " + wrong["cluster"].map(other)).head(3)
+        names = (wrong["id"] + " = " + wrong["cluster"].map(tumors)).head(3)
         logger.warning(
-            "%d images without tumour show the same as images with one, such as %s: their masks "
+            "%d images without tumour are copies of images with one, such as %s: their masks "
             "contradict each other. data.duplicates=one_per_cluster keeps the ones with tumour.",
             *(len(wrong), ", ".join(names)),
         )
@@ -71,37 +70,37 @@ def leaking_slices(table: pd.DataFrame, parts: pd.Series) -> int:
 def find_leaks(
     table: pd.DataFrame, parts: pd.Series, pairs: Sequence[Pair]
 ) -> list[dict[str, Any]]:
-    """Find the test cases that training or validation knows, by image or by patient.
+    """Find the test cases whose image or patient is also in training or validation.
 
     Args:
         table: one row per case with the columns `id`, `patient` and `cluster`, numbered from 0.
         parts: the part of each row.
-        pairs: the images that stand twice, by their numbers.
+        pairs: duplicate images, by their numbers.
 
     Returns:
         Rows of `COLUMNS`: `shared` is `image` or `patient`, `other` the case in training or
         validation; the transform turns the test image into that one.
     """
-    known = set(np.flatnonzero(parts.isin(["train", "val"])).tolist())
-    test = np.flatnonzero(parts == "test").tolist()
-    direct = _direct_copies(pairs, known, set(test))
-    of_cluster = {table["cluster"].iloc[row]: row for row in sorted(known, reverse=True)}
-    of_patient = {table["patient"].iloc[row]: row for row in sorted(known, reverse=True)}
+    known = parts[parts.isin(["train", "val"])].index
+    test = parts[parts == "test"].index
+    direct = _direct_copies(pairs, set(known), set(test))
+    first_of = {
+        name: pd.Series(known, table.loc[known, name]).groupby(level=0).first()
+        for name in ("cluster", "patient")
+    }
     leaks = []
-    for here in test:
-        cluster, patient = table["cluster"].iloc[here], table["patient"].iloc[here]
+    for here, cluster, patient in table.loc[test, ["cluster", "patient"]].itertuples():
         how: tuple[Any, ...] = (None, None, None)
         if here in direct:
             other, how = direct[here][0], direct[here][1:]
-        elif cluster in of_cluster:  # a copy of a copy
-            other, how = of_cluster[cluster], ("near", None, None)
-        elif pd.notna(patient) and patient in of_patient:
-            other = of_patient[patient]
+        elif cluster in first_of["cluster"]:  # a copy of a copy
+            other, how = first_of["cluster"][cluster], ("near", None, None)
+        elif pd.notna(patient) and patient in first_of["patient"]:
+            other = first_of["patient"][patient]
         else:
             continue
         shared = "image" if how[0] else "patient"
-        ids = table["id"].iloc
-        values = (ids[here], shared, ids[other], parts.iloc[other], *how)
+        values = (table.at[here, "id"], shared, table.at[other, "id"], parts[other], *how)
         leaks.append(dict(zip(COLUMNS, values, strict=True)))
     return leaks
 
@@ -127,9 +126,9 @@ def settle_leaks(
     *,
     random: bool,
 ) -> pd.Series:
-    """Refuse leaks, leave the leaking test cases out, or let them be, and say so.
+    """Refuse leaks, leave the leaking test cases out, or allow them, and say so.
 
-    Shared patients are what `split=random` is about: they are only warned of there.
+    `split=random` shares patients by design, so there they are no reason to refuse.
 
     Args:
         table: one row per case with the columns `id` and `unmasked`.
@@ -144,24 +143,23 @@ def settle_leaks(
     Raises:
         InputError: the policy is `refuse` and there are leaks, or it is unknown.
     """
-    if policy not in POLICIES:
-        raise InputError(f"split.leaks={policy}: expected one of {', '.join(POLICIES)}.")
+    check_known("split.leaks", [policy], POLICIES)
     images = [leak for leak in leaks if leak["shared"] == "image"]
-    patients = [leak for leak in leaks if leak["shared"] == "patient"]
-    total, told = int((parts == "test").sum()), []
+    patients = [leak for leak in leaks if leak["shared"] == "patient" and not random]
+    total, found = int((parts == "test").sum()), []
     if images:
-        told.append(
-            f"{len(images)} of {total} test images also stand in training or validation, some "
+        found.append(
+            f"{len(images)} of {total} test images are also in training or validation, some "
             "flipped, turned, transposed or re-encoded:" + _name(images)
         )
-    if patients and not random:
-        told.append(
+    if patients:
+        found.append(
             f"{len(patients)} of {total} test images show patients who are also in training or "
             "validation:" + _name(patients)
         )
-    known = table["id"].isin({leak["id"] for leak in (images if random else leaks)})
+    known = table["id"].isin({leak["id"] for leak in images + patients})
     leaking = known & (parts == "test")
-    if told and policy == "refuse":
+    if found and policy == "refuse":
         bare = int(table.loc[leaking, "unmasked"].sum())
         accept = (
             f" ({bare} of them have no mask and could not be scored anyway)"
@@ -169,11 +167,10 @@ def settle_leaks(
             else ", or accept them with split.leaks=allow"
         )
         raise InputError(
-            "\n".join(told) + "\nThe test scores would flatter the network. Leave these images "
-            f"out of the test split with split.leaks=drop{accept}. The run's leaks.csv lists all "
-            "of them."
+            "\n".join(found) + "\nThe test scores would be too good. Leave these images out of "
+            f"the test split with split.leaks=drop{accept}. The run's leaks.csv lists all of them."
         )
-    for sentence in told:
+    for sentence in found:
         logger.warning("%s", sentence)
     if policy != "drop":
         return parts
@@ -182,17 +179,17 @@ def settle_leaks(
 
 
 def check_masked(table: pd.DataFrame, parts: pd.Series) -> None:
-    """Refuse cases that show a tumour nobody outlined: they can be neither trained on nor scored.
+    """Check that each tumour has an outline: others can be neither trained on nor scored.
 
     Raises:
-        InputError: it names some.
+        InputError: some have none; it names them.
     """
     bare = table.loc[table["unmasked"] & (parts != LEFT_OUT), "id"]
     if len(bare):
         raise InputError(
-            f"{len(bare)} of {len(table)} images have no mask, such as "
-            f"{', '.join(bare.iloc[:3])}: nothing can be learned from them or scored on them. Add "
-            "masks; or use such a data set for its slices without tumour (data.negatives=…)."
+            f"{len(bare)} of {len(table)} images have no mask, such as {name_some(bare)}. They can "
+            "be neither trained on nor scored. Add masks, or use only the data set's slices "
+            "without tumour (data.negatives=…)."
         )
 
 
@@ -200,8 +197,7 @@ def _name(leaks: Sequence[dict[str, Any]]) -> str:
     lines = []
     for leak in leaks[:NAMED]:
         turned = "" if leak["transform"] in (None, "none") else f" ({leak['transform']})"
-        lines.append(f"\n  {leak['id']} = {leak['other']} in {leak['split']}{turned}")
-        if leak["shared"] == "patient":
-            lines[-1] = f"\n  {leak['id']}: the patient of {leak['other']} in {leak['split']}"
+        how = "=" if leak["shared"] == "image" else "is of the same patient as"
+        lines.append(f"\n  {leak['id']} {how} {leak['other']} in {leak['split']}{turned}")
     rest = len(leaks) - NAMED
     return "".join(lines) + (f"\n  … and {rest} more" if rest > 0 else "")

@@ -1,41 +1,50 @@
-"""The slices that a run carries with it, so that nothing after training needs the raw data."""
+"""The parts of a split as files of a run, so that nothing after training needs the raw data."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from brainseg.data.cache import Slices
 from brainseg.errors import InputError
 from brainseg.files import write_csv, write_npz
-from brainseg.run import Run
+
+if TYPE_CHECKING:  # arrays are read without pandas and image decoders
+    from pathlib import Path
+
+    import pandas as pd
+
+    from brainseg.data.cache import Slices
+    from brainseg.run import Run
 
 
 def read_test(run: Run) -> dict[str, NDArray]:
     """`ids`, `classes`, `patients` (N), `images` and `masks` (N×H×W, uint8) of the test split.
 
+    `unmasked` (N) marks tumours without outline; runs of older versions may lack it.
+
     Raises:
-        InputError: the run has none.
+        InputError: the run has no such file.
     """
     return _read(run, run.test)
 
 
 def read_val(run: Run) -> dict[str, NDArray]:
-    """The same of the validation split: to calibrate on, and to choose a mode by.
+    """The same for the validation split, on which modes are calibrated and chosen.
 
     Raises:
-        InputError: the run has none.
+        InputError: the run has no such file.
     """
     return _read(run, run.val)
 
 
 def write_part(file: Path, table: pd.DataFrame, slices: Slices, rows: NDArray[np.intp]) -> None:
-    """Write some slices into a run, with `spacing` (mm) and `unmasked` beside what is read back.
+    """Write some slices into a run, with the keys of `read_test`.
 
     Args:
         file: `val.npz` or `test.npz` of the run.
-        table: one row per case, from `brainseg.data.load.tabulate`; no patient is missing.
+        table: one row per case, from `brainseg.data.load.tabulate`; unknown patients are empty.
         slices: in the same order.
         rows: of the cases.
     """
@@ -46,7 +55,6 @@ def write_part(file: Path, table: pd.DataFrame, slices: Slices, rows: NDArray[np
         patients=table["patient"].to_numpy(str)[rows],
         images=slices.images[rows],
         masks=slices.masks[rows],
-        spacing=table[["row_mm", "column_mm"]].to_numpy(np.float32)[rows],
         unmasked=table["unmasked"].to_numpy(bool)[rows],
     )
 
@@ -54,12 +62,12 @@ def write_part(file: Path, table: pd.DataFrame, slices: Slices, rows: NDArray[np
 def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
     """Write `split.csv`: `id,class,patient,split` of every case."""
     columns = ["id", "class", "patient", "split"]
-    rows = table.assign(split=parts)[columns].to_numpy()
+    rows = table.assign(split=parts)[columns].astype(str).to_numpy()
     write_csv(file, [dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def spread(count: int, number: int) -> NDArray[np.intp]:
-    """Indices of up to `number` of `count` things, evenly from the first to the last."""
+    """Up to `number` indices below `count`, evenly from the first to the last."""
     return np.unique(np.linspace(0, count - 1, number).astype(np.intp))
 
 

@@ -1,7 +1,7 @@
-"""The source shortcut: can images without tumour be told from the others without looking for one?
+"""The source shortcut: can images without tumour be recognised by where they come from?
 
-Where the images without tumour come from other scanners, a network can learn the scanner. This is
-found out by how well trivial features tell the two apart.
+Where images without tumour come from other scanners, a network can learn the scanner instead of the
+tumour. How well trivial features separate the two measures how easy that is.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ BINS = 16
 """Bins of the histogram."""
 
 MOST = 2000
-"""Images of each kind that are looked at."""
+"""Images of each kind used."""
 
 FOLDS = 5
 
@@ -26,11 +26,11 @@ FOLDS = 5
 def describe_trivially(
     image: NDArray[np.uint8], mask: NDArray | None = None
 ) -> NDArray[np.float64]:
-    """Features of one H×W image that see no tumour, 16 + 5.
+    """Features of one H×W image that do not depend on a tumour, 16 + 5.
 
-    The histogram's shares, without the pixels of the tumour where its mask (H×W) is given; and of
-    the border (a twentieth of the image on each side) the mean, standard deviation, minimum,
-    maximum, and share of black.
+    The histogram's shares, without the pixels of the tumour where its mask (H×W) is given; then the
+    mean, standard deviation, minimum, maximum and share of black of the border, a twentieth of the
+    image on each side.
     """
     rest = image if mask is None else image[np.asarray(mask) == 0]
     shares = np.bincount(rest.ravel() // (256 // BINS), minlength=BINS) / max(1, rest.size)
@@ -45,18 +45,18 @@ def describe_trivially(
 def shortcut_auc(
     features: NDArray[np.float64], negative: NDArray[np.bool_], groups: Sequence[int | str]
 ) -> float | None:
-    """How well trivial features tell images without tumour from the others.
+    """How well trivial features separate images without tumour from the others.
 
-    A logistic regression, scored by cross-validation in which a group stands on one side.
+    A logistic regression, scored by cross-validation that keeps groups together.
 
     Args:
         features: of each image, from `describe_trivially`, N×21.
         negative: which of them show no tumour, N.
-        groups: of each image: its patient, or its cluster of duplicates.
+        groups: patient of each image, or cluster of duplicates.
 
     Returns:
-        Area under the ROC curve: 0.5 is chance, 1 means that the network need not look for a
-        tumour. `None` where one kind has fewer than five groups.
+        Area under the ROC curve: 0.5 is chance, 1 is perfect separation. `None` where one kind has
+        fewer than five groups.
     """
     rng = np.random.default_rng(0)
     kinds = [rng.permutation(np.flatnonzero(negative == kind))[:MOST] for kind in (False, True)]

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from brainseg.data.case import Case
 from brainseg.data.cases import is_negative, read_set
 from brainseg.data.image import decode_case, resize_image, resize_mask
-from brainseg.data.split import PARTS, split_cases
+from brainseg.data.parts import read_test, read_val
+from brainseg.data.split import split_cases
 from brainseg.errors import InputError
 from brainseg.files import replacing
+from brainseg.run import Run
 from brainseg.terminal import bar
+from brainseg.vocabulary import NEGATIVE, PARTS, rank
 
 CELL = 1.5
 """Width of a case on the sheet, in inches."""
@@ -31,7 +35,7 @@ OUTLINE = "#ffb000"
 
 @dataclass(frozen=True)
 class Cell:
-    """One case on the sheet: its name, and image and mask (H×W); no mask where nobody drew one."""
+    """One case on the sheet: its name, image and mask (H×W); `None` without a mask."""
 
     name: str
     image: NDArray[np.uint8]
@@ -49,31 +53,32 @@ def show_cases(
 ) -> int:
     """Draw cases of each class and split into one PNG.
 
-    A data set is split by patient where its patients are known, without a look for images that
-    stand twice; a run shows the validation and test slices that it carries with it.
+    A data set is split by patient where its patients are known, ignoring duplicate images. Of a
+    run, the validation and test slices are shown.
 
     Args:
         root: a data set's folder, or a run.
-        out: the picture; a picture that is there is replaced.
-        layout: of the data set, see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        out: the PNG file, which may exist.
+        layout: of the data set, see `brainseg.data.cases.LAYOUTS`; `None` detects it.
         options: of the layout, see `brainseg.data.cases.read_set`.
-        columns: cases of each class and split.
-        seed: draws the cases, and makes the split.
+        columns: cases per class and split.
+        seed: seed of the selection and of the split.
 
     Returns:
         The number of cases on the sheet.
 
     Raises:
-        InputError: the folder holds no cases, one that was drawn cannot be read, or `out` is no
-            PNG file.
+        InputError: the folder holds no cases, a chosen one cannot be read, or `out` is not a PNG
+            file.
     """
     if out.is_dir() or out.suffix.lower() != ".png":
         raise InputError(f"{out} was expected to be a file ending in .png.")
     rng = np.random.default_rng(seed)
-    if (root / "state.json").is_file() and not (root / "test.npz").is_file():
+    run = Run(root)
+    if run.test.is_file():
+        rows = _rows_of_run(run, columns, rng)
+    elif run.state.is_file():
         raise InputError(f"The run {root} has no slices yet: its data were not split.")
-    if (root / "test.npz").is_file():
-        rows = _rows_of_run(root, columns, rng)
     else:
         with tempfile.TemporaryDirectory() as cache:
             cases = read_set(layout, root, Path(cache), options)
@@ -87,7 +92,7 @@ def show_cases(
 
 
 def draw_sheet(rows: dict[str, list[Cell]], columns: int) -> Figure:
-    """Draw one row of cells for each title; titles stand at the left."""
+    """Draw one row of cells for each title; titles are on the left."""
     figure = Figure(figsize=(columns * CELL + 1.2, len(rows) * (CELL + 0.17)), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for (title, cells), line in zip(rows.items(), axes, strict=True):
@@ -115,11 +120,10 @@ def _rows_of_set(
             "cluster": range(len(cases)),
         }
     )
-    split = {"name": "patient", "seed": seed}
-    try:
-        parts = split_cases(table, split) if table["patient"].notna().all() else None
-    except InputError:  # too few patients to split
-        parts = None
+    parts = pd.Series("", table.index)
+    if table["patient"].notna().all():
+        with suppress(InputError):  # too few patients to split
+            parts = split_cases(table, {"name": "patient", "seed": seed})
     drawn = _draw(table["class"], parts, columns, rng)
     chosen = [(title, cases[row]) for title, rows in drawn.items() for row in rows]
     cells: dict[str, list[Cell]] = {}
@@ -128,28 +132,24 @@ def _rows_of_set(
     return cells
 
 
-def _rows_of_run(run: Path, columns: int, rng: np.random.Generator) -> dict[str, list[Cell]]:
+def _rows_of_run(run: Run, columns: int, rng: np.random.Generator) -> dict[str, list[Cell]]:
     cells: dict[str, list[Cell]] = {}
-    for part in ("val", "test"):
-        with np.load(run / f"{part}.npz") as arrays:
-            names = ("ids", "classes", "images", "masks")
-            ids, classes, images, masks = (arrays[name] for name in names)
-        drawn = _draw(pd.Series(classes, dtype=str), pd.Series([part] * len(ids)), columns, rng)
-        for title, rows in drawn.items():
-            cells[title] = [Cell(str(ids[row]), images[row], masks[row] > 0) for row in rows]
+    for part, arrays in (("val", read_val(run)), ("test", read_test(run))):
+        classes = pd.Series(arrays["classes"], dtype=str)
+        for title, rows in _draw(classes, pd.Series(part, classes.index), columns, rng).items():
+            found = zip(*(arrays[name][rows] for name in ("ids", "images", "masks")), strict=True)
+            cells[title] = [Cell(str(name), image, mask > 0) for name, image, mask in found]
     return cells
 
 
 def _draw(
-    classes: pd.Series, parts: pd.Series | None, columns: int, rng: np.random.Generator
+    classes: pd.Series, parts: pd.Series, columns: int, rng: np.random.Generator
 ) -> dict[str, list[int]]:
-    """Draw rows for each class and part; titles by class, then in the order of the parts."""
-    given = pd.Series("", classes.index) if parts is None else parts
-    order = ["", *PARTS]
-    kinds = sorted({*zip(classes, given, strict=True)}, key=lambda k: (k[0], order.index(k[1])))
+    """Draw rows of each class and part; titles by class, then in the order of the parts."""
+    kinds = sorted({*zip(classes, parts, strict=True)}, key=lambda k: (k[0], rank(k[1], PARTS)))
     return {
         "\n".join(filter(None, (label, part))): np.sort(
-            rng.permutation(np.flatnonzero((classes == label) & (given == part)))[:columns]
+            rng.permutation(np.flatnonzero((classes == label) & (parts == part)))[:columns]
         ).tolist()
         for label, part in kinds
     }
@@ -158,7 +158,7 @@ def _draw(
 def _class_of_mask(case: Case) -> str:
     if case.mask is None:
         return "unknown"
-    return "notumor" if is_negative(case) else "tumor"
+    return NEGATIVE if is_negative(case) else "tumor"
 
 
 def _read(case: Case) -> Cell:

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
+from brainseg.vocabulary import NEGATIVE, PARTS
 
-PARTS = {"train": 0.6, "val": 0.2, "test": 0.2}
-"""Parts and their shares (paper, section II-F)."""
+SHARES = dict(zip(PARTS, (0.6, 0.2, 0.2), strict=True))
+"""The share of each part (paper, section II-F)."""
 
 KINDS = ("patient", "random", "kfold")
 
@@ -18,14 +19,14 @@ KINDS = ("patient", "random", "kfold")
 def split_cases(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
     """Assign each case to `train`, `val` or `test`, 60/20/20 in each class.
 
-    `patient` keeps the slices of a patient together; `random`, the paper's, does not. `kfold`
-    deals patients to `folds` folds: fold number `fold` is the test split, the next one validation.
-    Where the data set brings as many folds of its own (figshare's `cvind.mat`), those are taken; a
-    patient who stands in several of them goes where most of the slices are. Images that stand
-    twice never straddle the parts: they share a `cluster`.
+    `patient` keeps the slices of a patient together; `random`, the paper's split, does not. `kfold`
+    distributes patients over `folds` folds: fold number `fold` is the test split, the next one is
+    validation. If the data set has as many folds of its own (figshare's `cvind.mat`), those are
+    used; a patient in several of them goes where most of the slices are. Duplicate images, which
+    share a `cluster`, always stay in one part.
 
-    Cases of the set `test` are the test split, whatever the kind; the others then share training
-    and validation.
+    Cases of the set `test` are the test split, whatever the kind; the others are then divided
+    between training and validation.
 
     Args:
         table: one row per case with the columns `id`, `class`, `patient` (missing: unknown),
@@ -40,13 +41,12 @@ def split_cases(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
         InputError: patients are unknown, a class has too few of them, or the split is unknown.
     """
     kind = split["name"]
-    if kind not in KINDS:
-        raise InputError(f"split={kind} is unknown. Expected one of {', '.join(KINDS)}.")
+    check_known("split", [kind], KINDS)
     given = table["set"] == "test" if "set" in table else pd.Series(False, table.index)
     parts = pd.Series("test", index=table.index)
     inner = table[~given]
     _check_patients(inner, kind)
-    shares = {part: share for part, share in PARTS.items() if part != "test" or not given.any()}
+    shares = {part: share for part, share in SHARES.items() if part != "test" or not given.any()}
     if kind == "kfold":
         folds, fold = _folds(inner, split), split["fold"]
         held = {fold: "test", (fold + 1) % split["folds"]: "val"}
@@ -59,7 +59,7 @@ def split_cases(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
 
 
 def _check_patients(table: pd.DataFrame, kind: str) -> None:
-    tumor = table["class"] != "notumor"
+    tumor = table["class"] != NEGATIVE
     if kind != "random" and table.loc[tumor, "patient"].isna().any():
         raise InputError(
             f"The patients of this data set are unknown, so split={kind} cannot keep them "
@@ -87,11 +87,11 @@ def _folds(table: pd.DataFrame, split: Mapping[str, Any]) -> pd.Series:
 def _deal_groups(
     table: pd.DataFrame, kind: str, seed: int, shares: Mapping[Any, float]
 ) -> pd.Series:
-    """Deal patients (or single images) and what is linked to them, class by class."""
+    """Distribute patients (or single images), with all that is linked to them, class by class."""
     groups = _groups(table, kind)
     rng = np.random.default_rng([seed, 0])
-    tumors = table["class"].where(table["class"] != "notumor")  # what a patient has, if anything
-    group_class = tumors.groupby(groups).agg(_most_frequent).fillna("notumor")
+    tumors = table["class"].where(table["class"] != NEGATIVE)
+    group_class = tumors.groupby(groups).agg(_most_frequent).fillna(NEGATIVE)
     sizes = groups.value_counts()
     assigned: dict[int, Any] = {}
     for label in sorted(group_class.unique()):
@@ -99,21 +99,19 @@ def _deal_groups(
         if len(members) < len(shares):
             patients = table.loc[groups.isin(members), "patient"].nunique()
             linked = (
-                f", linked to {len(members)} by images that stand twice"
-                if patients > len(members)
-                else ""
+                f", linked to {len(members)} by duplicate images" if patients > len(members) else ""
             )
             raise InputError(
                 f"The class {label} has {max(patients, len(members))} patients{linked}; a split "
-                f"into {len(shares)} parts needs at least as many. Add data"
-                + (" (`brainseg data audit` shows the copies)." if linked else ".")
+                f"into {len(shares)} parts requires at least {len(shares)}. Add data"
+                + (" (`brainseg data audit` shows the duplicates)." if linked else ".")
             )
         assigned |= _deal(rng.permutation(members).tolist(), sizes, shares)
     return groups.map(assigned)
 
 
 def _groups(table: pd.DataFrame, kind: str) -> pd.Series:
-    """Number the groups that stay together: patients, and whoever shares an image with them."""
+    """Number the groups that stay together: patients, and those linked by duplicate images."""
     known = table["patient"].notna() & (kind == "patient")
     clusters = table["cluster"].astype(str)
     groups = table["patient"].where(known, "cluster-" + clusters)
@@ -131,10 +129,9 @@ def _most_frequent(values: pd.Series) -> Any:
 
 
 def _deal(groups: Sequence[int], sizes: pd.Series, shares: Mapping[Any, float]) -> dict[int, Any]:
-    """Deal groups to the parts, each to the part that lacks most of its share.
+    """Assign each group to the part that lacks most of its share.
 
-    Large groups come first, so that the small ones even out the shares; the first ones go to
-    different parts, so that none stays empty.
+    Large groups come first, so that small ones even out the shares; no part stays empty.
     """
     total = sum(int(sizes[group]) for group in groups)
     have = dict.fromkeys(shares, 0)

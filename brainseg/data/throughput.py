@@ -1,4 +1,4 @@
-"""How many images per second each stage gives, from the files to the batches of training."""
+"""Images per second of each stage, from files to the batches of training."""
 
 import tempfile
 import time
@@ -24,12 +24,12 @@ from brainseg.errors import InputError
 from brainseg.terminal import bar
 
 ROUNDS = 5
-"""Times that the stages take turns; the median counts."""
+"""Times that the stages are run in turn; the median counts."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, the images per second it gives, and the fewest and most of its rounds."""
+    """A stage and its images per second: the median, lowest and highest of the rounds."""
 
     name: str
     images_per_second: float
@@ -47,16 +47,16 @@ def measure_throughput(
     batch: int = 16,
     workers: int = 0,
 ) -> list[Stage]:
-    """Time the stages, each on the same images, interleaved in five rounds.
+    """Time the stages on the same images, interleaved in `ROUNDS` rounds.
 
     Args:
         root: a data set's folder.
-        layout: see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        layout: of `brainseg.data.cases.LAYOUTS`; `None` detects it.
         options: of the layout, see `brainseg.data.cases.read_set`.
         size: height and width in pixels.
-        images: the first so many are timed.
+        images: number of images to time.
         batch: images in a batch.
-        workers: processes that load.
+        workers: processes that load batches.
 
     Raises:
         InputError: the data cannot be used.

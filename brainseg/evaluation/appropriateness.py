@@ -1,9 +1,9 @@
 """Whether segmented tumours look as their class should (the paper's section III-C, as numbers).
 
-Section I-B says where each class lies and how it looks in T1-weighted slices with contrast agent;
-section III-C finds that the predictions do, in prose. Here each sentence that a slice can show
-becomes a measure of `tumor.measure_tumor` with a direction (`EXPECTED`), of the truth as of a
-prediction; `LIMITS` is what a slice cannot show.
+Section I-B describes where each class lies and how it looks in T1-weighted slices with contrast
+agent; section III-C says in prose that the predictions agree. Here each sentence that a slice can
+show becomes a measure of `tumor.measure_tumor` with a direction (`EXPECTED`), for masks and
+predictions alike; `LIMITS` lists what a slice cannot show.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,16 @@ from brainseg.evaluation.bootstrap import auc_bootstrap
 from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
 from brainseg.files import read_csv
 from brainseg.terminal import bar
-
-NO_TUMOR = "notumor"
+from brainseg.vocabulary import NEGATIVE
 
 COLUMNS = ["id", "class", "patient", "detected", "components", "area_px", *MEASURES]
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """That a class has a `high` or `low` value of a measure, compared with the other classes.
+    """A class has a `high` or `low` value of a measure, compared with the other classes.
 
-    `says` puts into words for people what the paper says, as far as the measure shows it.
+    `says` is the paper's claim in words, as far as the measure shows it.
     """
 
     measure: str
@@ -59,26 +58,25 @@ EXPECTED = {
         Expectation("heterogeneity", "low", "It is uniformly bright."),
     ),
 }
-"""What sections I-B, II-A and III-C say of each class, where one slice can show it."""
+"""What sections I-B, II-A and III-C say about each class, where one slice can show it."""
 
 LIMITS = (
-    "A slice of unknown plane and orientation does not tell what lies above or in front: the sella "
-    "is known by its place in the middle of the head, which a deep tumour of another class shares.",
-    "The surface is that of the head, scalp and skull included. Meningiomas of the falx, the "
-    "tentorium and the skull base touch meninges that lie deep in the head, and many gliomas reach "
-    "the brain's surface: nearness to the surface does not tell extra-axial from intra-axial.",
-    "Where the image's edge cuts the head, that edge stands for its surface.",
+    "A slice of unknown plane and orientation does not show what lies above or in front. The sella "
+    "is identified by its place mid-head, which deep tumours of other classes share.",
+    "The surface is that of the head, including scalp and skull. Meningiomas of the falx, the "
+    "tentorium and the skull base touch meninges deep in the head, and many gliomas reach the "
+    "brain's surface: distance to the surface does not separate extra-axial from intra-axial.",
+    "Where the edge of the image cuts the head, that edge counts as its surface.",
     "The dural tail is thinner than these images resolve, and oedema shows in T2-weighted images "
     "and FLAIR: neither is measured here.",
-    "Sharpness depends on where the outline was drawn: a coarse outline of a sharp tumour reads as "
-    "a blurred one. It also grows with contrast: bone and air beside a pituitary tumour raise it.",
-    "What was drawn is measured, also where it lies in the wrong place; an image in which nothing "
-    "was drawn is in no median. So medians of predictions and of the truth are not about the same "
-    "tumours.",
-    "A mask can be right where its class is exceptional, and wrong where it looks typical. That a "
-    "class agrees is no evidence for a single image.",
+    "Sharpness depends on the outline: a coarse outline makes a sharp tumour look blurred. It also "
+    "grows with contrast: bone and air beside a pituitary tumour raise it.",
+    "Each drawn region is measured, even in the wrong place; images without a drawn region are not "
+    "in any median. So the medians of predictions and of masks cover different tumours.",
+    "A mask can be right for an atypical tumour, and wrong although it looks typical. Agreement of "
+    "a class is no evidence for a single image.",
 )
-"""What the measures do not tell, for people."""
+"""What the measures cannot show, for people."""
 
 
 def measure_appropriateness(
@@ -94,16 +92,16 @@ def measure_appropriateness(
 
     Args:
         ids: name of each image, N.
-        classes: `glioma`, `meningioma`, `pituitary`, `notumor` or another tumour, N.
+        classes: of `vocabulary.CLASSES`, or another tumour, N.
         patients: the patient of each image, N.
         images: grey T1-weighted slices with contrast agent, dark background, N×H×W.
-        masks: a prediction or the truth, N×H×W, nonzero is tumour.
-        progress: whether to draw a bar, where standard error is a terminal.
+        masks: predicted or true, N×H×W, nonzero is tumour.
+        progress: whether to show a bar.
 
     Returns:
-        One row with the keys of `COLUMNS` per image that is not `notumor` or has a mask pixel.
-        `detected` tells whether it has; `components` counts regions, `area_px` all mask pixels. The
-        others measure the largest region, see `tumor.measure_tumor`; undefined is `None`.
+        One row with the keys of `COLUMNS` per image that is not `notumor` or has a mask pixel
+        (`detected`). `components` counts regions, `area_px` all mask pixels; the others measure the
+        largest region, see `tumor.measure_tumor`. Undefined is `None`.
 
     Raises:
         ValueError: the lengths or shapes differ.
@@ -114,7 +112,7 @@ def measure_appropriateness(
     each = zip(ids, classes, patients, images, masks, strict=True)
     for name, class_, patient, image, mask in bar(each, "Measuring tumours", progress, len(masks)):
         tumor = mask > 0
-        if class_ == NO_TUMOR and not tumor.any():
+        if class_ == NEGATIVE and not tumor.any():
             continue
         rows.append(
             {
@@ -134,14 +132,14 @@ def read_appropriateness(path: Path) -> list[dict[str, Any]]:
     """Read an `appropriateness.<mode>.csv`: rows as `measure_appropriateness` makes them.
 
     Raises:
-        InputError: a column is missing, or holds something else.
+        InputError: a column is missing or invalid.
     """
     try:
         return [row | _values_of(row) for row in read_csv(path)]
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path} is not a file of appropriateness: expected the columns {','.join(COLUMNS)}, "
-            f"found {type(error).__name__} {error}. Evaluate the run again to write it anew."
+            f"{path} does not hold appropriateness: expected the columns {','.join(COLUMNS)}, "
+            f"found {type(error).__name__} {error}. Evaluate the run again to rewrite it."
         ) from error
 
 
@@ -154,16 +152,16 @@ def _values_of(row: Mapping[str, str]) -> dict[str, Any]:
 
 
 def compare_classes(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Compare each class with the others in what is expected of it.
+    """Compare each class with the others in its expected measures.
 
     Args:
         rows: of `measure_appropriateness`.
 
     Returns:
         Plain JSON: for each class of `EXPECTED` its entries with the `median` of the class, and by
-        other class of `EXPECTED` the `auc`: the chance that an image of the class lies on the
-        expected side of one of the other, 0.5 where the measure says nothing; `auc_interval` is its
-        95 % interval over patients. `None` where undefined.
+        other class of `EXPECTED` the `auc`: the probability that an image of the class lies on the
+        expected side of one of the other, 0.5 where the measure does not separate them.
+        `auc_interval` is its 95 % interval over patients. Undefined is `None`.
     """
     members = {name: [row for row in rows if row["class"] == name] for name in EXPECTED}
     return {

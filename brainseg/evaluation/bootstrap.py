@@ -1,4 +1,4 @@
-"""How far a score would move, had other patients been in the split."""
+"""How far a score would move with other patients in the split."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,10 @@ from scipy.stats import norm, t
 from brainseg.evaluation.patients import are_known, draw_patients, have_tumor, sum_by_patient
 
 FEWEST = 8
-"""Patients below which no interval is given: from fewer, that of a bootstrap is far too narrow."""
+"""Fewest patients for an interval: with fewer, a bootstrap interval is far too narrow."""
+
+RESAMPLES = 2000
+"""Bootstrap samples of an interval."""
 
 Metric = Callable[[ArrayLike], NDArray[np.float64]]
 """Pixel counts `tp, fp, fn, tn` (…, 4) to scores (…), NaN where undefined."""
@@ -19,7 +22,7 @@ def patient_bootstrap(
     values: Sequence[float | None],
     patients: Sequence[str],
     *,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float] | None:
@@ -38,7 +41,7 @@ def patient_bootstrap(
 
     Returns:
         Lower and upper end, or `None` where fewer than `FEWEST` patients have a value, or where all
-        values are the same: draws of them tell nothing of other patients.
+        values are the same: resampling them says nothing about other patients.
     """
     numbers = np.array(values, dtype=float)
     defined = ~np.isnan(numbers)
@@ -55,36 +58,29 @@ def pooled_bootstrap(
     counts: ArrayLike,
     patients: Sequence[str],
     metric: Metric,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Interval of a pooled metric, from a cluster bootstrap over patients.
+    """95 % interval of a pooled metric, from a cluster bootstrap over patients.
 
-    As `patient_bootstrap`, for metrics that are not means over images. Patients with a tumour and
-    patients without are drawn apart, as many of each as there are: a split's share of tumours was
-    chosen, and IoU means nothing in a draw without one.
+    As `patient_bootstrap`, for metrics that are not means over images. Patients with and without a
+    tumour are drawn separately, each in their original number: a split's share of tumours is not
+    random, and IoU means nothing in a draw without one.
 
     Args:
         counts: pixel counts `tp, fp, fn, tn` of each image, N×4.
-        patients: the patient of each image; of images without tumour an empty one (unknown) is a
-            patient of its own.
+        patients: the patient of each image; an image without tumour whose patient is unknown
+            (empty) counts as a patient of its own.
         metric: of pixel counts, such as `mean_ious`.
-        resamples: number of bootstrap samples.
-        seed: seed of the draw; the same arguments give the same interval.
-        level: coverage of the interval.
 
     Returns:
         Lower and upper end, or `None` where fewer than `FEWEST` patients have a tumour, where an
-        image with one has no patient, or where all draws score the same, as in `patient_bootstrap`.
+        image with one has no patient, or where all draws score the same.
     """
     (sums,) = sum_by_patient(counts, patients)
     tumor = have_tumor(sums)
     if not are_known(counts, patients) or tumor.sum() < FEWEST:
         return None
-    scores = metric(draw_patients(tumor, resamples, seed) @ sums)
-    return None if np.ptp(scores) == 0 else expanded_percentiles(scores, tumor.sum(), level)
+    scores = metric(draw_patients(tumor, RESAMPLES) @ sums)
+    return None if np.ptp(scores) == 0 else expanded_percentiles(scores, tumor.sum())
 
 
 def auc_bootstrap(
@@ -92,24 +88,17 @@ def auc_bootstrap(
     others: ArrayLike,
     own_patients: Sequence[str],
     other_patients: Sequence[str],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Interval of the area under the ROC curve, from a bootstrap over patients.
+    """95 % interval of the area under the ROC curve, from a bootstrap over patients.
 
-    The area is the chance that a value of the one group is higher than one of the other (ties
-    count half); patients of both groups are drawn with replacement, each with all of its values.
+    The area is the probability that a value of one group is higher than one of the other (ties
+    count half). Patients of both groups are drawn with replacement, each with all of its values.
 
     Args:
         own: values of the group that should be higher, N.
         others: values of the other group, M.
         own_patients: the patient of each of `own`.
         other_patients: the patient of each of `others`.
-        resamples: number of bootstrap samples.
-        seed: seed of the draws.
-        level: coverage of the interval.
 
     Returns:
         Lower and upper end, or `None` where a patient is unknown (empty) or one of the groups has
@@ -126,19 +115,21 @@ def auc_bootstrap(
     above = np.sign(np.subtract.outer(np.asarray(own, float), np.asarray(others, float)))
     wins = np.zeros((len(names), len(other_names)))
     np.add.at(wins, (index[:, None], other_index), (above + 1) / 2)
-    drawn = draw_patients(np.ones(len(names), bool), resamples, seed)
-    other_drawn = draw_patients(np.ones(len(other_names), bool), resamples, seed + 1)
+    drawn = draw_patients(np.ones(len(names), bool), RESAMPLES)
+    other_drawn = draw_patients(np.ones(len(other_names), bool), RESAMPLES, seed=1)
     pairs = (drawn @ np.bincount(index)) * (other_drawn @ np.bincount(other_index))
     areas = ((drawn @ wins) * other_drawn).sum(axis=1) / pairs
-    return expanded_percentiles(areas, fewer, level)
+    return expanded_percentiles(areas, fewer)
 
 
-def expanded_percentiles(values: ArrayLike, patients: int, level: float) -> tuple[float, float]:
+def expanded_percentiles(
+    values: ArrayLike, patients: int, level: float = 0.95
+) -> tuple[float, float]:
     """The ends of an interval: percentiles of bootstrap samples, further apart if patients are few.
 
-    Draws of n patients vary less than n patients do, by sqrt((n - 1) / n), and know no uncertainty
-    of that spread. The expanded percentile interval makes up for both: it takes the percentiles
-    that are as far out in the normal distribution as sqrt(n / (n - 1)) times Student's quantile
+    Draws of n patients vary less than n patients do, by sqrt((n - 1) / n), and do not include the
+    uncertainty of that spread. The expanded percentile interval corrects both: its percentiles are
+    as far out in the normal distribution as sqrt(n / (n - 1)) times Student's quantile
     (Hesterberg, The American Statistician 69, 2015, p. 371, arXiv:1411.5279).
 
     Args:

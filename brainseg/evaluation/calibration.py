@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and what the threshold does."""
+"""Whether probabilities can be taken literally, and the effect of the threshold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ BINS = 10
 """Bins of equal width of the reliability diagram."""
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""At which the effect of the threshold is told; 0.5 is the one that everything else uses."""
+"""Thresholds of the sweep; everything else uses 0.5."""
 
 
 def describe_probabilities(
@@ -22,7 +22,7 @@ def describe_probabilities(
 
     Args:
         probabilities: maps N×H×W, 0..255 for 0..1.
-        masks: truth, N×H×W, nonzero is tumour.
+        masks: true masks, N×H×W, nonzero is tumour.
 
     Returns:
         `calibration` from `calibrate` and `thresholds` from `sweep_thresholds`.
@@ -36,7 +36,7 @@ def count_levels(probabilities: NDArray[np.uint8], masks: NDArray[np.uint8]) -> 
 
     Args:
         probabilities: maps N×H×W, 0..255 for 0..1.
-        masks: truth, N×H×W, nonzero is tumour.
+        masks: true masks, N×H×W, nonzero is tumour.
 
     Returns:
         N×2×256: background and tumour, by level.
@@ -47,7 +47,7 @@ def count_levels(probabilities: NDArray[np.uint8], masks: NDArray[np.uint8]) -> 
 
 
 def calibrate(levels: NDArray[np.int64]) -> dict[str, Any]:
-    """Compare what the network says with how often it is right, pixel by pixel.
+    """Compare predicted probabilities with the share of tumour pixels.
 
     Args:
         levels: from `count_levels`.
@@ -56,9 +56,9 @@ def calibrate(levels: NDArray[np.int64]) -> dict[str, Any]:
         `bins`, a dictionary each: `low`, `high`, `n` pixels, `confidence` (mean probability) and
         `share` (of tumour among them), the last two `None` where there is no pixel. `ece`, the
         expected calibration error: the mean of |confidence - share| over all pixels (Guo et al.,
-        arXiv:1706.04599, Eq. 3, for the probability of tumour). Nearly all pixels are background
-        and known as such, which hides how the others do; so `ece_uncertain` takes only those
-        whose level is neither the first nor the last, and `uncertain` is their share.
+        arXiv:1706.04599, Eq. 3, for the probability of tumour). Nearly all pixels are clearly
+        background, which hides the others; so `ece_uncertain` includes only those whose level is
+        neither the first nor the last, and `uncertain` is their share.
     """
     pooled = levels.sum(axis=0)
     uncertain = pooled.copy()
@@ -75,19 +75,19 @@ def calibrate(levels: NDArray[np.int64]) -> dict[str, Any]:
 def sweep_thresholds(
     levels: NDArray[np.int64], thresholds: Sequence[float] = THRESHOLDS
 ) -> list[dict[str, Any]]:
-    """What the metrics of SPEC section 8 would be at other thresholds.
+    """The metrics of SPEC section 8 at other thresholds.
 
-    For people to look at: a threshold that is chosen on a test split flatters the network.
+    For inspection only: a threshold chosen on the test split makes the scores too good.
 
     Args:
         levels: from `count_levels`.
-        thresholds: in (0, 1]; a pixel is tumour from there on.
+        thresholds: in (0, 1]; a pixel is tumour if its probability is at least this.
 
     Returns:
         Per threshold `threshold`, `mean_iou`, `tumor_iou`, `dice`, `detection_rate` and
         `false_positive_rate`.
     """
-    # How many pixels of each kind have at least this level, N×2×257; none reaches level 256.
+    # Pixels of each kind with at least this level, N×2×257; none reaches level 256.
     above = np.pad(levels[..., ::-1].cumsum(axis=-1)[..., ::-1], ((0, 0), (0, 0), (0, 1)))
     totals = levels.sum(axis=-1)
     rows = []

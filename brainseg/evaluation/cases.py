@@ -1,4 +1,4 @@
-"""Scores of each image, and what they come to over a split: the content of `cases.<mode>.csv`."""
+"""Scores of each image (`cases.<mode>.csv`), and their summary over a split."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -31,9 +31,9 @@ THRESHOLD = 128
 
 
 def to_uint8(probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Round probabilities in [0, 1] to 0..255, any shape; ≥ 0.5 becomes ≥ `THRESHOLD`, no other.
+    """Round probabilities in [0, 1] to 0..255, any shape; exactly those ≥ 0.5 are ≥ `THRESHOLD`.
 
-    Quantized networks overshoot 1 a little, hence the clipping.
+    Values are clipped, because quantized networks can slightly exceed 1.
 
     Raises:
         InputError: a probability is not a number.
@@ -42,7 +42,7 @@ def to_uint8(probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
         raise InputError(
             f"Expected probabilities in [0, 1], found {np.isnan(probabilities).sum()} NaN in "
             f"{probabilities.size} pixels: the network diverged, or overflows in this mode. Lower "
-            "optim.lr and train again, or leave the mode out."
+            "optim.lr and train again, or omit the mode."
         )
     # 0.5 · 255 = 127.5 rounds to the even 128; the float before 0.5 stays below 127.5.
     return np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
@@ -55,17 +55,17 @@ def score_cases(
     probabilities: NDArray[np.uint8],
     masks: NDArray[np.uint8],
 ) -> list[dict[str, Any]]:
-    """Score every image; `dice` and `hd95_px` are `None` where the truth has no tumour.
+    """Score every image; `dice` and `hd95_px` are `None` where the mask has no tumour.
 
     Args:
         ids: name of each image, N.
-        classes: `glioma`, `meningioma`, `pituitary` or `notumor`, N.
+        classes: of `vocabulary.CLASSES`, or another tumour, N.
         patients: the patient of each image, N.
         probabilities: maps from `to_uint8`, N×H×W.
-        masks: truth, N×H×W, nonzero is tumour.
+        masks: true masks, N×H×W, nonzero is tumour.
 
     Returns:
-        One row per image with the keys of `COLUMNS`, as `read_cases` gives them back.
+        One row per image with the keys of `COLUMNS`, as `read_cases` returns them.
 
     Raises:
         TypeError: the probabilities are not uint8.
@@ -91,19 +91,19 @@ def score_cases(
 
 
 def read_cases(path: Path) -> list[dict[str, Any]]:
-    """Read a `cases.<mode>.csv`: integers for counts, `None` for what is undefined.
+    """Read a `cases.<mode>.csv`: counts are integers, undefined scores are `None`.
 
     Columns other than `COLUMNS` stay strings.
 
     Raises:
-        InputError: a column is missing, or holds something else than a number.
+        InputError: a column is missing, or is not numeric.
     """
     try:
         return [row | _numbers(row) for row in read_csv(path)]
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is not a file of case scores: expected the columns {','.join(COLUMNS)}, found "
-            f"{type(error).__name__} {error}. Evaluate the run again to write it anew."
+            f"{path} does not hold case scores: expected the columns {','.join(COLUMNS)}, found "
+            f"{type(error).__name__} {error}. Evaluate the run again to rewrite it."
         ) from error
 
 
@@ -123,14 +123,14 @@ def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
 
     `mean_iou` and `tumor_iou` pool the pixels of all images; `patient_dice` pools those of each
-    patient's images with tumour and is the mean over patients; the others are means over images.
-    Overall, `negatives` tells the false positives in images of patients who have a tumour from
-    those in images of others.
-    Intervals are of 95 %, over patients. There is none where an image that a metric is about has
-    no patient (an empty one: unknown); in those of IoU, images without tumour may be unknown, and
-    each is a patient of its own then. `patient_dice` and `n_patients` are about known patients
-    only. What is undefined is `None`, and `undefined` counts the images that a metric says nothing
-    about (for a pooled one: all or none). The result is plain JSON and the same for the same rows.
+    patient's images with tumour, then averages over patients; the others are means over images.
+    `negatives` counts false positives separately for images of tumour patients and of others.
+
+    Intervals are 95 % intervals over patients, and `None` where the patient of an image that the
+    metric covers is unknown (empty). For IoU, each image without tumour may be unknown and then
+    counts as a patient of its own. `patient_dice` and `n_patients` cover known patients only.
+    Undefined values are `None`; `undefined` counts the images that a metric does not cover (for a
+    pooled one: all or none). The result is plain JSON.
     """
     names = sorted({case["class"] for case in cases})
     members = {name: [case for case in cases if case["class"] == name] for name in names}
@@ -174,7 +174,7 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _over_images(
     name: str, cases: Sequence[Mapping[str, Any]], values: Sequence[float]
 ) -> dict[str, Any]:
-    """The mean over images, and its interval where all of their patients are known."""
+    """The mean over images, and its interval where all patients are known."""
     patients = [case["patient"] for case in cases]
     interval = patient_bootstrap(values, patients) if all(patients) else None
     return {name: _mean(values), f"{name}_interval": _ends(interval)}
@@ -196,22 +196,17 @@ def _ends(interval: tuple[float, float] | None) -> list[float] | None:
 def _negatives(
     healthy: Sequence[Mapping[str, Any]], tumor_patients: Collection[str]
 ) -> dict[str, dict[str, Any]]:
-    """False positives apart for images of patients with a tumour, and for all others.
+    """False positives in images of patients who have a tumour in another image, and in all others.
 
-    A patient has a tumour where one of the cases shows it. Images of the same patients come from
-    the scanner that the tumours come from, so that the source of an image cannot stand in for the
-    absence of a tumour.
+    The former come from the same scanners as the tumours, so a network cannot recognise them by
+    their source.
     """
     same = [case for case in healthy if case["patient"] in tumor_patients]
     other = [case for case in healthy if case["patient"] not in tumor_patients]
     return {
-        name: {"n": len(cases), "false_positive_rate": _false_positive_rate(cases)}
+        name: {"n": len(cases), "false_positive_rate": _mean([case["fp"] > 0 for case in cases])}
         for name, cases in (("of_tumor_patients", same), ("others", other))
     }
-
-
-def _false_positive_rate(healthy: Sequence[Mapping[str, Any]]) -> float | None:
-    return _mean([case["fp"] > 0 for case in healthy])
 
 
 def _mean(values: Sequence[float]) -> float | None:

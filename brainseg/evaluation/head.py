@@ -1,4 +1,4 @@
-"""The head in a slice: what positions and distances of a tumour are measured against."""
+"""The head in a slice, the reference for positions and distances of a tumour."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from skimage.filters import threshold_li
 from skimage.measure import label
 
 SMALLEST_SHARE = 0.05
-"""Share of the image below which the largest bright region is not taken for a head."""
+"""Smallest share of the image for the largest bright region to be a head."""
 
 PART = 0.1
-"""Bright regions of this share of the largest are of the head too: the scalp, but no caption."""
+"""Bright regions of at least this share of the largest belong to the head: scalp, not captions."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The head in a slice, with scalp and skull; image sizes compare by its `diameter`.
+    """The head in a slice, with scalp and skull; its `diameter` is the unit of length.
 
     Attributes:
         mask: H×W bool, convex.
@@ -37,13 +37,13 @@ class Head:
 def find_head(image: NDArray[np.uint8]) -> Head | None:
     """Find the head in a slice (H×W uint8, dark background) of any plane and orientation.
 
-    It is the convex hull of the large regions above Li's threshold (minimum cross entropy, Pattern
-    Recognition 26, 1993): dark skull, airways and sinuses are inside, also those that the image's
-    edge lays open. The slices of the paper are not skull-stripped, and scalp and skull stay; the
-    dark line of the skull lies about 0.07 diameters deep. The hull also spans what a head leaves
-    free below the chin and beside the neck, down to the shoulders where a slice shows them; in
-    other sequences, where the scalp is dark, it is that of the brain. A white frame around a small
-    image is taken for the head. Beyond the image everything is outside, as in `metrics.hd95_px`.
+    The head is the convex hull of the large regions above Li's threshold (minimum cross entropy,
+    Pattern Recognition 26, 1993), so dark skull, airways and sinuses are inside, even where the
+    image's edge opens them. Scalp and skull are included, as the paper's slices are not
+    skull-stripped; the dark line of the skull is about 0.07 diameters deep. The hull also covers
+    the gaps below the chin and beside the neck, down to the shoulders if visible. In sequences
+    with a dark scalp it is the hull of the brain. A white frame is mistaken for the head. Beyond
+    the image everything is outside, as in `metrics.hd95_px`.
 
     Returns:
         `None` where no region above the threshold fills `SMALLEST_SHARE` of the image.
@@ -71,8 +71,8 @@ def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """As `skimage.morphology.convex_hull_image` but for a few pixels at its edge, and faster."""
-    import cv2  # only who measures needs it: reports read what was measured
+    """Like `skimage.morphology.convex_hull_image` except for a few edge pixels, and faster."""
+    import cv2  # needed only to measure; reports read the measured values
 
     hull = np.zeros(mask.shape, np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8))), 1)

@@ -32,26 +32,21 @@ def confusion(prediction: ArrayLike, truth: ArrayLike) -> NDArray[np.int64]:
     return np.stack([tp, predicted - tp, true - tp, tn], axis=-1).astype(np.int64)
 
 
-def iou(tp: int, fp: int, fn: int) -> float | None:
-    """Intersection over union of one class, `tp / (tp + fp + fn)` (Eq. 16); `None` for 0/0."""
-    return tp / (tp + fp + fn) if tp + fp + fn else None
-
-
 def tumor_iou(counts: ArrayLike) -> float | None:
-    """IoU of tumour over all pixels (Eq. 16).
+    """IoU of tumour over all pixels, `tp / (tp + fp + fn)` (Eq. 16).
 
     `None` where neither the prediction nor the truth has a tumour pixel.
     """
     tp, fp, fn, _ = _pooled(counts)
-    return iou(tp, fp, fn)
+    return tp / (tp + fp + fn) if tp + fp + fn else None
 
 
 def mean_iou(counts: ArrayLike) -> float | None:
     """Mean of the IoU of background and of tumour: Keras `BinaryIoU`, the paper's Table I.
 
-    As in Keras, a class that occurs in neither prediction nor truth is left out of the mean: over
-    images without tumour and without a predicted pixel this is the IoU of background. `None` where
-    there are no pixels. Keras works in float32 with an epsilon of 1e-7, and rounds accordingly.
+    As in Keras, a class in neither prediction nor truth is left out of the mean: for images without
+    tumour and without a predicted pixel the result is the IoU of background. `None` without any
+    pixels. Keras works in float32 with an epsilon of 1e-7 and rounds accordingly.
     """
     value = float(mean_ious(_pooled(counts)))
     return None if np.isnan(value) else value

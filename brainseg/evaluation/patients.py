@@ -1,4 +1,4 @@
-"""Patients as the unit of every statistic: slices of one resemble each other."""
+"""Patients as the unit of every statistic, because slices of one resemble each other."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def are_known(counts: ArrayLike, patients: Sequence[str]) -> bool:
-    """Whether every image with a tumour, of counts N×4 or S×N×4, has a patient that is known."""
+    """Whether each image with a tumour, of counts N×4 or S×N×4, has a known patient."""
     tumor = have_tumor(_with_seeds(counts)[0])
     return all(patient or not shown for patient, shown in zip(patients, tumor, strict=True))
 
 
 def sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.float64]:
-    """Pixel counts of images, N×4 or S×N×4, to those of patients, S×P×4."""
+    """Sum pixel counts of images, N×4 or S×N×4, to those of patients, S×P×4."""
     given, numbers = _with_seeds(counts), dict[str | int, int]()
     index = [
         numbers.setdefault(patient or position, len(numbers))
@@ -29,7 +29,7 @@ def have_tumor(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
     return counts[:, 0] + counts[:, 2] > 0
 
 
-def draw_patients(strata: NDArray[np.bool_], resamples: int, seed: int) -> NDArray[np.int64]:
+def draw_patients(strata: NDArray[np.bool_], resamples: int, seed: int = 0) -> NDArray[np.int64]:
     """How often each patient is drawn from those of its stratum, resamples×patients."""
     random = np.random.default_rng(seed)
     drawn = np.empty((resamples, len(strata)), np.int64)

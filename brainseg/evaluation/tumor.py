@@ -1,7 +1,7 @@
-"""Where a segmented tumour lies in the head, its shape, and how it looks inside and at its edge.
+"""The position of a segmented tumour in the head, its shape, and its look inside and at its edge.
 
-Distances are shares of the head's diameter, or of the tumour's own depth, and intensities shares of
-the head's contrast, so that images of any size and brightness compare.
+Distances are relative to the head's diameter or the tumour's own depth, and intensities to the
+head's contrast, so that images of any size and brightness can be compared.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ BAND = 0.03
 """Width of the bands on both sides of the outline, in diameters of the head: about 5 mm."""
 
 DEEPEST = 3.0
-"""Pixels that the deepest pixel of a tumour must lie inside for it to have a rim and a core."""
+"""Smallest depth in pixels of a tumour that has a rim and a core."""
 
 MEASURES = {
     "area_share": "area, share of the head's area",
@@ -34,26 +34,26 @@ MEASURES = {
     "ring_contrast": "rim brighter than core, share of the head's contrast",
     "heterogeneity": "standard deviation over mean of the intensities inside",
 }
-"""What each measure of `measure_tumor` is, with its unit, as a person reads it on an axis."""
+"""Measure of `measure_tumor` → label of an axis, with its unit."""
 
 
 def measure_tumor(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, float | None]:
     """Measure the largest component of a tumour mask, its holes filled.
 
-    - `area_share`: its pixels per pixel of the head.
+    - `area_share`: its area as a share of the head's.
     - `surface_distance`: from its edge to the nearest point of the head's surface, in diameters of
-      the head; 0 where it touches. Scalp and skull count, see `head.find_head`.
-    - `centre_distance`: from its centroid to the head's, in diameters of the head. A slice through
-      the sella has it near the middle of the head in all three planes and any orientation.
+      the head; 0 where it touches. The head includes scalp and skull, see `head.find_head`.
+    - `centre_distance`: from its centroid to the head's, in diameters of the head. The sella is
+      near the middle of the head in all three planes and any orientation.
     - `roundness` 4πA/P² and `solidity` A/(area of the convex hull), both of one polygon: the
-      half-level contour of the mask smoothed with a Gaussian of 1 pixel. Of a square the first is
-      π/4 at any angle, neither exceeds 1, and no clipping is needed. Counting pixels
-      (`skimage.measure.perimeter`) gives a disc 0.9 to 2 and depends on the angle.
-    - `sharpness`: difference of the mean intensities within `BAND` inside and outside the outline
-      (within the head), without its sign, by the head's contrast. Not only a blurred image lowers
-      it: a faint tumour and a misplaced outline do too.
-    - `ring_contrast`: mean of the outer third minus mean of the inner half, by the head's contrast;
-      both in depth below the outline, of which the deepest pixel has all. Above 0: a bright ring.
+      half-level contour of the mask smoothed with a Gaussian of 1 pixel. The roundness of a square
+      is π/4 at any angle, and neither exceeds 1. Counting pixels (`skimage.measure.perimeter`)
+      gives a disc 0.9 to 2, depending on the angle.
+    - `sharpness`: absolute difference of the mean intensities within `BAND` inside and outside the
+      outline (within the head), divided by the head's contrast. Blur lowers it, but so do a faint
+      tumour and a misplaced outline.
+    - `ring_contrast`: mean of the outer third minus mean of the inner half of the depth below the
+      outline, divided by the head's contrast. Above 0: a bright ring.
     - `heterogeneity`: the coefficient of variation of the intensities inside.
 
     Args:
@@ -61,9 +61,9 @@ def measure_tumor(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str
         mask: tumour, H×W.
 
     Returns:
-        The keys of `MEASURES`. Undefined is `None`: all where the mask is empty, all that refer to
-        the head where `find_head` finds none, the shape of a mask that smoothing wipes out, the
-        ring of a tumour less than `DEEPEST` pixels deep, and what would be divided by 0.
+        The keys of `MEASURES`. `None` where undefined: all for an empty mask, those relative to the
+        head where `find_head` finds none, the shape of a mask that smoothing removes, the ring of a
+        tumour less than `DEEPEST` pixels deep, and any division by 0.
     """
     measures: dict[str, float | None] = dict.fromkeys(MEASURES)
     if not mask.any():
@@ -115,7 +115,7 @@ def _texture(inside: NDArray[np.uint8]) -> dict[str, float | None]:
 def _edge(
     image: NDArray[np.uint8], tumor: NDArray[np.bool_], head: Head
 ) -> dict[str, float | None]:
-    """Measure in a window around the tumour; beyond the image is neither tumour nor head."""
+    """Measure in a window around the tumour; beyond the image there is neither tumour nor head."""
     if not head.contrast:
         return {}
     width = max(1.0, BAND * head.diameter)
@@ -142,6 +142,6 @@ def _difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float | 
 
 
 def _box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
-    """Bound the pixels of a mask, with a margin that must lie in the image."""
+    """Bounding box of a mask, with a margin that must lie within the image."""
     sides = find_objects(mask.astype(np.uint8))[0]
     return tuple(slice(side.start - margin, side.stop + margin) for side in sides)

@@ -119,7 +119,7 @@ def test_copies_within_the_other_set_keep_their_numbers(trained, tmp_path):
         (lambda data, known: (data, {}), "belongs to no run"),
         (
             lambda data, known: (data | {"root": "gone"}, known),
-            "cannot be read any more (The data folder gone does not exist",
+            "can no longer be read (The data folder gone does not exist",
         ),
         (
             lambda data, known: (data | {"negatives": "away"}, known),
@@ -159,7 +159,7 @@ def test_training_data_that_cannot_be_read_do_not_stop_it(trained, tmp_path, cha
     root = write(tmp_path / "other", {"new": picture(10)})
     found = load(root, tmp_path / "cache", trained)
     assert found.parts.tolist() == ["test"]
-    assert "the training's data cannot be read any more" in found.unchecked
+    assert "the training's data can no longer be read" in found.unchecked
     assert reason in found.unchecked
     assert "\n" not in found.unchecked
     (root / "images" / "new.png").write_bytes(b"nor this")
@@ -175,7 +175,7 @@ def test_what_is_wrong_with_the_other_set_is_not_the_trainings_fault(trained, tm
     for name in ("glioma/g.jpg", "glioma/g.png"):  # only the joint sets are asked for ids
         (tmp_path / "twice" / name).parent.mkdir(parents=True, exist_ok=True)
         picture(20).save(tmp_path / "twice" / name)
-    with pytest.raises(InputError, match="Ids stand twice"):
+    with pytest.raises(InputError, match="Duplicate ids"):
         load(tmp_path / "twice", tmp_path / "cache", trained)
 
 
@@ -230,5 +230,5 @@ def test_what_is_no_data_set_is_refused(trained, tmp_path, known):
         with pytest.raises(InputError, match=message):
             load(tmp_path / folder, tmp_path / "cache", trained if known else (None, {}))
     root = write(tmp_path / "other", {"new": picture(10)})
-    with pytest.raises(InputError, match="layout tiff is unknown"):
+    with pytest.raises(InputError, match="Unknown layout tiff"):
         load(root, tmp_path / "cache", trained if known else (None, {}), layout="tiff")

@@ -52,9 +52,9 @@ def test_leaks_are_refused_by_name():
     with pytest.raises(InputError) as caught:
         settle_leaks(TABLE, PARTS, LEAKS, "refuse", random=False)
     message = str(caught.value)
-    assert "3 of 5 test images also stand in training or validation" in message
+    assert "3 of 5 test images are also in training or validation" in message
     assert "turned = val0 in val (rotate270)" in message
-    assert "sibling: the patient of val0 in val" in message
+    assert "sibling is of the same patient as val0 in val" in message
     assert "split.leaks=drop" in message
     assert "split.leaks=allow" in message
 
@@ -75,14 +75,14 @@ def test_allowed_leaks_are_told(caplog):
     with caplog.at_level(logging.WARNING):
         parts = settle_leaks(TABLE, PARTS, LEAKS, "allow", random=False)
     assert parts.equals(PARTS)
-    assert "3 of 5 test images also stand" in caplog.text
+    assert "3 of 5 test images are also in" in caplog.text
 
 
 def test_split_random_shares_patients_but_no_images():
     shared_patients = [leak for leak in LEAKS if leak["shared"] == "patient"]
     parts = settle_leaks(TABLE, PARTS, shared_patients, "refuse", random=True)
     assert parts.equals(PARTS)
-    with pytest.raises(InputError, match="3 of 5 test images also stand"):
+    with pytest.raises(InputError, match="3 of 5 test images are also in"):
         settle_leaks(TABLE, PARTS, LEAKS, "refuse", random=True)
 
 
@@ -107,7 +107,7 @@ def test_one_of_each_cluster_is_kept_on_each_side():
 def test_copies_with_and_without_tumour_are_told(caplog):
     table = TABLE.assign(**{"class": ["glioma", "glioma", "notumor", "notumor", *["glioma"] * 3]})
     warn_of_contradictions(table, PARTS)
-    assert "1 images without tumour show the same as images with one" in caplog.text
+    assert "1 images without tumour are copies of images with one" in caplog.text
     assert "copy = train0" in caplog.text
     caplog.clear()
     warn_of_contradictions(table, PARTS.where(PARTS.index != 3, LEFT_OUT))
@@ -122,7 +122,7 @@ def test_tumours_without_outline_are_refused_unless_left_out():
 
 
 def test_unknown_values_are_refused():
-    with pytest.raises(InputError, match="refuse, drop, allow"):
+    with pytest.raises(InputError, match=r"split\.leaks ignore\. Choose from: refuse, drop, allow"):
         settle_leaks(TABLE, PARTS, [], "ignore", random=False)
-    with pytest.raises(InputError, match="keep or one_per_cluster"):
+    with pytest.raises(InputError, match="Choose from: keep, one_per_cluster"):
         leave_out_copies(TABLE, "none")

@@ -8,15 +8,15 @@ from nilearn import datasets
 from PIL import Image
 from scipy import ndimage
 
-from brainseg.data.case import CLASSES
 from brainseg.data.layouts.folder import read_folder
 from brainseg.data.phantom import write as phantom
 from brainseg.data.phantom.anatomy import paint_head, templates
 from brainseg.data.phantom.face import face
 from brainseg.data.phantom.field import Ellipsoid, Tube, inside, mirrored, smooth_noise, union
-from brainseg.data.phantom.tumor import KINDS, SELLA, dura_depth, is_near, outline, place
+from brainseg.data.phantom.tumor import SELLA, dura_depth, is_near, outline, place
 from brainseg.errors import InputError
 from brainseg.files import read_csv
+from brainseg.vocabulary import CLASSES, TUMORS
 
 RECIPE = {"patients": 24, "slices": 2, "size": 48, "seed": 3, "difficulty": "easy"}
 
@@ -144,7 +144,7 @@ def test_depth_agrees_with_the_brain_mask(brain_mask):
     assert not within[depth < -4].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TUMORS)
 @pytest.mark.parametrize("difficulty", list(phantom.DIFFICULTIES))
 def test_tumours_lie_inside_the_head(kind, difficulty):
     for patient in patients(kind, difficulty, 3):
@@ -215,14 +215,14 @@ def test_pituitary_tumours_grow_in_the_sella():
 def test_meningioma_and_pituitary_are_homogeneous_and_glioma_is_not():
     spread = {
         kind: [image[mask].std() / image[mask].mean() for image, mask, _ in map(central, group)]
-        for kind, group in ((kind, patients(kind)) for kind in KINDS)
+        for kind, group in ((kind, patients(kind)) for kind in TUMORS)
     }
     assert max(spread["meningioma"] + spread["pituitary"]) < 0.15
     assert min(spread["glioma"]) > 0.25
 
 
 def test_easy_tumours_are_large_and_brighter_than_all_else():
-    for kind in KINDS:
+    for kind in TUMORS:
         for patient in patients(kind):
             image, mask, _ = central(patient)
             assert 0.015 < mask.mean() < 0.08
@@ -231,7 +231,7 @@ def test_easy_tumours_are_large_and_brighter_than_all_else():
 
 
 def test_hard_tumours_are_smaller_and_fainter():
-    for kind in KINDS:
+    for kind in TUMORS:
         hard, easy = (
             [central(patient, 64) for patient in patients(kind, difficulty)]
             for difficulty in ("hard", "easy")
@@ -267,7 +267,7 @@ def test_inside_is_half_at_the_edge():
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     original = phantom.draw_patient
 
-    def interrupted(number, *args):
+    def interrupted(number, **recipe):
         if number == 3:
             raise KeyboardInterrupt
         return original(number, *args)
@@ -328,7 +328,7 @@ def test_healthy_slices_are_of_the_same_heads_and_show_no_tumour(tmp_path, diffi
         assert empty == (row["class"] == "notumor")
         classes.setdefault(row["patient"], []).append(row["class"])
     assert list(classes.values()) == 2 * [
-        *([kind] * 2 + ["notumor"] * 3 for kind in KINDS),
+        *([kind] * 2 + ["notumor"] * 3 for kind in TUMORS),
         ["notumor"] * 2,
     ]
     # The other slices are what they are without.
@@ -337,7 +337,7 @@ def test_healthy_slices_are_of_the_same_heads_and_show_no_tumour(tmp_path, diffi
         assert theirs.read_bytes() == (tmp_path / "without/images" / f"{first}.png").read_bytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TUMORS)
 def test_healthy_slices_equal_those_of_the_head_without_its_tumour(kind):
     for patient in patients(kind, "hard", 3):
         offsets = phantom.healthy_offsets(patient, 4, np.random.default_rng(0))
@@ -400,7 +400,7 @@ def test_hard_tumours_cover_what_real_ones_cover():
 
 def test_hard_slices_are_as_bright_as_real_ones():
     """Medians over figshare: of the head 0.22 to 0.35, of the darkest and brightest pixels."""
-    images = [central(p, 64)[0] for kind in KINDS for p in patients(kind, "hard", 6)]
+    images = [central(p, 64)[0] for kind in TUMORS for p in patients(kind, "hard", 6)]
     head = [np.median(image[image > 0.08]) for image in images]
     assert 0.2 < np.median(head) < 0.33
     assert 0.5 < np.median([np.quantile(image, 0.99) for image in images]) < 0.8
@@ -452,12 +452,12 @@ def test_a_face_is_symmetric():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patients": 0}, "patients=1 or more; found patients=0"),
-        ({"healthy_slices": -1}, "healthy_slices=0 or more"),
-        ({"slices": 0}, "slices=1 or more"),
-        ({"size": 16}, "size=32 or more"),
-        ({"seed": -1}, "seed=0 or more"),
-        ({"difficulty": "medium"}, "easy, hard; found 'medium'"),
+        ({"patients": 0}, "patients of at least 1; found patients=0"),
+        ({"healthy_slices": -1}, "healthy_slices of at least 0"),
+        ({"slices": 0}, "slices of at least 1"),
+        ({"size": 16}, "size of at least 32"),
+        ({"seed": -1}, "seed of at least 0"),
+        ({"difficulty": "medium"}, "Unknown difficulty medium. Choose from: easy, hard"),
     ],
 )
 def test_wrong_arguments_are_explained(tmp_path, change, message):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from brainseg.data.leakage import leaking_slices
-from brainseg.data.split import PARTS, split_cases
+from brainseg.data.split import SHARES, split_cases
 from brainseg.errors import InputError
 
 
@@ -37,7 +37,7 @@ def test_every_class_is_dealt_60_20_20(kind: str):
     shares = pd.crosstab(
         table["class"], split_cases(table, {"name": kind, "seed": 0}), normalize="index"
     )
-    for part, share in PARTS.items():
+    for part, share in SHARES.items():
         np.testing.assert_allclose(shares[part], share, atol=0.05)
 
 
@@ -77,7 +77,7 @@ def test_three_patients_go_to_three_parts():
         }
     )
     parts = split_cases(table, {"name": "patient", "seed": 0})
-    assert set(parts) == set(PARTS)
+    assert set(parts) == set(SHARES)
     assert (parts[table["patient"] == "x"] == "train").all()
 
 
@@ -88,8 +88,8 @@ def test_too_few_patients_unknown_patients_and_unknown_split_are_refused():
     unknown = table.assign(patient=None)
     with pytest.raises(InputError, match=r"--from-mat DIR.*split=random"):
         split_cases(unknown, {"name": "patient", "seed": 0})
-    assert set(split_cases(unknown, {"name": "random", "seed": 0})) == set(PARTS)
-    with pytest.raises(InputError, match="split=stratified is unknown"):
+    assert set(split_cases(unknown, {"name": "random", "seed": 0})) == set(SHARES)
+    with pytest.raises(InputError, match="Unknown split stratified"):
         split_cases(table, {"name": "stratified", "seed": 0})
 
 
@@ -102,7 +102,7 @@ def test_tumour_free_slices_do_not_change_a_patients_class():
     parts = split_cases(both, {"name": "patient", "seed": 0})
     tumor = both["class"] != "notumor"
     shares = pd.crosstab(both["class"][tumor], parts[tumor], normalize="index")
-    for part, share in PARTS.items():
+    for part, share in SHARES.items():
         np.testing.assert_allclose(shares[part], share, atol=0.06)
     assert (parts.groupby(both["patient"]).nunique() == 1).all()
 
@@ -131,7 +131,7 @@ def test_published_folds_are_taken_and_patients_stay_together():
     parts = split_cases(table, kfold(3))
     tumor = table["patient"].notna()
     assert ((parts == "test") == (numbers % 5 == 3))[tumor].all()
-    assert set(parts[~tumor]) == set(PARTS)
+    assert set(parts[~tumor]) == set(SHARES)
     stray = table.index[table["patient"] == "p3"][0]
     table.loc[stray, "fold"] = 0  # the patient's other slices outvote it
     assert split_cases(table, kfold(3))[stray] == "test"

@@ -132,7 +132,7 @@ def test_further_columns_are_kept(cases, tmp_path):
 )
 def test_another_file_is_refused_with_its_name(text, tmp_path):
     (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(InputError, match=r"split\.csv is not a file of case scores"):
+    with pytest.raises(InputError, match=r"split\.csv does not hold case scores"):
         read_cases(tmp_path / "split.csv")
 
 

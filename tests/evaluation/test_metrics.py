@@ -6,7 +6,7 @@ from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
-from brainseg.evaluation.metrics import confusion, dice, hd95_px, iou, mean_iou, tumor_iou
+from brainseg.evaluation.metrics import confusion, dice, hd95_px, mean_iou, tumor_iou
 
 EMPTY, FULL = np.zeros((6, 8), dtype=bool), np.ones((6, 8), dtype=bool)
 
@@ -110,7 +110,7 @@ def test_empty_and_full_masks(prediction, truth, expected):
 
 def test_without_pixels_nothing_is_defined():
     none = np.zeros((0, 4), dtype=int)
-    assert tumor_iou(none) is mean_iou(none) is dice(none) is iou(0, 0, 0) is None
+    assert tumor_iou(none) is mean_iou(none) is dice(none) is None
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -306,7 +306,7 @@ def test_a_leaking_test_set_stops_the_run_before_training(configure, tmp_path: P
     (copies / "labels.csv").write_text(labels.replace("phantom-", "other-"))
     data = {"name": "folder", "root": str(phantoms), "test": str(copies)}
     run = Run(tmp_path / "ag-seed0")
-    with pytest.raises(InputError, match="24 of 24 test images also stand in training"):
+    with pytest.raises(InputError, match="24 of 24 test images are also in training"):
         run_job(configure(data=data), run)
     assert run.read_state()["status"] == "failed"
     assert len(read_csv(run.leaks)) == 24

@@ -1,1 +1,1 @@
-"""What is there in data sets, what is broken, and what stands twice."""
+"""The audit of data sets: contents, broken files, duplicates."""

@@ -1,48 +1,47 @@
-"""The audit of data sets: what is there, what is broken, and what stands twice."""
+"""The audit of data sets: contents, broken files, and duplicates within and across the sets."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainseg.data.audit.measure import Measured, measure
 from brainseg.data.case import Problem
-from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.cases import detect_layout, read_set, repeated_ids
 from brainseg.data.duplicates import Pair, find_clusters, find_pairs
 from brainseg.data.shortcut import shortcut_auc
 from brainseg.errors import InputError
 from brainseg.terminal import bar
-
-UNKNOWN = "unknown"
+from brainseg.vocabulary import NEGATIVE
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All that was found out.
+    """What was found.
 
     Attributes:
         roots: the data sets, as typed.
-        layouts: how each of them lies on disk.
-        images: all images that can be read, data set by data set.
-        of: for each image the number of its data set.
+        layouts: the layout of each.
+        images: all readable images, one data set after the other.
+        table: a row per image: `set` (number of its data set), `class`, `patient` (missing where
+            unknown), `cluster` (shared by duplicates), `plane`, `size` and numbers of `Measured`.
         problems: what is broken.
-        pairs: the images that stand twice, by their numbers.
-        clusters: for each image the number of the group of copies that it belongs to.
-        auc: how well trivial features tell images without tumour from the others, see
-            `shortcut_auc`; `None` where it cannot be told.
+        pairs: duplicate images, by their numbers.
+        auc: how well trivial features separate images without tumour from the others, see
+            `shortcut_auc`; `None` where undefined.
     """
 
     roots: list[str]
     layouts: list[str]
     images: list[Measured]
-    of: list[int]
+    table: pd.DataFrame
     problems: list[Problem]
     pairs: list[Pair]
-    clusters: list[int]
     auc: float | None
 
 
@@ -52,25 +51,24 @@ def audit(
     layout: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Audit:
-    """Read all images of data sets, measure them and look for duplicates, beside a progress bar.
+    """Read and measure all images of data sets, and find duplicates, with a progress bar.
 
-    What is broken is noted and left out.
+    Broken files are noted and left out.
 
     Args:
         roots: folders of data sets.
-        cache: folder for the slices of volumes, which the page shows too.
-        layout: of all of them, see `brainseg.data.cases.LAYOUTS`; by default it is detected.
+        cache: folder for the slices of volumes; the page needs them too.
+        layout: of all data sets, see `brainseg.data.cases.LAYOUTS`; `None` detects it.
         options: of the layout, see `brainseg.data.cases.read_set`.
 
     Raises:
-        InputError: a folder is missing, given twice or of no known layout, or there is no image at
-            all.
+        InputError: a folder is missing, given twice or of unknown layout, or no image is readable.
     """
     if len({root.resolve() for root in roots}) < len(roots):
         raise InputError("The same folder is given twice. Give each data set once.")
     problems: list[Problem] = []
     images: list[Measured] = []
-    of: list[int] = []
+    sets: list[int] = []
     layouts = [layout or detect_layout(root) for root in roots]
     with ThreadPoolExecutor() as pool:
         for number, (root, kind) in enumerate(zip(roots, layouts, strict=True)):
@@ -80,30 +78,23 @@ def audit(
                 problems += found
                 if measured is not None:
                     images.append(measured)
-                    of.append(number)
-            problems += _repeated_ids(root, (case.id for case in cases))
+                    sets.append(number)
+            for name, count in repeated_ids(cases).items():
+                message = f"{count} images in {root} have the id {name}. Rename the files."
+                problems.append(Problem("id", str(root), message))
     if not images:
         raise InputError(
             f"No image could be read in {', '.join(map(str, roots))}."
             + "".join(f"\n  {problem.message}" for problem in problems[:10])
         )
-    thumbnails = np.stack([image.thumbnail for image in images])
     patients = [image.case.patient for image in images]
+    thumbnails = np.stack([image.thumbnail for image in images])
     pairs = find_pairs(thumbnails, [image.content for image in images], patients, progress=True)
-    clusters = find_clusters(len(images), pairs).tolist()
-    groups = [patient or f"cluster-{c}" for patient, c in zip(patients, clusters, strict=True)]
-    negative = np.array([class_of(image) == "notumor" for image in images])
+    table = _tabulate(images).assign(set=sets, cluster=find_clusters(len(images), pairs))
+    groups = table["patient"].fillna("cluster-" + table["cluster"].astype(str))
     features = np.stack([image.trivial for image in images])
-    auc = shortcut_auc(features, negative, groups)
-    typed = [str(root) for root in roots]
-    return Audit(typed, layouts, images, of, problems, pairs, clusters, auc)
-
-
-def class_of(image: Measured) -> str:
-    """An image's class; where its data set does not tell, what its mask tells."""
-    if image.case.label or image.area is None:
-        return image.case.label or UNKNOWN
-    return "tumor" if image.area else "notumor"
+    auc = shortcut_auc(features, (table["class"] == NEGATIVE).to_numpy(), groups.tolist())
+    return Audit(list(map(str, roots)), layouts, images, table, problems, pairs, auc)
 
 
 def to_json(found: Audit) -> dict[str, Any]:
@@ -125,96 +116,92 @@ def to_json(found: Audit) -> dict[str, Any]:
 
 
 def describe_set(found: Audit, number: int) -> dict[str, Any]:
-    """What one of the data sets holds; plain JSON."""
-    images = [image for image, of in zip(found.images, found.of, strict=True) if of == number]
-    by_class: dict[str, list[Measured]] = defaultdict(list)
-    for image in images:
-        by_class[class_of(image)].append(image)
+    """The contents of one of the data sets; plain JSON."""
+    images = found.table[found.table["set"] == number]
     return {
         "root": found.roots[number],
         "layout": found.layouts[number],
         "images": len(images),
-        "patients": len({image.case.patient for image in images} - {None}),
-        "without_patient": sum(image.case.patient is None for image in images),
-        "sizes": _count(f"{image.shape[1]}×{image.shape[0]}" for image in images),
-        "bits": _count(str(image.bits) for image in images),
-        "notes": _count(image.note for image in images if image.note),
-        "planes": _count(image.case.plane for image in images if image.case.plane),
-        "with_spacing": sum(image.case.spacing is not None for image in images),
-        "classes": {label: _describe_class(by_class[label]) for label in sorted(by_class)},
+        "patients": images["patient"].nunique(),
+        "without_patient": int(images["patient"].isna().sum()),
+        "sizes": _count(images["size"]),
+        "bits": _count(images["bits"]),
+        "notes": _count(images["note"]),
+        "planes": _count(images["plane"]),
+        "classes": {label: _describe_class(rows) for label, rows in images.groupby("class")},
     }
 
 
 def overlaps(found: Audit) -> list[dict[str, Any]]:
-    """How many images of a class of a data set have a copy in another class or data set.
+    """Count the images of a class of a data set that have duplicates in another, or in the same.
 
     Rows with `a` and `b` (data set and class), `pairs`, and the images `in_a` and `in_b` concerned;
-    `a` and `b` are the same for copies within a class.
+    `a` and `b` are the same for duplicates within a class.
     """
-    names = [
-        f"{found.roots[of]} {class_of(image)}"
-        for image, of in zip(found.images, found.of, strict=True)
-    ]
-    pairs: Counter[tuple[str, str]] = Counter()
-    concerned: dict[tuple[str, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    roots = found.table["set"].map(dict(enumerate(found.roots)))
+    names = (roots + " " + found.table["class"]).tolist()
+    places: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for pair in found.pairs:
-        a, b = sorted((pair.a, pair.b), key=lambda number: names[number])
-        place = names[a], names[b]
-        pairs[place] += 1
-        concerned[place][names[a]].add(a)
-        concerned[place][names[b]].add(b)
-    return [
+        first, second = sorted((pair.a, pair.b), key=names.__getitem__)
+        places.setdefault((names[first], names[second]), []).append((first, second))
+    rows = []
+    for (a, b), pairs in sorted(places.items()):
+        sides = [set(side) for side in zip(*pairs, strict=True)]
+        in_a, in_b = sides if a != b else [sides[0] | sides[1]] * 2
+        rows.append({"a": a, "b": b, "pairs": len(pairs), "in_a": len(in_a), "in_b": len(in_b)})
+    return rows
+
+
+def group_copies(found: Audit) -> list[list[int]]:
+    """Groups of two or more images that show the same, the largest first."""
+    members = found.table.index.to_series().groupby(found.table["cluster"]).agg(list)
+    return sorted((group for group in members if len(group) > 1), key=len, reverse=True)
+
+
+def _tabulate(images: Sequence[Measured]) -> pd.DataFrame:
+    names = ("bits", "note", "mean", "deviation", "border", "black", "area", "components")
+    rows = [
         {
-            "a": a,
-            "b": b,
-            "pairs": count,
-            "in_a": len(concerned[a, b][a]),
-            "in_b": len(concerned[a, b][b]),
+            "class": _class_of(image),
+            "patient": image.case.patient,
+            "plane": image.case.plane,
+            "size": f"{image.shape[1]}×{image.shape[0]}",
+            **{name: getattr(image, name) for name in names},
         }
-        for (a, b), count in sorted(pairs.items())
+        for image in images
     ]
+    return pd.DataFrame(rows).astype({"components": "Int64", "area": float})
 
 
-def _describe_class(images: Sequence[Measured]) -> dict[str, Any]:
-    areas = [image.area for image in images if image.area is not None]
-    filled = [area for area in areas if area > 0]
+def _class_of(image: Measured) -> str:
+    """An image's class; where its data set does not give one, by its mask."""
+    if image.case.label or image.area is None:
+        return image.case.label or "unknown"
+    return "tumor" if image.area else NEGATIVE
+
+
+def _describe_class(images: pd.DataFrame) -> dict[str, Any]:
+    masks = images["area"].dropna()
+    filled = masks[masks > 0]
     return {
         "images": len(images),
-        "patients": len({image.case.patient for image in images} - {None}),
-        "mean": _spread([image.mean for image in images]),
-        "deviation": _spread([image.deviation for image in images]),
-        "border": _spread([image.border for image in images]),
-        "black": _spread([image.black for image in images]),
-        "masks": len(areas),
-        "empty_masks": len(areas) - len(filled),
+        "patients": images["patient"].nunique(),
+        **{name: _spread(images[name]) for name in ("mean", "deviation", "border", "black")},
+        "masks": len(masks),
+        "empty_masks": len(masks) - len(filled),
         "mask_area": _spread(filled),
-        "components": _count(str(image.components) for image in images if image.components),
+        "components": _count(images.loc[images["components"] > 0, "components"]),
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
+def _spread(values: pd.Series) -> dict[str, float] | None:
     """The 5th, 50th and 95th percentile."""
-    if not values:
+    if values.empty:
         return None
     found = np.percentile(values, [5, 50, 95]).round(4)
     return dict(zip(("p5", "p50", "p95"), found.tolist(), strict=True))
 
 
-def _count(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
-
-
-def _repeated_ids(root: Path, ids: Iterable[str]) -> list[Problem]:
-    return [
-        Problem("id", str(root), f"The id {name} stands {count} times in {root}. Rename the files.")
-        for name, count in Counter(ids).items()
-        if count > 1
-    ]
-
-
-def group_copies(found: Audit) -> list[list[int]]:
-    """Groups of two images or more that show the same, the largest first."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for number, cluster in enumerate(found.clusters):
-        members[cluster].append(number)
-    return sorted((group for group in members.values() if len(group) > 1), key=len, reverse=True)
+def _count(values: pd.Series) -> dict[str, int]:
+    """How often each value occurs, the most frequent first."""
+    return {str(value): int(count) for value, count in values.value_counts().items()}

@@ -1,4 +1,4 @@
-"""What can be measured of a single image and its mask."""
+"""Measurements of a single image and its mask."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,30 +12,31 @@ from brainseg.data.duplicates import make_thumbnail
 from brainseg.data.image import Decoded, decode_image, hash_pixels, read_mask
 from brainseg.data.shortcut import describe_trivially
 from brainseg.errors import InputError
+from brainseg.vocabulary import NEGATIVE
 
 INSIDE = 0.5
-"""Share of a mask that has to lie in the head."""
+"""Smallest share of a mask inside the head."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One image, measured.
+    """Measurements of one image.
 
     Attributes:
-        case: what the data set tells of it.
-        path: the file, as typed, or the place in a volume.
+        case: what the data set says about it.
+        path: the file, as typed, or the position in a volume.
         shape: height and width in pixels.
         bits: depth of a pixel in the file.
-        note: what had to be done to decode it.
+        note: how it was converted, if it was.
         content: hash of the pixels.
         thumbnail: 32×32.
         mean: brightness in 0..255, as are the next two.
         deviation: standard deviation.
         border: mean of the outermost pixels.
         black: share of pixels that are 0.
-        area: share of the image that the mask covers; `None` without a mask that can be used.
+        area: share of the image that the mask covers; `None` without a usable mask.
         components: connected parts of the mask.
-        trivial: features that see no tumour, from `describe_trivially`.
+        trivial: features from `describe_trivially`.
     """
 
     case: Case
@@ -55,24 +56,24 @@ class Measured:
 
 
 def measure(case: Case) -> tuple[Measured | None, list[Problem]]:
-    """Measure a case and say what is wrong with it; `None` where its image cannot be read."""
+    """Measure a case and list what is wrong with it; `None` where its image cannot be read."""
     path = case.source or str(case.image)
     try:
         decoded = decode_image(case.image)
     except InputError as error:
         return None, [Problem("image", path, str(error))]
     if np.ptp(decoded.pixels) == 0:
-        message = f"{path} shows nothing: all of its pixels are the same. Remove it."
+        message = f"{path} shows nothing: all of its pixels are equal. Remove it."
         return _measure(case, path, decoded, None), [Problem("flat", path, message)]
     mask, problems = _usable_mask(case.mask, path, decoded.pixels) if case.mask else (None, [])
-    if case.label == "notumor" and mask is not None and mask.any():
-        message = f"{path} is of the class notumor, but its mask {case.mask} shows a tumour."
+    if case.label == NEGATIVE and mask is not None and mask.any():
+        message = f"{path} is of the class {NEGATIVE}, but its mask {case.mask} shows a tumour."
         problems.append(Problem("label", path, message))
     return _measure(case, path, decoded, mask), problems
 
 
 def find_head(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where the head is (H×W): all that a contour at a tenth of white encloses."""
+    """The head (H×W): everything enclosed by a contour at a tenth of white."""
     bright = pixels > 0.1 * np.percentile(pixels, 99)
     return ndimage.binary_fill_holes(ndimage.binary_closing(bright, iterations=2))
 
@@ -110,6 +111,6 @@ def _usable_mask(
         message = f"{path} is {sizes[0]} pixels, its mask {sizes[1]}. Expected the same size."
         return None, [Problem("size", str(file), message)]
     if mask.any() and np.mean(find_head(pixels)[mask]) < INSIDE:
-        message = f"Most of {file} lies outside the head. Expected the mask of {path}; is it?"
+        message = f"Most of {file} lies outside the head. Is it the mask of {path}?"
         return mask, [Problem("outside", str(file), message)]
     return mask, []

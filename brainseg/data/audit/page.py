@@ -1,4 +1,4 @@
-"""An audit for people: `audit.json`, a page with pictures, and a summary in the terminal."""
+"""The audit as a file, a page and a summary: `audit.json`, pictures, tables in the terminal."""
 
 import base64
 import io
@@ -25,16 +25,16 @@ SIDE = 112
 """Longer side of a picture on the page, in pixels."""
 
 DRAWN = 50
-"""Pairs drawn at random."""
+"""Pairs chosen at random for the page."""
 
 CROSSING = 60
-"""Pairs between data sets or classes that are shown."""
+"""Pairs between data sets or classes on the page."""
 
 CLUSTERS, MEMBERS = 20, 12
-"""Largest clusters that are shown, and images of each."""
+"""Largest clusters on the page, and images of each."""
 
 PROBLEMS = 200
-"""Problems that are listed; `audit.json` has all."""
+"""Problems listed on the page; `audit.json` has all."""
 
 
 def write_audit(found: Audit, out: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def write_audit(found: Audit, out: Path) -> dict[str, Any]:
 
 
 def print_audit(facts: dict[str, Any], console: Console) -> None:
-    """Print what a user should know first of the content of `audit.json`."""
+    """Print the most important content of `audit.json`."""
     for described in facts["data_sets"]:
         root = escape(described["root"])
         title = f"{root} ({described['layout']}): {described['images']} images"
@@ -89,7 +89,7 @@ def print_audit(facts: dict[str, Any], console: Console) -> None:
 
 
 def _overlap_table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title="Images that stand twice", title_justify="left", box=SIMPLE)
+    table = Table(title="Duplicate images", title_justify="left", box=SIMPLE)
     for name in ("in", "and in"):
         table.add_column(name)
     for name in ("pairs", "images", "images"):
@@ -106,24 +106,24 @@ def _sentences(facts: dict[str, Any]) -> list[str]:
     turned = {k: n for k, n in facts["transform_counts"].items() if k != "none"}
     copies = sum(map(len, facts["clusters"]))
     listed = ", ".join(f"{name} {count}" for name, count in turned.items()) or "none"
-    told = [
+    sentences = [
         f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: {listed}. "
         f"{copies} images in {len(facts['clusters'])} clusters."
         if facts["pairs"]
-        else "No image stands twice."
+        else "No duplicate images."
     ]
     broken = facts["problem_counts"]
     listed = ", ".join(f"{count} {kind}" for kind, count in broken.items())
-    told.append(f"Problems: {listed or 'none'}.")
-    told += [f"  {problem['message']}" for problem in facts["problems"][:10]]
+    sentences.append(f"Problems: {listed or 'none'}.")
+    sentences += [f"  {problem['message']}" for problem in facts["problems"][:10]]
     if sum(broken.values()) > 10:
-        told.append(f"  … and {sum(broken.values()) - 10} more in audit.json.")
+        sentences.append(f"  … and {sum(broken.values()) - 10} more in audit.json.")
     if facts["shortcut_auc"] is not None:
-        told.append(
-            "Source shortcut: border and histogram alone tell images without tumour from the "
-            f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5: chance)."
+        sentences.append(
+            "Source shortcut: border and histogram alone separate images without tumour from the "
+            f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5 is chance)."
         )
-    return told
+    return sentences
 
 
 def _format_spread(spread: dict[str, float] | None, scale: float = 1, digits: int = 0) -> str:
@@ -134,7 +134,7 @@ def _format_spread(spread: dict[str, float] | None, scale: float = 1, digits: in
 
 
 def _place(found: Audit, number: int) -> tuple[int, str | None]:
-    return found.of[number], found.images[number].case.label
+    return int(found.table["set"][number]), found.images[number].case.label
 
 
 def _draw(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[Pair]:

@@ -1,1 +1,1 @@
-"""How data sets lie on disk, and their files as cases."""
+"""Readers that turn the files of a data set into cases, one per layout on disk."""

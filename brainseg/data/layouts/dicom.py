@@ -1,6 +1,6 @@
 """Folders of DICOM files, with masks as DICOM SEG objects or as pictures in a folder of their own.
 
-Identifiers of patients are taken over as they stand: remove them first where they must not spread.
+Patient identifiers are kept as they are: remove them beforehand if they must not be passed on.
 """
 
 import re
@@ -22,16 +22,16 @@ from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
 
 PLANES = ("sagittal", "coronal", "axial")
-"""By the axis (left, back, top) that is most across the slice."""
+"""By the axis (left, back, top) that is closest to the slice's normal."""
 
 BROKEN = (
     *(InvalidDicomError, OSError, EOFError, AttributeError, KeyError, IndexError),
     *(ValueError, TypeError, RuntimeError, NotImplementedError),
 )
-"""What pydicom raises over files that are damaged, or no image."""
+"""What pydicom raises for files that are damaged or not images."""
 
 Masks = Mapping[str, NDArray[np.bool_]]
-"""Masks of segmentation objects, by the UID of the image that they belong to."""
+"""Masks of segmentation objects, by the UID of their image."""
 
 
 def read_dicom(
@@ -40,14 +40,14 @@ def read_dicom(
     """Find DICOM images, series by series, and their masks.
 
     A mask is a frame of a DICOM SEG object that refers to the image, or a file in `ROOT/masks/`
-    with the same relative path (DICOM or a picture). In a series with some masks the other slices
-    have no tumour; a series without any is without truth. The patient is `PatientID`, else the
+    with the same relative path (DICOM or a picture). In a series with some masks, slices without
+    one have no tumour; a series without any is unlabelled. The patient is `PatientID`, else the
     study, else the series.
 
     Args:
         root: the data set's folder; images may lie in `ROOT/images/`.
-        on_problem: is told of each file that cannot be used.
-        tumor: class of slices with tumour, of `brainseg.data.case.CLASSES`.
+        on_problem: receives each file that cannot be used.
+        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
 
     Raises:
         InputError: there are no DICOM images.
@@ -66,7 +66,7 @@ def read_dicom(
             elif "Rows" in header:
                 series[str(header.get("SeriesInstanceUID", path.parent))].append(path)
             elif "DirectoryRecordSequence" not in header:
-                raise InvalidDicomError("it holds no pixels")
+                raise InvalidDicomError("it has no pixels")
         except BROKEN as error:
             on_problem(_problem(path, error))
     if not series:
@@ -78,7 +78,7 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], pydicom.Dataset]:
     """Read one slice, H×W; its 99.9th percentile becomes white. Also returns the header.
 
     Raises:
-        InputError: the file is no DICOM image of one grey frame.
+        InputError: the file is not a DICOM image of one grey frame.
     """
     try:
         dataset = pydicom.dcmread(path)
@@ -96,9 +96,9 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], pydicom.Dataset]:
 
 
 def read_segmentation(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """Masks by the UID of their image (DICOM PS3.3, A.51); several segments of one are joined.
+    """Masks by the UID of their image (DICOM PS3.3, A.51); segments of one image are merged.
 
-    Frames that name no image are left out.
+    Frames that refer to no image are ignored.
     """
     dataset = pydicom.dcmread(path)
     frames = np.atleast_3d(dataset.pixel_array.T).T > 0
@@ -153,7 +153,6 @@ def _describe(
     tumor: str | None,
 ) -> VolumeSlice:
     relative = str(path.relative_to(root))
-    spacing = dataset.get("PixelSpacing")
     owners = (dataset.get(name) for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
     return VolumeSlice(
         id=re.sub(r"[^\w.]+", "-", _bare(relative)),
@@ -162,7 +161,6 @@ def _describe(
         pixels=pixels,
         mask=mask,
         plane=_plane(dataset),
-        spacing=(float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None,
         source=relative,
     )
 
@@ -184,7 +182,7 @@ def _find_drawn(root: Path, path: Path) -> Path | None:
 
 
 def _bare(name: str) -> str:
-    """A name without DICOM's suffixes; what else follows a dot may be part of a UID."""
+    """A name without DICOM's suffixes; anything else after a dot may be part of a UID."""
     return re.sub(r"\.(dcm|ima)$", "", name, flags=re.IGNORECASE)
 
 

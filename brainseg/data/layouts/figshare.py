@@ -1,4 +1,4 @@
-"""The original files of figshare 1512427: MATLAB v7.3, with class, patient, mask and folds."""
+"""The original MATLAB v7.3 files of figshare 1512427, with class, patient, mask and folds."""
 
 import re
 from pathlib import Path
@@ -19,13 +19,13 @@ MAT_CLASSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 
 
 def find_mats(root: Path) -> list[Path]:
-    """Figshare's numbered files below `root`, in the order of their numbers."""
+    """Figshare's numbered files below `root`, in numerical order."""
     mats = (path for path in find_files(root) if path.suffix == ".mat")
     return sorted((p for p in mats if p.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 def read_mats(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
-    """Read the cases in figshare's MATLAB files, which may lie deeper than `root`."""
+    """Read the cases from figshare's MATLAB files, anywhere below `root`."""
     folds = read_folds(root)
     cases = []
     for path in find_mats(root):
@@ -42,7 +42,7 @@ def read_mats(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
 def read_mat_labels(path: Path) -> tuple[str, str]:
     """Class and patient of one of figshare's MATLAB files.
 
-    Patient numbers that differ only by a suffix of letters (`MR040204C`, `MR040204D`) are one.
+    A trailing letter is not part of the patient: `MR040204C` and `MR040204D` are one.
 
     Raises:
         InputError: the file is unreadable, or lacks a class or patient.
@@ -61,9 +61,7 @@ def read_mat_labels(path: Path) -> tuple[str, str]:
 
 
 def read_folds(root: Path) -> dict[int, int]:
-    """The authors' folds (numbered from 0) by slice number, from `cvind.mat` in or below `root`.
-
-    Empty where there is no such file.
+    """The authors' folds (from 0) by slice number, from `cvind.mat` below `root`, if it exists.
 
     Raises:
         InputError: the file holds something else.
@@ -79,7 +77,7 @@ def read_folds(root: Path) -> dict[int, int]:
             numbers = loadmat(found[0])["cvind"]
     except (OSError, KeyError, ValueError, MatReadError) as error:
         raise InputError(
-            f"{found[0]} cannot be read ({error}). Expected figshare's list `cvind` of a fold per "
+            f"{found[0]} cannot be read ({error}). Expected figshare's list `cvind`, a fold per "
             "slice; download it again, or remove it."
         ) from error
     folds = np.asarray(numbers).ravel().astype(int) - 1
@@ -87,7 +85,7 @@ def read_folds(root: Path) -> dict[int, int]:
 
 
 def write_labels(root: Path, mats: Path) -> int:
-    """Write `root/labels.csv` from the original MATLAB files in `mats`, which may lie deeper.
+    """Write `root/labels.csv` from the original MATLAB files anywhere below `mats`.
 
     Returns the number of cases.
 

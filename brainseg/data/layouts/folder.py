@@ -1,14 +1,14 @@
 """Pictures of slices: `images/` with `masks/`, and class folders."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from brainseg.data.case import CLASSES, Case, OnProblem, Problem, refuse
+from brainseg.data.case import Case, OnProblem, Problem, name_some, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
 from brainseg.data.layouts.figshare import find_mats, read_folds, read_mats
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files
 from brainseg.files import read_csv
+from brainseg.vocabulary import CLASSES
 
 
 def read_figshare(
@@ -25,21 +25,21 @@ def read_folder(
 ) -> list[Case]:
     """Read `images/` + `masks/` with the same file stems, and `labels.csv` where there is one.
 
-    `labels.csv` has the columns `id,class,patient`, and may have `plane`, `row_mm` and `column_mm`
-    (the distances between rows and columns).
+    `labels.csv` has the columns `id,class,patient` and optionally `plane`; others are ignored.
 
     Args:
         root: folder with `images/` and `masks/`.
         patient_pattern: regular expression whose first group is the patient in a file's stem,
-            such as `(.+)_[0-9]+`; `labels.csv` wins where it names a patient.
-        on_problem: is told what is wrong: the layout is another, a mask or an image is missing, a
-            stem stands twice, the pattern does not match, or `labels.csv` lacks a case.
+            such as `(.+)_[0-9]+`; a patient in `labels.csv` takes precedence.
+        on_problem: receives what is wrong: the layout, a missing mask, a stem used twice, a
+            pattern that does not match, or an incomplete `labels.csv`.
 
     Raises:
         InputError: by default, at the first problem.
     """
     if not (root / "images").is_dir() or not (root / "masks").is_dir():
-        found = _suggest(root, "images")
+        deeper = sorted(path.parent for path in root.glob("*/images"))
+        found = f" Did you mean {deeper[0]}?" if deeper else ""
         message = (
             f"{root} has no images/ and masks/.{found} Expected images/N.png and masks/N.png (or "
             "figshare's N.mat)."
@@ -62,19 +62,18 @@ def read_folder(
                 patient,
                 images[stem],
                 masks.get(stem),
-                row.get("plane") or None,
-                read_spacing(row),
-                folds.get(int(stem)) if stem.isdecimal() else None,
+                plane=row.get("plane") or None,
+                fold=folds.get(int(stem)) if stem.isdecimal() else None,
             )
         )
     return cases
 
 
 def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
-    """Read class folders, `{Training,Testing}/{glioma,meningioma,notumor,pituitary}/`.
+    """Read class folders, `Training/CLASS/*.jpg` and `Testing/CLASS/*.jpg`.
 
     There are no masks and no patients. File names differ between versions of the data set, so
-    only the folders are relied on.
+    only the folders' names are used.
 
     Raises:
         InputError: by default, where there are no class folders, or they are empty.
@@ -86,22 +85,16 @@ def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
     ]
     if not cases:
         message = (
-            f"No images in class folders below {root}. Expected "
-            "Training|Testing/{glioma,meningioma,notumor,pituitary}/*.jpg."
+            f"No images in class folders below {root}. Expected Training/CLASS/*.jpg and "
+            f"Testing/CLASS/*.jpg with the classes {', '.join(CLASSES)}."
         )
         on_problem(Problem("layout", str(root), message))
     return cases
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture by its name, and not hidden."""
+    """Whether a file name is that of a picture, and not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def name_some(names: Iterable[str]) -> str:
-    """The first three names, for a message."""
-    listed = list(names)
-    return ", ".join(listed[:3]) + (", …" if len(listed) > 3 else "")
 
 
 def _by_stem(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
@@ -139,36 +132,24 @@ def _read_labels(
     if not path.exists():
         return {}
 
-    def tell(message: str) -> None:
+    def report(message: str) -> None:
         on_problem(Problem("label", str(path), message))
 
     rows = [{key: (row[key] or "").strip() for key in row if key} for row in read_csv(path)]
     if rows and not {"id", "class", "patient"} <= rows[0].keys():
-        tell(f"{path} has columns {', '.join(rows[0])}; expected id,class,patient.")
+        report(f"{path} has columns {', '.join(rows[0])}; expected id,class,patient.")
         return {}
     labels = {row["id"]: row for row in rows}
     if len(labels) < len(rows):
         twice = {row["id"] for row in rows if labels[row["id"]] is not row}
-        tell(f"{path} names ids twice, such as {name_some(sorted(twice))}. Keep one row of each.")
+        report(f"{path} repeats ids, such as {name_some(sorted(twice))}. Keep one row of each.")
     missing = [stem for stem in images if stem not in labels]
     if missing:
-        tell(f"{path} lacks {len(missing)} images, such as {name_some(missing)}. Add rows.")
+        report(f"{path} lacks {len(missing)} images, such as {name_some(missing)}. Add rows.")
     unknown = {row["class"] for row in rows} - {*CLASSES, ""}
     if unknown:
-        tell(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
+        report(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
     return labels
-
-
-def read_spacing(row: Mapping[str, str]) -> tuple[float, float] | None:
-    """Distances between rows and between columns (mm) of a row of `labels.csv`, where it tells."""
-    if not row.get("row_mm") or not row.get("column_mm"):
-        return None
-    return float(row["row_mm"]), float(row["column_mm"])
-
-
-def _suggest(root: Path, name: str) -> str:
-    deeper = sorted(path.parent for path in root.glob(f"*/{name}"))
-    return f" Did you mean {deeper[0]}?" if deeper else ""
 
 
 def _number(path: Path) -> tuple[int, str]:

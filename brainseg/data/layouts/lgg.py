@@ -1,4 +1,4 @@
-"""The LGG set `kaggle_3m`: three sequences in the channels of a TIFF, the mask drawn on FLAIR.
+"""The LGG set `kaggle_3m`: TIFF files with a sequence per channel, and masks drawn on FLAIR.
 
 Buda, Saha and Mazurowski, Computers in Biology and Medicine 109 (2019).
 """
@@ -14,10 +14,10 @@ from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import read_image, read_mask_of
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.data.layouts.walk import find_files
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 
 CHANNELS = ("pre_contrast", "flair", "post_contrast")
-"""Sequences of a file. A patient without one of the others has FLAIR in its place."""
+"""Sequences of a file; where one is missing, the authors repeated FLAIR."""
 
 
 def read_lgg(
@@ -27,15 +27,14 @@ def read_lgg(
 
     Args:
         root: the data set's folder, or the one above.
-        on_problem: is told of each slice that cannot be used.
+        on_problem: receives each slice that cannot be used.
         channel: the sequence, of `CHANNELS`.
-        tumor: class of slices with tumour, of `brainseg.data.case.CLASSES`.
+        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
 
     Raises:
         InputError: there are no such files, or the channel is unknown.
     """
-    if channel not in CHANNELS:
-        raise InputError(f"channel={channel}: expected one of {', '.join(CHANNELS)}.")
+    check_known("channel", [channel], CHANNELS)
     masks = [path for path in find_files(root) if path.name.endswith("_mask.tif")]
     if not masks:
         raise InputError(
@@ -68,7 +67,6 @@ def _cut(
             pixels=pixels,
             mask=mask,
             plane="axial",
-            spacing=None,  # the TIFF files do not tell
             source=str(image.relative_to(root)),
         )
 
@@ -80,5 +78,5 @@ def _read_channel(path: Path, channel: int) -> np.ndarray:
             if image.mode == "RGB":
                 return np.asarray(image)[..., channel]
     except OSError:
-        pass  # read_image says what is wrong with it
+        pass  # read_image reports what is wrong
     return read_image(path)

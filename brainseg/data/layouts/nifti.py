@@ -1,9 +1,8 @@
-"""NIfTI volumes with a label volume each, as BraTS, the Decathlon and nnU-Net lay them out."""
+"""NIfTI volumes with label volumes, in the layouts of BraTS, the Decathlon and nnU-Net."""
 
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,13 @@ from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.errors import InputError
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-"""The axis across each plane in a volume whose axes point right, anterior and superior."""
+"""The axis normal to each plane in a volume whose axes point right, anterior and superior."""
 
 HEAD_SHARE = 0.05
-"""Share of a slice that has to be brighter than a tenth of white, or there is no head in it."""
+"""Smallest share of pixels brighter than a tenth of white in a slice that shows the head."""
 
 NEGATIVE_SHARE = 0.05
-"""Share of negative voxels above which a volume is no longer what a scanner gave."""
-
-
-@dataclass(frozen=True)
-class Volume:
-    """An image and its label volume, N×M×K both, with axes to the right, front and top."""
-
-    pixels: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-    zooms: tuple[float, float, float]  #: mm
+"""Share of negative voxels above which a volume is taken as normalised, and refused."""
 
 
 def read_nifti(
@@ -52,20 +42,20 @@ def read_nifti(
 ) -> list[Cut]:
     """Find pairs of volumes: one folder per examination, or folders of images and of labels.
 
-    In `imagesTr/` and `labelsTr/` (or `images/` and `labels/`) a pair has the same name, but for
-    `_0000`; elsewhere a pair stands in a folder of its own. The patient is a folder `sub-…` (BIDS),
+    In `imagesTr/` and `labelsTr/` (or `images/` and `labels/`) both have the same name, except for
+    `_0000`; otherwise each pair has a folder of its own. The patient is a folder `sub-…` (BIDS),
     else the name of the folder or file.
 
     Args:
         root: the data set's folder.
-        on_problem: is told of what has no counterpart (which is left out), and of volumes that
+        on_problem: receives files without counterpart, which are left out, and volumes that
             cannot be used.
         image: regular expression of the image's file name, where a folder has several.
         label: regular expression of the label's file name, or of its folder's.
         channel: of an image with four dimensions, from 0.
         planes: `axial`, `coronal`, `sagittal`, or several (with commas, or a list).
-        every: take each so many-th slice.
-        tumor: class of slices with tumour, of `brainseg.data.case.CLASSES`.
+        every: take every n-th slice.
+        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
 
     Raises:
         InputError: there are no pairs, or an option cannot be used.
@@ -89,24 +79,28 @@ def read_nifti(
     return [partial(cut, pair) for pair in pairs]
 
 
-def read_volume(image: Path, label: Path, channel: int | None = None) -> Volume:
-    """Read an image and its label volume; the image's 99.9th percentile becomes white.
+def read_volume(
+    image: Path, label: Path, channel: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read an image and its label volume, N×M×K both, with axes to the right, front and top.
+
+    The image's 99.9th percentile becomes white.
 
     Raises:
         InputError: a file is unreadable, normalised, or the two do not match.
     """
-    pixels, affine, zooms = _load(image)
+    pixels, affine = _load(image)
     if pixels.ndim == 4:
         if channel is None or not 0 <= channel < pixels.shape[3]:
             raise InputError(
-                f"{image} holds {pixels.shape[3]} sequences. Say which one, channel=0 to "
+                f"{image} holds {pixels.shape[3]} sequences. Choose one with channel=0 to "
                 f"{pixels.shape[3] - 1}; found {channel}. (data.channel=… in training; elsewhere "
                 "`brainseg data convert ROOT --out DIR --option channel=…` first.)"
             )
         pixels = pixels[..., channel]
     elif channel is not None:
-        raise InputError(f"{image} holds one sequence. Leave channel={channel} out.")
-    mask, placed, _ = _load(label)
+        raise InputError(f"{image} holds one sequence. Remove channel={channel}.")
+    mask, placed = _load(label)
     if pixels.ndim != 3 or mask.shape != pixels.shape:
         raise InputError(
             f"{image} has the shape {pixels.shape}, its label volume {label} {mask.shape}. "
@@ -114,32 +108,31 @@ def read_volume(image: Path, label: Path, channel: int | None = None) -> Volume:
         )
     if not np.allclose(affine, placed, atol=0.1):
         raise InputError(
-            f"{image} and its label volume {label} lie differently in space: {affine.tolist()} and "
+            f"{image} and its label volume {label} differ in position: {affine.tolist()} and "
             f"{placed.tolist()}. Resample the labels onto the image."
         )
     if np.mean(pixels < 0) > NEGATIVE_SHARE:
         raise InputError(
             f"{image} is negative in {np.mean(pixels < 0):.0%} of its voxels. Expected intensities "
-            "as a scanner gives them, from 0; was it normalised? Take the original."
+            "as scanned, from 0. Was it normalised? Use the original."
         )
     head = pixels[pixels > 0]
     top = float(np.percentile(head, 99.9)) if head.size else 0.0
-    return Volume(scale_to_uint8(pixels, top), mask > 0.5, zooms)
+    return scale_to_uint8(pixels, top), mask > 0.5
 
 
-def _load(path: Path) -> tuple[NDArray[np.float32], NDArray, tuple[float, float, float]]:
-    """Values, affine and spacing of a volume whose axes point right, anterior and superior."""
+def _load(path: Path) -> tuple[NDArray[np.float32], NDArray]:
+    """Values and affine of a volume, turned so that its axes point right, anterior and superior."""
     try:
         volume: Any = nib.as_closest_canonical(nib.load(path))
         values = np.nan_to_num(volume.get_fdata(dtype=np.float32), posinf=0, neginf=0)
-        x, y, z = (float(zoom) for zoom in volume.header.get_zooms()[:3])
     except (OSError, EOFError, ValueError, ImageFileError, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read as a NIfTI volume ({error}). Replace the file or remove it."
         ) from error
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
-    return values, volume.affine, (x, y, z)
+    return values, volume.affine
 
 
 def _cut(
@@ -154,16 +147,14 @@ def _cut(
 ) -> Iterator[VolumeSlice]:
     """The slices of one examination that show the head."""
     try:
-        volume = read_volume(pair.image, pair.label, channel)
+        both = read_volume(pair.image, pair.label, channel)
     except InputError as error:
         on_problem(Problem("image", str(pair.image), str(error)))
         return
     for plane in planes:
         axis = AXES[plane]
-        column_mm, row_mm = (zoom for k, zoom in enumerate(volume.zooms) if k != axis)
-        for index in range(every // 2, volume.pixels.shape[axis], every):
-            # To the right and up in the volume is to the left and up for a radiologist.
-            both = (volume.pixels, volume.mask)
+        for index in range(every // 2, both[0].shape[axis], every):
+            # The radiological convention: the patient's right is on the left.
             pixels, mask = (np.take(values, index, axis)[::-1, ::-1].T for values in both)
             if np.mean(pixels > 25) < HEAD_SHARE and not mask.any():
                 continue
@@ -174,6 +165,5 @@ def _cut(
                 pixels=pixels,
                 mask=mask,
                 plane=plane,
-                spacing=(row_mm, column_mm),
                 source=f"{pair.image.relative_to(root)} {plane} {index}",
             )

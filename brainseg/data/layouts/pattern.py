@@ -1,4 +1,4 @@
-"""Regular expressions that users give: of file names, and of whose slice it is."""
+"""Regular expressions that users give: for file names, and for the patient in them."""
 
 import re
 
@@ -10,21 +10,21 @@ def compile_pattern(name: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) ->
     """Compile the regular expression of the option `name`.
 
     Raises:
-        InputError: it is none.
+        InputError: it is invalid.
     """
     try:
         return re.compile(pattern, flags)
     except re.error as error:
-        raise InputError(f"{name}={pattern!r} is no regular expression: {error}.") from error
+        raise InputError(f"{name}={pattern!r} is not a regular expression: {error}.") from error
 
 
 def match_patient(name: str, pattern: str | None, on_problem: OnProblem) -> str | None:
     """The first group of a regular expression in a name; `None` without a pattern.
 
-    `on_problem` is told where the pattern finds nothing.
+    `on_problem` receives a name that does not match.
 
     Raises:
-        InputError: the pattern is no regular expression.
+        InputError: the pattern is not a regular expression.
     """
     if pattern is None:
         return None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def find_files(root: Path) -> list[Path]:
-    """All files below `root` in the order of their paths, also behind links to folders.
+    """All files below `root`, sorted by path; links to folders are followed.
 
-    Hidden files and folders are left out: they belong to an editor or a file system.
+    Hidden files and folders are ignored: they belong to editors or file systems.
     """
     files, seen = [], set()
     for folder, folders, names in os.walk(root, followlinks=True):

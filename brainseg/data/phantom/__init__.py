@@ -1,1 +1,1 @@
-"""Synthetic T1 contrast-enhanced slices: a head, tumours, and a scanner that sees them."""
+"""Synthetic T1 contrast-enhanced slices: heads, tumours and scanners."""

@@ -1,6 +1,6 @@
 """The anatomy of a head: the ICBM152 brain, and a drawn skull, scalp, face and neck around it.
 
-The templates are those that the package `nilearn` ships, so that nothing has to be downloaded.
+The templates are those that the package `nilearn` ships, so nothing is downloaded.
 Points are MNI coordinates in mm, of shape 3×….
 """
 
@@ -17,7 +17,7 @@ from brainseg.data.phantom.vessels import falx, tentorium, vessels
 @cache
 def templates() -> dict[str, Volume]:
     """Load `gray`, `white` (shares), `depth` (mm below the brain's surface) and `vessels` (mm)."""
-    from nilearn import datasets  # takes seconds to import, and a finished data set needs none
+    from nilearn import datasets  # takes seconds to import; an existing data set does not need it
 
     def volume(name: str, resolution: int) -> Volume:
         image = getattr(datasets, f"load_mni152_{name}")(resolution=resolution)

@@ -1,14 +1,14 @@
-"""Synthetic patients: what distinguishes one head, one tumour and one scanner from another."""
+"""Synthetic patients: the parameters of a head, a tumour and a scanner."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from brainseg.data.case import CLASSES
 from brainseg.data.phantom.anatomy import templates
 from brainseg.data.phantom.field import Array, Field, smooth_noise
-from brainseg.data.phantom.tumor import KINDS, Tumor, place
+from brainseg.data.phantom.tumor import Tumor, place
+from brainseg.vocabulary import CLASSES, TUMORS
 
 WARP = 3.5  # mm, standard deviation of a head's deformation
 AXIAL_PITCH = -8.0  # degrees: towards the line from eye to ear
@@ -40,7 +40,7 @@ class Difficulty:
 DIFFICULTIES = {
     "easy": Difficulty(
         radius={"glioma": (22.0, 30.0), "meningioma": (20.0, 28.0), "pituitary": (18.0, 23.0)},
-        brightness=dict.fromkeys(KINDS, (1.95, 2.05)),
+        brightness=dict.fromkeys(TUMORS, (1.95, 2.05)),
         necrosis=(0.40, 0.55),
         rim=0.25,
         white=(0.40, 0.46),
@@ -124,7 +124,7 @@ def make_tumor(kind: str, level: Difficulty, white: float, rng: np.random.Genera
 
 
 def unwarped(point: Array, warp: tuple[Field, ...]) -> Array:
-    """Find what `warp` moves to `point`, so that slices meet even a small tumour."""
+    """Find the point that `warp` moves to `point`, so that slices meet even a small tumour."""
     found = point[:, None]
     for _ in range(3):
         found = point[:, None] - WARP * np.stack([field(found) for field in warp])
@@ -137,7 +137,7 @@ def make_patient(number: int, seed: int, difficulty: str) -> Patient:
     rng = np.random.default_rng([seed, number])
     name = CLASSES[number % len(CLASSES)]
     # A healthy brain is cut where a tumour could have been, so that the cut gives nothing away.
-    kind = name if name in KINDS else KINDS[rng.integers(len(KINDS))]
+    kind = name if name in TUMORS else TUMORS[rng.integers(len(TUMORS))]
     tissue = draw_tissue(level, rng)
     tumor = make_tumor(kind, level, tissue["white"], rng)
     warp = (smooth_noise(rng, 70.0), smooth_noise(rng, 70.0), smooth_noise(rng, 70.0))
@@ -149,7 +149,7 @@ def make_patient(number: int, seed: int, difficulty: str) -> Patient:
         plane=plane,
         focus=unwarped(tumor.centre, warp),
         radius=tumor.radius,
-        tumor=tumor if name in KINDS else None,
+        tumor=tumor if name in TUMORS else None,
         pose=rotation / rng.uniform(0.95, 1.05, 3),
         shift=rng.normal(0.0, 4.0, 3),
         view=rng.uniform(*level.view),

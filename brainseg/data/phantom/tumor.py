@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from brainseg.data.phantom.field import Array, Field, blend, column, inside, sheet
 
-KINDS = ("glioma", "meningioma", "pituitary")
 SELLA = np.array([0.0, 5.0, -32.0])
 REACH = {"glioma": 0.55, "meningioma": 0.9, "pituitary": 0.1}
 """How far around it, in radii, a tumour can change tissue: oedema, dural tail."""
@@ -20,9 +19,9 @@ REACH = {"glioma": 0.55, "meningioma": 0.9, "pituitary": 0.1}
 
 @dataclass(frozen=True)
 class Tumor:
-    """A tumour: where it is, how large, how bright, and what makes its outline its own."""
+    """A tumour: its position, size, brightness and individual outline."""
 
-    kind: str  #: glioma, meningioma or pituitary
+    kind: str  #: of `vocabulary.TUMORS`
     centre: Array  #: MNI coordinates, mm
     radius: float  #: mm
     brightness: float  #: of the part that takes up contrast agent, in [0, 1]

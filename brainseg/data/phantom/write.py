@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from brainseg.data.case import CLASSES
 from brainseg.data.phantom.anatomy import paint_head, templates
 from brainseg.data.phantom.field import Array
 from brainseg.data.phantom.patient import DIFFICULTIES, PLANES, WARP, Patient, make_patient
 from brainseg.data.phantom.tumor import displace, draw, is_near
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.files import building, read_json, write_csv, write_json
 from brainseg.terminal import bar
+from brainseg.vocabulary import CLASSES, NEGATIVE
 
 SMALLEST_SHARE = 20 / 96**2  #: of a slice that a tumour covers
 QUICK_PIXELS = 60 * 96**2  #: drawn in about two seconds
@@ -81,7 +81,7 @@ def draw_patient(
 ) -> Iterator[Slice]:
     """Draw `slices` slices of patient `number`, spread over the middle of the tumour.
 
-    A patient with a tumour is then cut `healthy_slices` times where there is none of it.
+    For a patient with a tumour, `healthy_slices` slices beside the tumour follow.
     """
     patient = make_patient(number, seed, difficulty)
     rng = np.random.default_rng([seed, number, 1])
@@ -107,7 +107,7 @@ def is_finished(root: Path, recipe: dict[str, Any]) -> bool:
         return True
     if root.exists() and any(root.iterdir()):
         raise InputError(
-            f"{root} was expected to be new, empty, or to hold the phantoms {recipe}; it holds "
+            f"{root} was expected to be new or empty, or to hold the phantoms {recipe}. It holds "
             "other files. Choose another folder, or remove this one."
         )
     return False
@@ -121,18 +121,11 @@ def write_files(root: Path, recipe: dict[str, Any]) -> None:
     rows: list[dict[str, Any]] = []
     slow = recipe["patients"] * per_patient * recipe["size"] ** 2 >= QUICK_PIXELS
     for number in bar(range(recipe["patients"]), "Drawing synthetic brains", slow):
-        drawn = draw_patient(
-            number,
-            recipe["seed"],
-            recipe["slices"],
-            recipe["size"],
-            recipe["difficulty"],
-            recipe["healthy_slices"],
-        )
+        drawn = draw_patient(number, **{key: recipe[key] for key in recipe if key != "patients"})
         for name, (image, mask) in enumerate(drawn, len(rows) + 1):
             Image.fromarray(image).save(root / "images" / f"{name}.png")
             Image.fromarray(np.uint8(255) * mask).save(root / "masks" / f"{name}.png")
-            label = CLASSES[number % len(CLASSES)] if mask.any() else "notumor"
+            label = CLASSES[number % len(CLASSES)] if mask.any() else NEGATIVE
             rows.append({"id": name, "class": label, "patient": f"phantom-{number + 1:04d}"})
     write_csv(root / "labels.csv", rows, ("id", "class", "patient"))
     write_json(root / "phantom.json", recipe)
@@ -150,18 +143,18 @@ def write_phantom(
 ) -> None:
     """Write a synthetic data set: `images/N.png`, `masks/N.png`, `labels.csv`, `phantom.json`.
 
-    The same arguments give the same bytes. The folder appears at once when all is written; where
-    another process was first, its folder is kept.
+    The same arguments give the same bytes. The folder appears once everything is written; if
+    another process was faster, its folder is kept.
 
     Args:
-        root: folder to make.
-        patients: number of patients; classes take turns.
+        root: folder to create.
+        patients: number of patients; classes rotate.
         slices: slices per patient, all in one plane.
         size: height and width in pixels.
-        seed: of everything random; patient k is the same however many there are.
+        seed: of everything random; patient k does not depend on the number of patients.
         difficulty: `easy` (large bright tumours) or `hard` (closer to real slices).
-        healthy_slices: further slices of each patient with a tumour that show nothing of it; their
-            class is `notumor` and their mask empty.
+        healthy_slices: extra slices of each tumour patient that do not show the tumour; their class
+            is the negative one and their mask empty.
 
     Raises:
         InputError: an argument is out of range, or `root` holds something else.
@@ -177,12 +170,9 @@ def write_phantom(
     for name, value in recipe.items():
         if value < least[name]:
             raise InputError(
-                f"Phantoms need {name}={least[name]} or more; found {name}={value}. Raise it."
+                f"Phantoms require {name} of at least {least[name]}; found {name}={value}."
             )
-    if difficulty not in DIFFICULTIES:
-        raise InputError(
-            f"The difficulty of phantoms is one of {', '.join(DIFFICULTIES)}; found '{difficulty}'."
-        )
+    check_known("difficulty", [difficulty], DIFFICULTIES)
     recipe["difficulty"], root = difficulty, root.absolute()
     if is_finished(root, recipe):
         return
