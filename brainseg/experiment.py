@@ -27,6 +27,17 @@ class Evaluation(Run):
         return next((mode for mode in known if self.cases(mode).exists()), None)
 
 
+def open_run(path: Path | str) -> Run:
+    """The run in a folder.
+
+    Raises:
+        InputError: the folder is none of a run.
+    """
+    run = Run(Path(path))
+    run.read_config()
+    return run
+
+
 def find_runs(path: Path) -> list[Run]:
     """The run at `path`, or every run below it, in the order of their paths.
 
@@ -81,17 +92,6 @@ def _current_modes(run: Run, facts: Mapping[str, Any]) -> tuple[str, ...]:
         return run.is_current(mode) and run.hash_network(mode) == networks[mode]
 
     return tuple(filter(is_same, facts["modes"]))
-
-
-def open_run(path: Path | str) -> Run:
-    """The run in a folder.
-
-    Raises:
-        InputError: the folder is none of a run.
-    """
-    run = Run(Path(path))
-    run.read_config()
-    return run
 
 
 def variant_of(config: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ def test_all_names_are_there_and_no_others():
 
 
 def test_importing_it_imports_nothing_else():
-    code = "import sys; before = set(sys.modules); import brainseg; print(*sys.modules.keys() - before)"
+    code = "import sys; old = set(sys.modules); import brainseg; print(*sys.modules.keys() - old)"
     command = [sys.executable, "-S", "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     known = sys.stdlib_module_names | {"brainseg"}
