@@ -21,7 +21,7 @@ setup: $(VENV)/installed ## make .venv with everything; TORCH='torch==… torchv
 $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard,smp]'
 	touch $@
 
 # Another torch than the pinned one, once chosen, stays; an empty file stands for the pinned one.

@@ -26,7 +26,7 @@ from torch import nn
 from brainseg.data.cache import Slices
 from brainseg.data.load import load_data
 from brainseg.files import read_csv
-from brainseg.model.unet import build_model
+from brainseg.model.unet import build_resunet
 from brainseg.run import Run
 from brainseg.training.checkpoint import History
 from brainseg.training.datamodule import SliceDataModule
@@ -89,7 +89,7 @@ def main() -> None:
     slices = Slices(slices.images[rows], slices.masks[rows], [""] * len(rows), "")
     precision = choose_precision("auto", "auto")
 
-    ours = build_model(attention="none").to(memory_format=torch.channels_last)
+    ours = build_resunet(attention="none").to(memory_format=torch.channels_last)
     theirs = smp.Unet("tu-resnetv2_50", encoder_weights=None, in_channels=1)
     contestants = {
         "brainseg": lambda: brainseg_speed(ours, slices, given.batch, precision),

@@ -1,6 +1,7 @@
 """The one exception that a user is meant to read."""
 
 from collections.abc import Iterable
+from textwrap import shorten
 
 
 class InputError(Exception):
@@ -25,3 +26,8 @@ def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     if unknown := [name for name in dict.fromkeys(given) if name not in known]:
         raise InputError(f"Unknown {what} {', '.join(unknown)}. Choose from: {', '.join(known)}.")
+
+
+def brief(error: Exception) -> str:
+    """The kind and the first words of a library's error, for use in a message of ours."""
+    return f"{type(error).__name__}: {shorten(str(error), 300, placeholder=' …')}"

@@ -8,7 +8,7 @@ from typing import Any
 from brainseg.errors import InputError
 from brainseg.files import read_json
 from brainseg.run import Run
-from brainseg.vocabulary import FLOAT_MODES
+from brainseg.vocabulary import FLOAT_MODES, USUAL_MODEL
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,17 @@ class Evaluation(Run):
         """As that of a run, among `modes`."""
         known = (mode for mode in FLOAT_MODES if mode in self.modes)
         return next((mode for mode in known if self.cases(mode).exists()), None)
+
+
+def open_run(path: Path | str) -> Run:
+    """The run in a folder.
+
+    Raises:
+        InputError: the folder is none of a run.
+    """
+    run = Run(Path(path))
+    run.read_config()
+    return run
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -84,6 +95,12 @@ def _current_modes(run: Run, facts: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def variant_of(config: Mapping[str, Any]) -> str:
-    """What a run is called among those it is compared with: its attention, else its model."""
+    """What a run is called among those it is compared with: its attention, else its model.
+
+    A network of one's own is called `own_` and its class, in lower case.
+    """
     model = config["model"]
-    return model.get("attention") or model.get("name", "resunet")
+    name = model.get("name", USUAL_MODEL)
+    if target := model.get("target"):
+        return f"{name}_{target.rpartition('.')[2].lower()}"
+    return model.get("attention") or name

@@ -165,6 +165,9 @@ CLASSES = (*TUMORS, NEGATIVE)
 STUDY = ("none", "ag", "se", "cbam")
 """The paper's variants, in the order of its Table I; other networks are shown after them."""
 
+USUAL_MODEL = "resunet"
+"""The model of a configuration that names none, as those of older runs."""
+
 METRICS: dict[str, Metric] = {
     "mean_iou": Metric("Mean IoU", "Mean IoU of background and tumour", "max"),
     "tumor_iou": Metric("Tumour IoU", "IoU of tumour over all pixels", "max"),

@@ -25,7 +25,7 @@ def make_run(path, attention):
     import yaml
 
     from brainseg.files import write_npz, write_text
-    from brainseg.model.unet import build_model
+    from brainseg.model.unet import build_resunet
 
     run = Run(path)
     arguments = {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "stem_chs": 16}
@@ -42,7 +42,7 @@ def make_run(path, attention):
     for file in (run.val, run.test):
         write_npz(file, **make_test())
     torch.manual_seed(0)
-    network = build_model(**model)
+    network = build_resunet(**model)
     images = torch.from_numpy(make_test()["images"][:, None]).float() / 255
     with torch.no_grad():
         for _ in range(20):  # statistics of the norms, so that probabilities spread over [0, 1]

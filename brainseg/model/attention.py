@@ -1,40 +1,72 @@
-"""Attention modules with one signature, `forward(skip, gate=None) -> skip`."""
+"""Attention modules with one signature, `forward(skip, gate=None) -> skip`, and their registry.
 
-from enum import StrEnum
+To add one, subclass `Attention` here: its `name` is then a value of `model.attention`, and all that
+trains, exports, counts or shows networks knows it.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class Attention(StrEnum):
-    """The four variants of the network; each value equals its name."""
-
-    none = "none"
-    ag = "ag"
-    se = "se"
-    cbam = "cbam"
+ATTENTIONS: dict[str, type["Attention"]] = {}
+"""Name → class; a subclass of `Attention` that has a `name` registers itself."""
 
 
-class NoAttention(nn.Module):
+class Attention(nn.Module):
+    """Base of all attention modules. They are built with the number of channels of their skip.
+
+    Attributes:
+        name: value of `model.attention`.
+        needs_gate: whether it looks at the decoder feature beside the skip. It is then built with
+            the number of that feature's channels too, and cannot stand where there is none.
+        in_blocks: whether the paper's placement has it at the end of every decoder block, too.
+        coefficients: submodules whose outputs in [0, 1] multiply the skip, by what is appended to
+            the module's name to tell them apart.
+    """
+
+    name: ClassVar[str]
+    needs_gate: ClassVar[bool] = False
+    in_blocks: ClassVar[bool] = False
+    coefficients: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if cls.needs_gate and cls.in_blocks:
+            raise TypeError(f"{cls.__name__} needs a gate, and blocks have none to give")
+        if "name" in vars(cls):
+            ATTENTIONS[cls.name] = cls
+
+
+class NoAttention(Attention):
     """Hands the skip on unchanged."""
+
+    name = "none"
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
 
     def forward(self, skip: Tensor, gate: Tensor | None = None) -> Tensor:
         """Return `skip` (N×C×H×W)."""
         return skip
 
 
-class AttentionGate(nn.Module):
+class AttentionGate(Attention):
     """Additive attention gate (Eq. 1-4; arXiv:1804.03999), with biases as in Keras.
 
     Args:
         channels: channels of the skip x.
-        gate_channels: channels of the gating decoder feature g.
-        hidden: channels of the sum f.
+        gate_channels: channels of the gating decoder feature g; the sum f has half as many.
     """
 
-    def __init__(self, channels: int, gate_channels: int, hidden: int) -> None:
+    name = "ag"
+    needs_gate = True
+    coefficients: ClassVar = {"": "sigmoid"}
+
+    def __init__(self, channels: int, gate_channels: int) -> None:
         super().__init__()
+        hidden = gate_channels // 2
         self.theta = nn.Conv2d(channels, hidden, 1)
         self.phi = nn.Conv2d(gate_channels, hidden, 1)
         self.activation = nn.LeakyReLU(0.1)
@@ -63,8 +95,12 @@ def _perceptron(channels: int, hidden: int) -> nn.Sequential:
     )
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(Attention):
     """Squeeze and excitation (Eq. 5-8; arXiv:1709.01507), reduction 16, hidden at least 4."""
+
+    name = "se"
+    in_blocks = True
+    coefficients: ClassVar = {"": "sigmoid"}
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -77,8 +113,12 @@ class SqueezeExcitation(nn.Module):
         return skip * self.sigmoid(self.mlp(squeezed))  # Eq. 6-8
 
 
-class CBAM(nn.Module):
+class CBAM(Attention):
     """Channel, then spatial attention (Eq. 9-13; arXiv:1807.06521), reduction 8, hidden ≥ 4."""
+
+    name = "cbam"
+    in_blocks = True
+    coefficients: ClassVar = {"": "spatial_sigmoid", ".channels": "channel_sigmoid"}
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -96,20 +136,13 @@ class CBAM(nn.Module):
         return skip * self.spatial_sigmoid(self.spatial(pooled))  # Eq. 12-13
 
 
-def make_attention(kind: Attention, channels: int, gate_channels: int = 0) -> nn.Module:
-    """The module of `kind` for a skip of `channels`.
+def make_attention(name: str, channels: int, gate_channels: int = 0) -> Attention:
+    """The attention `name` for a skip of `channels`.
 
     Args:
-        kind: one of the four variants.
+        name: a key of `ATTENTIONS`.
         channels: channels of the skip.
-        gate_channels: channels of the gate, the width of the decoder step; only `ag` uses it, and
-            works with half as many inside.
+        gate_channels: channels of the gate, for those that need one.
     """
-    match kind:
-        case Attention.ag:
-            return AttentionGate(channels, gate_channels, gate_channels // 2)
-        case Attention.se:
-            return SqueezeExcitation(channels)
-        case Attention.cbam:
-            return CBAM(channels)
-    return NoAttention()
+    kind = ATTENTIONS[name]
+    return kind(channels, gate_channels) if kind.needs_gate else kind(channels)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from brainseg.errors import InputError
-from brainseg.model.unet import build_model
+from brainseg.model.registry import build_network
 from brainseg.run import Run
 
 
@@ -15,10 +15,13 @@ def load_network(run: Run) -> nn.Sequential:
     """The best checkpoint of `run` in eval mode: images N×1×H×W in [0, 1] to probabilities.
 
     Raises:
-        InputError: the run has no configuration or no checkpoint.
+        InputError: the run has no configuration or no checkpoint, or a network of the user's own
+            cannot be imported.
     """
-    arguments = run.read_config()["model"] | {"weights": "none"}  # nothing to download
-    network = build_model(**arguments)
+    config = run.read_config()["model"]
+    if "weights" in config:
+        config["weights"] = "none"  # nothing to download
+    network = build_network(config)
     load_weights(network, run.best)
     return nn.Sequential(network, nn.Sigmoid()).eval()
 

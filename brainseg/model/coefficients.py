@@ -5,21 +5,21 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from brainseg.model.attention import CBAM, AttentionGate, SqueezeExcitation
+from brainseg.model.attention import Attention
 
 
 def attention_coefficients(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """The coefficients in [0, 1] of every attention module of a network, for some images.
 
     Args:
-        network: a `ResUNet`; it is left in eval mode.
+        network: any network; it is left in eval mode.
         images: N×1×H×W in [0, 1].
 
     Returns:
         By the module's name, such as `decoder.4.attention`: one coefficient per pixel, N×h×w, of an
         attention gate (Eq. 3) or of CBAM (Eq. 12); one per channel, N×C, of squeeze and excitation
         (Eq. 7). Those of CBAM's channels (Eq. 10) have `.channels` at the end of the name. Empty
-        for a network without attention.
+        for a network without modules of `brainseg.model.attention`.
     """
     found: dict[str, Tensor] = {}
 
@@ -41,10 +41,8 @@ def attention_coefficients(network: nn.Module, images: Tensor) -> dict[str, Tens
 
 
 def _gates(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The sigmoids whose outputs are the coefficients."""
+    """The submodules whose outputs are the coefficients."""
     for name, module in network.named_modules():
-        if isinstance(module, AttentionGate | SqueezeExcitation):
-            yield name, module.sigmoid
-        elif isinstance(module, CBAM):
-            yield name, module.spatial_sigmoid
-            yield f"{name}.channels", module.channel_sigmoid
+        if isinstance(module, Attention):
+            for ending, part in module.coefficients.items():
+                yield f"{name}{ending}", module.get_submodule(part)

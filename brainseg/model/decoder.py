@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from brainseg.model.attention import Attention, make_attention
+from brainseg.model.attention import NoAttention, make_attention
 
 
 class ResBlock(nn.Module):
@@ -13,7 +13,7 @@ class ResBlock(nn.Module):
     the second LeakyReLU comes after the sum.
     """
 
-    def __init__(self, channels: int, width: int, attention: Attention) -> None:
+    def __init__(self, channels: int, width: int, attention: str) -> None:
         super().__init__()
         self.main = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
@@ -40,8 +40,8 @@ class DecoderStep(nn.Module):
         channels: channels of the feature from below.
         skip_channels: channels of the skip; 0 where the encoder has none of this size.
         width: channels of the result.
-        skip_attention: attention on the skip.
-        block_attention: attention at the end of the `ResBlock`; not `ag`, which needs a gate.
+        skip_attention: name of the attention on the skip.
+        block_attention: that at the end of the `ResBlock`, where there is no gate.
         dropout: probability that an element is dropped.
     """
 
@@ -51,13 +51,13 @@ class DecoderStep(nn.Module):
         skip_channels: int,
         width: int,
         *,
-        skip_attention: Attention,
-        block_attention: Attention,
+        skip_attention: str,
+        block_attention: str,
         dropout: float,
     ) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(channels, width, 3, stride=2, padding=1)
-        kind = skip_attention if skip_channels else Attention.none
+        kind = skip_attention if skip_channels else NoAttention.name
         self.attention = make_attention(kind, skip_channels, width)
         self.block = ResBlock(width + skip_channels, width, block_attention)
         self.dropout = nn.Dropout(dropout)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from textwrap import shorten
 from typing import Any
 
 import timm
@@ -14,7 +13,7 @@ from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from brainseg.errors import InputError
+from brainseg.errors import InputError, brief
 
 REDUCTIONS = (32, 16, 8, 4, 2)
 """Image size divided by feature size, from the deepest feature to the shallowest."""
@@ -52,16 +51,25 @@ class Encoder(nn.Module):
         Raises:
             InputError: the height or the width does not suit the network.
         """
-        height, width = image.shape[-2:]
-        if height % self.multiple or width % self.multiple:
-            valid = "×".join(str(-(-n // self.multiple) * self.multiple) for n in (height, width))
-            raise InputError(
-                f"This encoder takes images whose sides are multiples of {self.multiple}, found "
-                f"{height}×{width}. The next valid size is {valid}: set data.image_size, or use a "
-                "ResNetV2 encoder, which takes any size."
-            )
+        check_multiple(image, self.multiple)
         features = self.network((image - self.mean) / self.std)
         return [features.get(str(reduction)) for reduction in REDUCTIONS]
+
+
+def check_multiple(image: Tensor, multiple: int) -> None:
+    """Check that the height and the width of `image` (N×C×H×W) are multiples of a number.
+
+    Raises:
+        InputError: it names the next valid size.
+    """
+    height, width = image.shape[-2:]
+    if height % multiple or width % multiple:
+        valid = "×".join(str(-(-n // multiple) * multiple) for n in (height, width))
+        raise InputError(
+            f"This encoder takes images whose sides are multiples of {multiple}, found "
+            f"{height}×{width}. The next valid size is {valid}: set data.image_size, or use "
+            "model=resunet with a ResNetV2 encoder, which takes any size."
+        )
 
 
 class Pyramid(nn.Module):
@@ -126,7 +134,7 @@ def _create(name: str, arguments: Mapping[str, Any], weights: str, **kind: Any) 
     except Exception as error:
         raise InputError(
             f"model.encoder={name} does not take model.encoder_args={dict(arguments)} "
-            f"({_summary(error)}). Expected arguments of that timm network, and a network that "
+            f"({brief(error)}). Expected arguments of that timm network, and a network that "
             "offers a pyramid of features."
         ) from error
     if weights == "none":
@@ -137,7 +145,7 @@ def _create(name: str, arguments: Mapping[str, Any], weights: str, **kind: Any) 
         except Exception as error:
             raise InputError(
                 f"The ImageNet weights of {name} could not be loaded from timm's hub, which needs "
-                f"a network connection and the unchanged architecture ({_summary(error)}). Use "
+                f"a network connection and the unchanged architecture ({brief(error)}). Use "
                 "model.weights=none, or model.weights=/path/to/file with weights you already have."
             ) from error
     try:
@@ -146,7 +154,7 @@ def _create(name: str, arguments: Mapping[str, Any], weights: str, **kind: Any) 
         return make(pretrained=True, pretrained_cfg_overlay={"file": weights})
     except Exception as error:
         raise InputError(
-            f"model.weights={weights} cannot be used ({_summary(error)}). Expected none, imagenet "
+            f"model.weights={weights} cannot be used ({brief(error)}). Expected none, imagenet "
             f"or the path of a state dictionary of timm's {name} with the same model.encoder_args."
         ) from error
 
@@ -163,11 +171,6 @@ def _check_file(path: Path, network: nn.Module) -> None:
     missing = [key for key, _ in network.named_parameters() if flat(key) not in found]
     if missing:
         raise ValueError(f"{len(missing)} parameters are missing, the first is {missing[0]}")
-
-
-def _summary(error: Exception) -> str:
-    """The kind and the first lines of a library's error."""
-    return f"{type(error).__name__}: {shorten(str(error), 300, placeholder=' …')}"
 
 
 def _tap(network: Any) -> tuple[nn.Module, dict[int, int]]:

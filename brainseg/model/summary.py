@@ -1,32 +1,40 @@
 """What a network is made of: parameters, multiply-adds and shapes per part."""
 
+from collections.abc import Iterable, Iterator
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from brainseg.model.attention import NoAttention
-from brainseg.model.unet import ResUNet
 
-
-def summarize(network: ResUNet, image_size: int) -> dict[str, Any]:
+def summarize(
+    network: nn.Module, image_size: int, names: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Count parameters and multiply-adds of one image of `image_size`², per part.
 
-    Multiply-adds are those of the convolutions (half of torch's count of operations); parts are
-    the encoder, the decoder's steps, the head, and the attention modules inside those steps, whose
-    numbers the steps include.
+    Multiply-adds are those of convolutions and matrix products (half of torch's count of
+    operations). The numbers of a part include those of parts inside it.
+
+    Args:
+        network: takes N×1×H×W.
+        image_size: H and W.
+        names: of the submodules to count as parts; `child_names` where they are not given.
 
     Returns:
         `parameters`, `multiply_adds`, `image_size`, and `parts`: by name, a dictionary with
-        `parameters`, `multiply_adds` and `output_shape` (C, H, W; the encoder's is the deepest).
+        `parameters`, `multiply_adds` and `output_shape` (C, H, W; of several outputs that of the
+        smallest, such as an encoder's deepest; `None` where a part is not called or gives none).
     """
-    parts = {name: module for name, module in network.named_modules() if _is_part(name, module)}
+    parts = {name: network.get_submodule(name) for name in names or child_names(network)}
     shapes: dict[str, list[int]] = {}
 
     def note(name: str, output: Any) -> None:
-        tensor: Tensor = output[0] if isinstance(output, list) else output
-        shapes[name] = list(tensor.shape[1:])
+        found = [leaf.shape[1:] for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if found:
+            shapes[name] = list(min(found, key=lambda shape: prod(shape[1:])))
 
     hooks = [
         module.register_forward_hook(lambda _, __, output, name=name: note(name, output))
@@ -51,17 +59,20 @@ def summarize(network: ResUNet, image_size: int) -> dict[str, Any]:
             name: {
                 "parameters": _parameters(module),
                 "multiply_adds": sum(operations.get(f"{root}.{name}", {}).values()) // 2,
-                "output_shape": shapes[name],
+                "output_shape": shapes.get(name),
             }
             for name, module in parts.items()
         },
     }
 
 
-def _is_part(name: str, module: nn.Module) -> bool:
-    if name.endswith("attention"):
-        return not isinstance(module, NoAttention)
-    return name in ("encoder", "image_skip", "head") or name.rpartition(".")[0] == "decoder"
+def child_names(network: nn.Module) -> Iterator[str]:
+    """Names of a network's parts: its children; those of a list, or of a lone wrapped network."""
+    children = list(network.named_children())
+    for name, child in children:
+        inside = isinstance(child, nn.ModuleList | nn.ModuleDict) or len(children) == 1
+        nested = list(child_names(child)) if inside else []
+        yield from (f"{name}.{inner}" for inner in nested) if nested else [name]
 
 
 def _parameters(module: nn.Module) -> int:

@@ -1,21 +1,18 @@
 """The Res-UNet: encoder, five decoder steps, one logit per pixel."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor, nn
 
-from brainseg.errors import InputError
-from brainseg.model.attention import Attention
+from brainseg.errors import check_known
+from brainseg.model.attention import ATTENTIONS, Attention, NoAttention
 from brainseg.model.decoder import DecoderStep
 from brainseg.model.encoder import REDUCTIONS, Encoder, build_encoder
 
 WIDTHS = (256, 128, 64, 32, 16)
 """Channels of the five decoder steps."""
-
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class AttentionAt(StrEnum):
@@ -33,8 +30,8 @@ class ResUNet(nn.Module):
 
     Args:
         encoder: the encoder.
-        attention: module on every skip.
-        block_attention: module at the end of every `ResBlock` of the decoder.
+        attention: name of the attention on every skip.
+        block_attention: that at the end of every `ResBlock` of the decoder.
         dropout: probability of dropping an element at the end of each step.
     """
 
@@ -42,8 +39,8 @@ class ResUNet(nn.Module):
         self,
         encoder: Encoder,
         *,
-        attention: Attention,
-        block_attention: Attention,
+        attention: str,
+        block_attention: str,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -76,7 +73,7 @@ class ResUNet(nn.Module):
         return self.head(x)
 
 
-def build_model(
+def build_resunet(
     *,
     attention: str = "none",
     attention_at: str = "paper",
@@ -85,12 +82,12 @@ def build_model(
     weights: str = "none",
     dropout: float = 0.2,
 ) -> ResUNet:
-    """The network of one configuration.
+    """A Res-UNet of the paper's widths.
 
     Args:
-        attention: `none`, `ag`, `se` or `cbam`.
-        attention_at: `paper` puts `se` and `cbam` at the end of every decoder `ResBlock` too,
-            `skips` puts every module on the skips only.
+        attention: a key of `ATTENTIONS`.
+        attention_at: `paper` also puts those that are `in_blocks` at the end of every decoder
+            `ResBlock`, `skips` puts all of them on the skips only.
         encoder: name of a timm network.
         encoder_args: further arguments of that network.
         weights: of the encoder: `none`, `imagenet` or a local file.
@@ -99,19 +96,20 @@ def build_model(
     Raises:
         InputError: a value is unknown, or the encoder or its weights cannot be had.
     """
-    kind = _choose("model.attention", Attention, attention)
-    place = _choose("model.attention_at", AttentionAt, attention_at)
-    in_blocks = place is AttentionAt.paper and kind in (Attention.se, Attention.cbam)
+    check_known("model.attention", [attention], ATTENTIONS)
+    check_known("model.attention_at", [attention_at], AttentionAt)
+    in_blocks = attention_at == AttentionAt.paper and ATTENTIONS[attention].in_blocks
     return ResUNet(
         build_encoder(encoder, encoder_args or {}, weights),
-        attention=kind,
-        block_attention=kind if in_blocks else Attention.none,
+        attention=attention,
+        block_attention=attention if in_blocks else NoAttention.name,
         dropout=dropout,
     )
 
 
-def _choose(option: str, choices: type[Choice], value: str) -> Choice:
-    try:
-        return choices(value)
-    except ValueError as error:
-        raise InputError(f"Expected {option} in {', '.join(choices)}; found {value}.") from error
+def resunet_parts(network: nn.Module) -> Iterator[str]:
+    """Names of what `model.json` counts: encoder, steps, head, and the attention modules inside."""
+    for name, module in network.named_modules():
+        own = name in ("encoder", "image_skip", "head") or name.rpartition(".")[0] == "decoder"
+        if own or (isinstance(module, Attention) and not isinstance(module, NoAttention)):
+            yield name

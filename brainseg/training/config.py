@@ -11,11 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from brainseg.errors import InputError
 from brainseg.run import Run
-from brainseg.training.identity import identify, run_name
-from brainseg.training.settings import SCHEMAS, open_schema
-
-IDENTITY_GROUPS = ("data", "split", "model", "optim", "schedule", "loss", "trainer")
-"""Configuration groups whose choice makes another run."""
+from brainseg.training.identity import IDENTITY, run_name
+from brainseg.training.settings import SCHEMAS, model_schemas, open_schema
 
 
 def register_schema() -> None:
@@ -24,6 +21,8 @@ def register_schema() -> None:
     store(name="schema", node=open_schema())
     for group, node in SCHEMAS.items():
         store(group=group, name="schema", node=node)
+    for name, node in model_schemas().items():
+        store(group="model", name=f"{name}_schema", node=node)
 
 
 def check_complete(config: DictConfig) -> None:
@@ -57,10 +56,12 @@ def find_run(config: Mapping[str, Any]) -> Run:
     experiment = [f"experiment={choices['experiment']}"] if choices["experiment"] else []
     usual_choices = _compose(experiment).hydra.runtime.choices
     changed = {
-        group: choices[group] for group in IDENTITY_GROUPS if choices[group] != usual_choices[group]
+        group: choices[group]
+        for group in IDENTITY
+        if group in choices and choices[group] != usual_choices[group]
     }
     usual = _compose([*experiment, *(f"{group}={choice}" for group, choice in changed.items())])
-    name = run_name(identify(config), identify(to_plain(usual)), list(changed.values()))
+    name = run_name(config, to_plain(usual), list(changed.values()))
     return Run(Path(config["output_dir"]) / config["experiment_name"] / name)
 
 

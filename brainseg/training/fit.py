@@ -14,8 +14,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from brainseg.data.cache import Slices
 from brainseg.errors import InputError
 from brainseg.files import write_json
+from brainseg.model.registry import build_network, check_network, part_names
 from brainseg.model.summary import summarize
-from brainseg.model.unet import build_model
 from brainseg.run import Run
 from brainseg.training.checkpoint import AtomicCheckpointIO, History, checkpoint_callbacks
 from brainseg.training.datamodule import SliceDataModule
@@ -47,12 +47,15 @@ def fit(
         on_row: is given each row of the history.
 
     Raises:
-        InputError: the network cannot be built, or Lightning refuses the settings.
+        InputError: the network cannot be built or does not fit the images, or Lightning refuses
+            the settings.
     """
     settings, data = config["trainer"], config["data"]
     torch.manual_seed(config["seed"])
-    network = build_model(**config["model"])
-    write_json(run.model, summarize(network, data["image_size"]))
+    network = build_network(config["model"])
+    check_network(network, data["image_size"])
+    names = part_names(config["model"], network)
+    write_json(run.model, summarize(network, data["image_size"], names))
     module = SegmentationModule(
         network.to(memory_format=torch.channels_last),
         config["loss"]["name"],

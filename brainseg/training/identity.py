@@ -7,24 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from brainseg.errors import InputError
+from brainseg.experiment import variant_of
+from brainseg.vocabulary import USUAL_MODEL
 
-NOT_IDENTITY = frozenset(
-    {
-        "data.root",
-        "data.negatives",
-        "data.test",
-        "data.workers",
-        "data.cache_dir",
-        "trainer.accelerator",
-        "trainer.devices",
-        "tracking",
-        "deploy",
-        "experiment_name",
-        "output_dir",
-        "force",
-    }
-)
-"""Keys, or whole groups, that say where and how a run is made rather than what it is."""
+IDENTITY: dict[str, frozenset[str]] = {
+    "seed": frozenset(),
+    "data": frozenset({"root", "negatives", "test", "workers", "cache_dir"}),
+    "split": frozenset(),
+    "model": frozenset(),
+    "optim": frozenset(),
+    "schedule": frozenset(),
+    "loss": frozenset(),
+    "trainer": frozenset({"accelerator", "devices"}),
+}
+"""What makes a run: parts of the configuration, and the keys in them that do not count.
+
+Those say where and how the run is made rather than what it is. The files of the data count by their
+content.
+"""
+
+NAMED = ("model.name", "model.target", "model.attention", "seed")
+"""Entries that the name of a run begins with."""
 
 LONGEST_SUFFIX = 60
 
@@ -34,38 +37,43 @@ DATA_DIFFER = "the data: other files, or another data.root, data.negatives or da
 def identify(config: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of a run: flat keys such as `optim.lr`, without paths and machine settings.
 
-    A local weights file stands with the hash of its content instead of its path.
+    A local weights file stands with the hash of its content instead of its path. The usual model
+    has no name there, as in older runs.
     """
     identity = {
         key: value
-        for key, value in flatten(config)
-        if key not in NOT_IDENTITY and key.split(".")[0] not in NOT_IDENTITY
+        for part, ignored in IDENTITY.items()
+        for key, value in flatten({part: config.get(part, {})})
+        if key.removeprefix(f"{part}.") not in ignored
     }
+    if identity.get("model.name") == USUAL_MODEL:
+        del identity["model.name"]
     weights = Path(str(identity.get("model.weights", "none")))
     if weights.is_file():
         identity["model.weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
     return identity
 
 
-def run_name(identity: Mapping[str, Any], usual: Mapping[str, Any], choices: list[str]) -> str:
-    """Folder name of a run: `<attention>-seed<k>[-<suffix>]`.
+def run_name(config: Mapping[str, Any], usual: Mapping[str, Any], choices: list[str]) -> str:
+    """Folder name of a run: `<variant>-seed<k>[-<suffix>]`.
 
     Args:
-        identity: of the run.
-        usual: identity of what the same experiment composes with the same choices of groups.
+        config: of the run.
+        usual: what the same experiment composes with the same choices of groups.
         choices: groups chosen otherwise than the experiment does, such as `figshare`.
     """
-    named = ("model.attention", "seed")
+    identity, expected = identify(config), identify(usual)
+    told = [choice for choice in choices if choice != config["model"].get("name")]
     changed = [
         f"{key.rsplit('.', 1)[-1]}{identity.get(key)}"
-        for key in sorted({*identity, *usual})
-        if key not in named and identity.get(key) != usual.get(key)
+        for key in sorted({*identity, *expected})
+        if key not in NAMED and identity.get(key) != expected.get(key)
     ]
-    suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", part).strip("_") for part in choices + changed)
+    suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", part).strip("_") for part in told + changed)
     if len(suffix) > LONGEST_SUFFIX:
         digest = hashlib.sha256(suffix.encode()).hexdigest()[:8]
         suffix = f"{suffix[:LONGEST_SUFFIX]}-{digest}"
-    name = f"{identity['model.attention']}-seed{identity['seed']}"
+    name = f"{variant_of(config)}-seed{config['seed']}"
     return f"{name}-{suffix}" if suffix else name
 
 

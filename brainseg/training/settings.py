@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
+from enum import StrEnum
 from typing import Any
 
-from omegaconf import BooleanNode, IntegerNode, StringNode
+from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.deploy.options import check_chosen
 from brainseg.errors import InputError
-from brainseg.model.attention import Attention
+from brainseg.model.attention import ATTENTIONS, NoAttention
 from brainseg.model.unet import AttentionAt
 from brainseg.tracking.wandb_run import tracking_mode
 from brainseg.training.identity import flatten
@@ -18,15 +19,34 @@ from brainseg.vocabulary import MODES
 
 
 @dataclass
-class ModelSchema:
-    """Types of the `model` group, so that a wrong value stops a sweep before its first job."""
+class ResUNetSchema:
+    """Types of `model=resunet`, beside its `attention`."""
 
-    attention: Attention = Attention.none
+    name: str = "resunet"
     attention_at: AttentionAt = AttentionAt.paper
     encoder: str = "resnetv2_50"
     encoder_args: dict[str, Any] = field(default_factory=dict)
     weights: str = "none"
     dropout: float = 0.2
+
+
+@dataclass
+class SmpUnetSchema:
+    """Types of `model=smp_unet`."""
+
+    name: str = "smp_unet"
+    encoder: str = "tu-resnetv2_50"
+    weights: str = "none"
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class OwnSchema:
+    """Types of `model=own`."""
+
+    name: str = "own"
+    target: str = MISSING
+    args: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,12 +85,29 @@ class DeploySchema:
 
 
 SCHEMAS = {
-    "model": ModelSchema,
     "optim": OptimSchema,
     "trainer": TrainerSchema,
     "deploy": DeploySchema,
 }
 """Group → its schema, for groups whose choices have the same keys."""
+
+
+MODEL_SCHEMAS = {"resunet": ResUNetSchema, "smp_unet": SmpUnetSchema, "own": OwnSchema}
+"""Choice of the group `model` → its schema."""
+
+
+def model_schemas() -> dict[str, type]:
+    """`MODEL_SCHEMAS` with the attentions there are now; each named as its model is chosen.
+
+    That name stands in Hydra's error messages. The attentions are an enumeration, so that a
+    wrong one stops a sweep before its first job.
+    """
+    kinds = StrEnum("Attention", {name: name for name in ATTENTIONS})
+    added = {"resunet": [("attention", kinds, kinds(NoAttention.name))]}
+    return {
+        name: make_dataclass(f"model={name}", added.get(name, []), bases=(schema,))
+        for name, schema in MODEL_SCHEMAS.items()
+    }
 
 
 def open_schema() -> dict[str, Any]:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from brainseg.model.attention import Attention, make_attention
+from brainseg.model.attention import ATTENTIONS, Attention, make_attention
+from brainseg.vocabulary import STUDY
 
 CHANNELS, GATE_CHANNELS, HEIGHT, WIDTH = 40, 8, 5, 6
 
@@ -61,14 +62,25 @@ REFERENCES = {
 
 def make(kind):
     torch.manual_seed(0)
-    module = make_attention(Attention(kind), CHANNELS, GATE_CHANNELS).double()
+    module = make_attention(kind, CHANNELS, GATE_CHANNELS).double()
     skip = torch.randn(2, CHANNELS, HEIGHT, WIDTH, dtype=torch.float64)
     gate = torch.randn(2, GATE_CHANNELS, HEIGHT, WIDTH, dtype=torch.float64)
     return module, skip, gate
 
 
-def test_the_four_names_equal_their_values():
-    assert [(kind.name, kind.value) for kind in Attention] == [(k, k) for k in REFERENCES]
+def test_those_of_the_paper_are_registered():
+    assert tuple(ATTENTIONS) == tuple(REFERENCES) == STUDY
+
+
+def test_a_block_cannot_hold_what_needs_a_gate():
+    with pytest.raises(TypeError, match="needs a gate"):
+
+        class Wrong(Attention):
+            name = "wrong"
+            needs_gate = True
+            in_blocks = True
+
+    assert "wrong" not in ATTENTIONS
 
 
 @pytest.mark.parametrize("kind", REFERENCES)
@@ -119,5 +131,5 @@ def test_an_attention_gate_needs_its_gate():
     ],
 )
 def test_hidden_widths(kind, channels, parameters):
-    module = make_attention(Attention(kind), channels, 256)
+    module = make_attention(kind, channels, 256)
     assert sum(p.numel() for p in module.parameters()) == parameters

@@ -5,7 +5,7 @@ import torch
 
 from brainseg.model.attention import NoAttention
 from brainseg.model.coefficients import attention_coefficients
-from brainseg.model.unet import build_model
+from brainseg.model.unet import build_resunet
 
 TINY = {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "stem_chs": 16}
 STEPS = [f"decoder.{step}.attention" for step in range(1, 6)]
@@ -14,7 +14,7 @@ BLOCKS = [f"decoder.{step}.block.attention" for step in range(1, 6)]
 
 def build(attention, attention_at="paper"):
     torch.manual_seed(0)
-    return build_model(attention=attention, attention_at=attention_at, encoder_args=TINY).eval()
+    return build_resunet(attention=attention, attention_at=attention_at, encoder_args=TINY).eval()
 
 
 def watch(network, images):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from brainseg.errors import InputError
+from brainseg.experiment import variant_of
 from brainseg.training.identity import check_same, identify, run_name
 
 CONFIG = {
@@ -60,17 +61,41 @@ def test_where_and_how_is_not_identity(path: str, value: object):
     ],
 )
 def test_what_differs_stands_in_the_name(path: str, value: object, name: str):
-    identity = identify(changed(path, value))
-    assert identity != identify(CONFIG)
-    assert run_name(identity, identify(CONFIG), []) == name
+    config = changed(path, value)
+    assert identify(config) != identify(CONFIG)
+    assert run_name(config, CONFIG, []) == name
 
 
 def test_chosen_groups_stand_first_and_long_names_are_cut_but_differ():
-    assert run_name(identify(CONFIG), identify(CONFIG), ["figshare"]) == "ag-seed0-figshare"
-    long = [identify(changed("model.weights", letter * 200)) for letter in "ab"]
-    names = {run_name(identity, identify(CONFIG), []) for identity in long}
+    assert run_name(CONFIG, CONFIG, ["figshare"]) == "ag-seed0-figshare"
+    long = [changed("model.weights", letter * 200) for letter in "ab"]
+    names = {run_name(config, CONFIG, []) for config in long}
     assert len(names) == 2
     assert all(len(name) < 140 for name in names)
+
+
+def test_a_resunet_is_the_same_run_with_and_without_the_name_of_its_model():
+    named = changed("model.name", "resunet")
+    assert identify(named) == identify(CONFIG)
+    assert run_name(named, named, []) == run_name(CONFIG, CONFIG, []) == "ag-seed0"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"name": "smp_unet", "encoder": "tu-resnet18"}, "smp_unet-seed0-encodertu_resnet18"),
+        ({"name": "own", "target": "nets.My_Net", "args": {}}, "own_my_net-seed0"),
+        ({"name": "own", "target": "nets.Net", "args": {"width": 8}}, "own_net-seed0-width8"),
+    ],
+)
+def test_runs_of_other_networks_are_named_after_them(model: dict, name: str):
+    usual = {"smp_unet": {"encoder": "tu-resnetv2_50"}, "own": {"target": "???", "args": {}}}
+    config, expected = CONFIG | {"model": model}, CONFIG | {"model": usual[model["name"]]}
+    assert run_name(config, expected, [model["name"]]) == name
+    assert run_name(config, expected, ["figshare", model["name"]]).startswith(
+        f"{variant_of(config)}-seed0-figshare"
+    )
+    assert identify(config)["model.name"] == model["name"]
 
 
 def test_weights_file_counts_by_content(tmp_path: Path):

@@ -13,7 +13,7 @@ from brainseg.data.phantom.write import write_phantom
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_text
 from brainseg.model.checkpoint import load_weights
-from brainseg.model.unet import build_model
+from brainseg.model.registry import build_network
 from brainseg.run import Run
 from brainseg.training.checkpoint import checkpoint_callbacks
 from brainseg.training.fit import choose_precision
@@ -71,7 +71,7 @@ def test_best_checkpoint_loads_safely_and_is_the_best_epoch(finished: Run):
     scores = [float(row["val_mean_iou"]) for row in read_csv(finished.history)]
     assert content["epoch"] == scores.index(max(scores))
     model = finished.read_config()["model"]
-    network = build_model(**model)
+    network = build_network(model)
     load_weights(network, finished.best)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from brainseg.model.attention import ATTENTIONS, Attention
+from brainseg.model.registry import build_network
 from brainseg.training.module import SegmentationModule
 
 
@@ -85,3 +87,36 @@ class TestSegmentationModule:
             make_trainer(2).fit(module, make_loader(), make_loader())
         assert draws[:6] == draws[6:]
         assert len(set(draws)) == 6
+
+    @pytest.mark.parametrize("name", ["fifth", "smp_unet", "own"])
+    def test_any_network_trains(self, name, monkeypatch):
+        monkeypatch.setitem(ATTENTIONS, "fifth", None)  # so that it goes afterwards
+
+        class Fifth(Attention):
+            name = "fifth"
+
+            def __init__(self, channels):
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+
+            def forward(self, skip, gate=None):
+                return skip * self.scale
+
+        tiny = {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "stem_chs": 16}
+        network = build_network(
+            {
+                "fifth": {"attention": "fifth", "encoder_args": tiny},
+                "smp_unet": {"name": "smp_unet", "args": tiny},
+                "own": {
+                    "name": "own",
+                    "target": "torch.nn.Conv2d",
+                    "args": {"in_channels": 1, "out_channels": 1, "kernel_size": 1},
+                },
+            }[name]
+        )
+        before = {key: value.clone() for key, value in network.named_parameters()}
+        module = SegmentationModule(network, "bce", 0.1, {"name": "one_cycle"}, seed=0)
+        images = torch.rand(4, 1, 32, 32)
+        loader = DataLoader(TensorDataset(images, (images > 0.8).float()), batch_size=2)
+        make_trainer(1).fit(module, loader, loader)
+        assert not any(torch.equal(before[key], p) for key, p in network.named_parameters())

@@ -1,5 +1,6 @@
 """What the configuration's values may be: told before any work."""
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 
 from brainseg.errors import InputError
-from brainseg.training.config import register_schema, to_plain
+from brainseg.model.attention import ATTENTIONS, Attention
+from brainseg.model.registry import ARCHITECTURES
+from brainseg.training.config import check_complete, register_schema, to_plain
 from brainseg.training.settings import Range, check_settings
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +115,54 @@ def test_data_sets_have_the_keys_of_their_own_group_and_no_others(name: str):
     assert "patients" not in data
     with pytest.raises(ConfigCompositionException):
         settings(f"data={name}", "data.root=set", "data.patients=5")
+
+
+def told(*overrides: str) -> str:
+    """Why a command line does not compose."""
+    with pytest.raises(ConfigCompositionException) as caught:
+        settings(*overrides)
+    return f"{caught.value}\n{caught.value.__cause__}"
+
+
+def test_each_model_has_its_own_settings():
+    for name, architecture in ARCHITECTURES.items():
+        model = to_plain(compose("train", overrides=[f"model={name}"]))["model"]
+        assert model.keys() == {"name", *architecture.settings}
+        assert model.pop("name") == name
+        defaults = inspect.signature(architecture.build).parameters
+        for setting, value in model.items():
+            usual = defaults[setting].default
+            assert (value or None) in (usual, "???"), setting
+
+
+@pytest.mark.parametrize("plus", ["", "+"])
+def test_attention_belongs_to_the_networks_that_have_it(plus: str):
+    message = told("model=smp_unet", f"{plus}model.attention=se")
+    assert "model.attention" in message
+    assert "Key 'attention' not in 'model=smp_unet'" in message
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model.depth=3"], ["+model.depth=3"], ["model=own", "+model.depth=3"]]
+)
+def test_settings_that_no_network_knows_are_refused(overrides: list[str]):
+    assert "Key 'depth' not in 'model=" in told(*overrides)
+
+
+def test_a_new_attention_is_a_value_at_once(monkeypatch: pytest.MonkeyPatch):
+    assert "expected one of [none, ag, se, cbam]" in told("model.attention=fifth")
+    monkeypatch.setitem(ATTENTIONS, "fifth", Attention)
+    register_schema()
+    assert settings("model.attention=fifth")["model"]["attention"] == "fifth"
+    assert "expected one of [none, ag, se, cbam, fifth]" in told("model.attention=sixth")
+
+
+def test_a_network_of_ones_own_needs_its_target():
+    config = compose("train", overrides=["model=own"])
+    with pytest.raises(InputError, match=r"model\.target must be set"):
+        check_complete(config)
+    model = settings("model=own", "model.target=a.Net", "+model.args.width=32")["model"]
+    assert model == {"name": "own", "target": "a.Net", "args": {"width": 32}}
 
 
 def test_ranges():

@@ -1,0 +1,122 @@
+"""Every network that brainseg can train, and the one way in which they are built."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from brainseg.errors import InputError, brief, check_known
+from brainseg.model.own import build_own
+from brainseg.model.smp_unet import build_smp_unet
+from brainseg.model.summary import child_names
+from brainseg.model.unet import build_resunet, resunet_parts
+from brainseg.vocabulary import USUAL_MODEL
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the rest must know of a kind of network.
+
+    Attributes:
+        build: makes one; its keyword arguments are the settings of the group `model`.
+        normalisation: of the images in [0, 1], which happens inside the network.
+        parts: names of the submodules that `model.json` counts.
+    """
+
+    build: Callable[..., nn.Module]
+    normalisation: str
+    parts: Callable[[nn.Module], Iterator[str]] = child_names
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of its settings."""
+        return tuple(inspect.signature(self.build).parameters)
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the attention of its skips can be chosen."""
+        return "attention" in self.settings
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "resunet": Architecture(build_resunet, "mean and std of the encoder", resunet_parts),
+    "smp_unet": Architecture(build_smp_unet, "mean and std of the encoder"),
+    "own": Architecture(build_own, "none but its own"),
+}
+"""Name → architecture: the values of `model`."""
+
+
+def build_model(name: str = USUAL_MODEL, **settings: Any) -> nn.Module:
+    """A network that maps images (N×1×H×W in [0, 1]) to logits (N×1×H×W), with new weights.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        settings: as in the configuration's group `model`, such as `attention="ag"`.
+
+    Raises:
+        InputError: a name or a setting is unknown, or the network cannot be built.
+    """
+    check_known("model", [name], ARCHITECTURES)
+    architecture = ARCHITECTURES[name]
+    for setting in settings:
+        if setting not in architecture.settings:
+            raise InputError(_refusal(name, setting))
+    if name == "own" and "target" not in settings:
+        raise InputError("model=own requires model.target=package.module.Class.")
+    return architecture.build(**settings)
+
+
+def build_network(config: Mapping[str, Any]) -> nn.Module:
+    """The network of a configuration's group `model`; the settings are those of `build_model`."""
+    return build_model(**config)
+
+
+def part_names(config: Mapping[str, Any], network: nn.Module) -> list[str]:
+    """Names of the submodules of `network` that `model.json` counts.
+
+    Args:
+        config: the group `model` that the network was built from.
+        network: the network.
+    """
+    return list(ARCHITECTURES[config.get("name", USUAL_MODEL)].parts(network))
+
+
+def check_network(network: nn.Module, image_size: int) -> None:
+    """Check that a network can be trained on images of `image_size`², with two empty ones.
+
+    Raises:
+        InputError: it refuses them, does not give one logit per pixel, or has nothing to train.
+    """
+    image = torch.zeros(2, 1, image_size, image_size)
+    training = network.training
+    try:
+        with torch.no_grad():
+            logits = network.eval()(image)
+    except InputError:
+        raise
+    except Exception as error:  # it may be the user's code
+        raise InputError(
+            f"{type(network).__name__} fails on images of {image_size}×{image_size} "
+            f"({brief(error)}). Expected a network that takes N×1×H×W."
+        ) from error
+    finally:
+        network.train(training)
+    shape = getattr(logits, "shape", None)
+    if shape != image.shape:
+        found = "×".join(map(str, shape)) if shape is not None else type(logits).__name__
+        raise InputError(
+            f"{type(network).__name__} gives {found} for images of 2×1×{image_size}×{image_size}. "
+            "Expected one logit per pixel, of the same shape."
+        )
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InputError(f"{type(network).__name__} has no parameters to train.")
+
+
+def _refusal(name: str, setting: str) -> str:
+    known = ARCHITECTURES[name].settings
+    owners = [other for other, each in ARCHITECTURES.items() if setting in each.settings]
+    belongs = f" It belongs to model={', '.join(owners)}." if owners else ""
+    return f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"
