@@ -32,9 +32,9 @@ def summarize(
     shapes: dict[str, list[int]] = {}
 
     def note(name: str, output: Any) -> None:
-        found = [leaf.shape[1:] for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        found = [list(leaf.shape[1:]) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if found:
-            shapes[name] = list(min(found, key=lambda shape: prod(shape[1:])))
+            shapes[name] = min(found, key=lambda shape: prod(shape[1:]))
 
     hooks = [
         module.register_forward_hook(lambda _, __, output, name=name: note(name, output))
