@@ -270,7 +270,7 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(number, **recipe):
         if number == 3:
             raise KeyboardInterrupt
-        return original(number, *args)
+        return original(number, **recipe)
 
     monkeypatch.setattr(phantom, "draw_patient", interrupted)
     with pytest.raises(KeyboardInterrupt):
