@@ -1,6 +1,5 @@
 """Scores of each image (`cases.<mode>.csv`), and their summary over a split."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -20,6 +19,7 @@ from brainseg.evaluation.metrics import (
     tumor_iou,
     tumor_ious,
 )
+from brainseg.evaluation.patients import sum_by_patient
 from brainseg.files import read_csv
 
 COUNTS = ["tp", "fp", "fn", "tn"]
@@ -147,19 +147,18 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     healthy = [case for case in cases if case["tp"] + case["fn"] == 0]
     counts = counts_of(cases)
     pooled = {"mean_iou": mean_iou(counts), "tumor_iou": tumor_iou(counts)}
-    per_patient = _dice_per_patient([case for case in tumor if case["patient"]])
-    patients = [case["patient"] for case in cases]
+    patients = _patients(cases)
+    known = [case for case in tumor if case["patient"]]
+    per_patient = [dice(own) for own in sum_by_patient(counts_of(known), _patients(known))[0]]
+    names = list(dict.fromkeys(_patients(known)))
     return pooled | {
         "mean_iou_interval": _ends(pooled_bootstrap(counts, patients, mean_ious)),
         "tumor_iou_interval": _ends(pooled_bootstrap(counts, patients, tumor_ious)),
-        **_over_images("dice", tumor, [case["dice"] for case in tumor]),
-        "patient_dice": _mean(list(per_patient.values())),
-        "patient_dice_interval": _ends(
-            patient_bootstrap(list(per_patient.values()), list(per_patient))
-        ),
-        **_over_images("hd95_px", tumor, [case["hd95_px"] for case in tumor]),
-        **_over_images("detection_rate", tumor, [case["tp"] > 0 for case in tumor]),
-        **_over_images("false_positive_rate", healthy, [case["fp"] > 0 for case in healthy]),
+        **_mean("dice", [case["dice"] for case in tumor], _patients(tumor)),
+        **_mean("patient_dice", per_patient, names),
+        **_mean("hd95_px", [case["hd95_px"] for case in tumor], _patients(tumor)),
+        **_mean("detection_rate", [case["tp"] > 0 for case in tumor], _patients(tumor)),
+        **_mean("false_positive_rate", [case["fp"] > 0 for case in healthy], _patients(healthy)),
         "n": len(cases),
         "n_tumor": len(tumor),
         "n_patients": len({case["patient"] for case in cases} - {""}),
@@ -171,22 +170,14 @@ def _summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _over_images(
-    name: str, cases: Sequence[Mapping[str, Any]], values: Sequence[float]
-) -> dict[str, Any]:
-    """The mean over images, and its interval where all patients are known."""
-    patients = [case["patient"] for case in cases]
+def _patients(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [case["patient"] for case in cases]
+
+
+def _mean(name: str, values: Sequence[Any], patients: Sequence[str]) -> dict[str, Any]:
+    """A mean, and its interval where all patients are known."""
     interval = patient_bootstrap(values, patients) if all(patients) else None
-    return {name: _mean(values), f"{name}_interval": _ends(interval)}
-
-
-def _dice_per_patient(tumor: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Dice over all pixels of each patient's images with tumour."""
-    images: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for case in tumor:
-        images[case["patient"]].append(case)
-    found = {patient: dice(counts_of(own)) for patient, own in images.items()}
-    return {patient: value for patient, value in found.items() if value is not None}
+    return {name: fmean(values) if values else None, f"{name}_interval": _ends(interval)}
 
 
 def _ends(interval: tuple[float, float] | None) -> list[float] | None:
@@ -201,13 +192,11 @@ def _negatives(
     The former come from the same scanners as the tumours, so a network cannot recognise them by
     their source.
     """
-    same = [case for case in healthy if case["patient"] in tumor_patients]
-    other = [case for case in healthy if case["patient"] not in tumor_patients]
+    marked: dict[str, list[bool]] = {"of_tumor_patients": [], "others": []}
+    for case in healthy:
+        same = case["patient"] in tumor_patients
+        marked["of_tumor_patients" if same else "others"].append(case["fp"] > 0)
     return {
-        name: {"n": len(cases), "false_positive_rate": _mean([case["fp"] > 0 for case in cases])}
-        for name, cases in (("of_tumor_patients", same), ("others", other))
+        name: {"n": len(values), "false_positive_rate": fmean(values) if values else None}
+        for name, values in marked.items()
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return fmean(values) if values else None

@@ -139,30 +139,23 @@ def _cut(
                     f"{path} has {pixels.shape[0]} rows and {pixels.shape[1]} columns, its mask "
                     f"{mask.shape[0]} and {mask.shape[1]}. Expected the same."
                 )
-            yield _describe(root, path, pixels, mask, dataset, tumor)
+            relative = str(path.relative_to(root))
+            yield VolumeSlice(
+                id=re.sub(r"[^\w.]+", "-", _bare(relative)),
+                label=label_of(mask, tumor),
+                patient=_patient(dataset) or str(path.parent),
+                pixels=pixels,
+                mask=mask,
+                plane=_plane(dataset),
+                source=relative,
+            )
         except InputError as error:
             on_problem(Problem("mask", str(path), str(error)))
 
 
-def _describe(
-    root: Path,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    mask: NDArray[np.bool_] | None,
-    dataset: pydicom.Dataset,
-    tumor: str | None,
-) -> VolumeSlice:
-    relative = str(path.relative_to(root))
-    owners = (dataset.get(name) for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
-    return VolumeSlice(
-        id=re.sub(r"[^\w.]+", "-", _bare(relative)),
-        label=label_of(mask, tumor),
-        patient=next((str(owner) for owner in owners if owner), str(path.parent)),
-        pixels=pixels,
-        mask=mask,
-        plane=_plane(dataset),
-        source=relative,
-    )
+def _patient(dataset: pydicom.Dataset) -> str | None:
+    names = (dataset.get(tag) for tag in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
+    return next((str(name) for name in names if name), None)
 
 
 def _plane(dataset: pydicom.Dataset) -> str | None:

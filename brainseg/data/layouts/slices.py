@@ -124,8 +124,8 @@ def read_slices(
     layout: str,
     root: Path,
     cache: Path,
-    options: Mapping[str, Any] | None = None,
-    on_problem: OnProblem = refuse,
+    options: Mapping[str, Any],
+    on_problem: OnProblem,
 ) -> list[Case]:
     """Read volumes as cases; their slices stay in `cache` until the files change.
 
@@ -136,7 +136,7 @@ def read_slices(
     found = [(path, path.stat()) for path in find_files(place)]
     stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found]
     whole = on_problem is refuse  # otherwise volumes may be missing
-    recipe = json.dumps([FORMAT, layout, dict(options or {}), stamps, whole])
+    recipe = json.dumps([FORMAT, layout, dict(options), stamps, whole])
     folder = cache / f"{layout}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
         write_slices(layout, root, folder, options, on_problem)

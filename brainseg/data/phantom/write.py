@@ -96,23 +96,6 @@ def draw_patient(
             yield draw_slice(patient, offset, size, rng)
 
 
-def is_finished(root: Path, recipe: dict[str, Any]) -> bool:
-    """Whether `root` holds the data set made by `recipe`.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    record = root / "phantom.json"
-    if record.exists() and read_json(record) == recipe:
-        return True
-    if root.exists() and any(root.iterdir()):
-        raise InputError(
-            f"{root} was expected to be new or empty, or to hold the phantoms {recipe}. It holds "
-            "other files. Choose another folder, or remove this one."
-        )
-    return False
-
-
 def write_files(root: Path, recipe: dict[str, Any]) -> None:
     """Write the data set made by `recipe` into the new folder `root`, with a progress bar."""
     per_patient = recipe["slices"] + recipe["healthy_slices"]
@@ -159,22 +142,26 @@ def write_phantom(
     Raises:
         InputError: an argument is out of range, or `root` holds something else.
     """
-    least = {"patients": 1, "slices": 1, "size": 32, "seed": 0, "healthy_slices": 0}
-    recipe: dict[str, Any] = {
-        "patients": patients,
-        "slices": slices,
-        "size": size,
-        "seed": seed,
-        "healthy_slices": healthy_slices,
-    }
-    for name, value in recipe.items():
-        if value < least[name]:
-            raise InputError(
-                f"Phantoms require {name} of at least {least[name]}; found {name}={value}."
-            )
+    recipe: dict[str, Any] = {}
+    for name, value, least in (
+        ("patients", patients, 1),
+        ("slices", slices, 1),
+        ("size", size, 32),
+        ("seed", seed, 0),
+        ("healthy_slices", healthy_slices, 0),
+    ):
+        if value < least:
+            raise InputError(f"Phantoms require {name} of at least {least}; found {name}={value}.")
+        recipe[name] = value
     check_known("difficulty", [difficulty], DIFFICULTIES)
     recipe["difficulty"], root = difficulty, root.absolute()
-    if is_finished(root, recipe):
+    record = root / "phantom.json"
+    if record.exists() and read_json(record) == recipe:
         return
+    if root.exists() and any(root.iterdir()):
+        raise InputError(
+            f"{root} was expected to be new or empty, or to hold the phantoms {recipe}. It holds "
+            "other files. Choose another folder, or remove this one."
+        )
     with building(root) as made:
         write_files(made, recipe)
