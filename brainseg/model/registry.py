@@ -59,14 +59,28 @@ def build_model(name: str = USUAL_MODEL, **settings: Any) -> nn.Module:
     Raises:
         InputError: a name or a setting is unknown, or the network cannot be built.
     """
+    check_model({"name": name} | settings)
+    return ARCHITECTURES[name].build(**settings)
+
+
+def check_model(config: Mapping[str, Any]) -> None:
+    """Check that a configuration's group `model` names a network, and settings that it has.
+
+    Raises:
+        InputError: it does not, or a setting without a default is missing.
+    """
+    name = config.get("name", USUAL_MODEL)
     check_known("model", [name], ARCHITECTURES)
-    architecture = ARCHITECTURES[name]
-    for setting in settings:
-        if setting not in architecture.settings:
-            raise InputError(_refusal(name, setting))
-    if name == "own" and "target" not in settings:
+    known = ARCHITECTURES[name].settings
+    for setting in config:
+        if setting not in ("name", *known):
+            owners = [other for other, each in ARCHITECTURES.items() if setting in each.settings]
+            belongs = f" It belongs to model={', '.join(owners)}." if owners else ""
+            raise InputError(
+                f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"
+            )
+    if name == "own" and "target" not in config:
         raise InputError("model=own requires model.target=package.module.Class.")
-    return architecture.build(**settings)
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:
@@ -113,10 +127,3 @@ def check_network(network: nn.Module, image_size: int) -> None:
         )
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"{type(network).__name__} has no parameters to train.")
-
-
-def _refusal(name: str, setting: str) -> str:
-    known = ARCHITECTURES[name].settings
-    owners = [other for other, each in ARCHITECTURES.items() if setting in each.settings]
-    belongs = f" It belongs to model={', '.join(owners)}." if owners else ""
-    return f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"

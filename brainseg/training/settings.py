@@ -11,6 +11,7 @@ from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 from brainseg.deploy.quantize import check_modes
 from brainseg.errors import InputError
 from brainseg.model.attention import ATTENTIONS, NoAttention
+from brainseg.model.registry import check_model
 from brainseg.model.unet import AttentionAt
 from brainseg.rows import with_reference
 from brainseg.runtime.available import check_devices, check_runtimes
@@ -176,12 +177,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
         config: the resolved configuration.
 
     Raises:
-        InputError: a number is out of its range; or there is no such mode, device or runtime to
+        InputError: a number is out of its range, or the model has no such setting; or there is no such mode, device or runtime to
             deploy in, or no such mode of tracking.
     """
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
+    check_model(config["model"])
     deploy = config["deploy"]
     check_modes(with_reference(deploy["modes"])[1:])
     check_devices(deploy["devices"])

@@ -75,7 +75,7 @@ def test_a_wrong_type_does_not_compose(override: str, told: str):
         (["model.dropout=1"], "model.dropout=1.0 .* below 1"),
         (["schedule=plateau", "schedule.factor=2"], "schedule.factor=2"),
         (["deploy.passes=0"], "deploy.passes=0"),
-        (["deploy.modes=[int8]"], "Unknown quantization mode int8. Choose from: fp16"),
+        (["deploy.modes=[int8]"], "Unknown mode int8. Choose from: fp32, fp16"),
         (["deploy.devices=[gpu]"], "Unknown device gpu. Choose from: cpu, cuda"),
         (["deploy.runtimes=[tensorrt]"], "Unknown runtime tensorrt"),
         (["tracking.mode=onlin"], "tracking.mode=onlin is unknown"),
@@ -129,18 +129,16 @@ def test_each_model_has_its_own_settings():
             assert (value or None) in (usual, "???"), setting
 
 
-@pytest.mark.parametrize("plus", ["", "+"])
-def test_attention_belongs_to_the_networks_that_have_it(plus: str):
-    message = told("model=smp_unet", f"{plus}model.attention=se")
-    assert "model.attention" in message
-    assert "Key 'attention' not in 'model=smp_unet'" in message
+def test_attention_belongs_to_the_networks_that_have_it():
+    assert "Key 'attention' not in 'model=smp_unet'" in told("model=smp_unet", "model.attention=se")
+    with pytest.raises(InputError, match=r"no setting attention; .*It belongs to model=resunet\."):
+        settings("model=smp_unet", "+model.attention=se")
 
 
-@pytest.mark.parametrize(
-    "overrides", [["model.depth=3"], ["+model.depth=3"], ["model=own", "+model.depth=3"]]
-)
-def test_settings_that_no_network_knows_are_refused(overrides: list[str]):
-    assert "Key 'depth' not in 'model=" in told(*overrides)
+def test_settings_that_no_network_knows_are_refused():
+    assert "Key 'depth' not in 'model=resunet'" in told("model.depth=3")
+    with pytest.raises(InputError, match="model=own has no setting depth; expected target, args"):
+        settings("model=own", "model.target=a.Net", "+model.depth=3")
 
 
 def test_a_new_attention_is_a_value_at_once(monkeypatch: pytest.MonkeyPatch):
