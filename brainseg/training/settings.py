@@ -177,13 +177,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
         config: the resolved configuration.
 
     Raises:
-        InputError: a number is out of its range, or the model has no such setting; or there is no such mode, device or runtime to
-            deploy in, or no such mode of tracking.
+        InputError: a number is out of its range; or there is no such setting of the model, no such
+            mode, device or runtime to deploy in, or no such mode of tracking.
     """
+    check_model(config["model"])
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
-    check_model(config["model"])
     deploy = config["deploy"]
     check_modes(with_reference(deploy["modes"])[1:])
     check_devices(deploy["devices"])
