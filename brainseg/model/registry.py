@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from brainseg.errors import InputError, brief, check_known
-from brainseg.model.own import build_own
+from brainseg.model.own import build_own, import_network
 from brainseg.model.smp_unet import build_smp_unet
 from brainseg.model.summary import child_names
 from brainseg.model.unet import build_resunet, resunet_parts
@@ -67,7 +67,7 @@ def check_model(config: Mapping[str, Any]) -> None:
     """Check that a configuration's group `model` names a network, and settings that it has.
 
     Raises:
-        InputError: it does not, or a setting without a default is missing.
+        InputError: it does not, or the target of one's own cannot be imported or is no network.
     """
     name = config.get("name", USUAL_MODEL)
     check_known("model", [name], ARCHITECTURES)
@@ -79,8 +79,10 @@ def check_model(config: Mapping[str, Any]) -> None:
             raise InputError(
                 f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"
             )
-    if name == "own" and "target" not in config:
-        raise InputError("model=own requires model.target=package.module.Class.")
+    if name == "own":
+        if "target" not in config:
+            raise InputError("model=own requires model.target=package.module.Class.")
+        import_network(config["target"])
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:

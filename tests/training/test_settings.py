@@ -153,8 +153,10 @@ def test_a_network_of_ones_own_needs_its_target():
     config = compose("train", overrides=["model=own"])
     with pytest.raises(InputError, match=r"model\.target must be set"):
         check_complete(config)
-    model = settings("model=own", "model.target=a.Net", "+model.args.width=32")["model"]
-    assert model == {"name": "own", "target": "a.Net", "args": {"width": 32}}
+    model = settings("model=own", "model.target=torch.nn.Conv2d", "+model.args.width=32")["model"]
+    assert model == {"name": "own", "target": "torch.nn.Conv2d", "args": {"width": 32}}
+    with pytest.raises(InputError, match=r"model\.target=os\.system is no subclass of"):
+        settings("model=own", "model.target=os.system")
 
 
 def test_ranges():
