@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from brainseg.errors import InputError, brief, check_known
-from brainseg.model.own import build_own
+from brainseg.model.own import build_own, import_network
 from brainseg.model.smp_unet import build_smp_unet
 from brainseg.model.summary import child_names
 from brainseg.model.unet import build_resunet, resunet_parts
@@ -59,14 +59,30 @@ def build_model(name: str = USUAL_MODEL, **settings: Any) -> nn.Module:
     Raises:
         InputError: a name or a setting is unknown, or the network cannot be built.
     """
+    check_model({"name": name} | settings)
+    return ARCHITECTURES[name].build(**settings)
+
+
+def check_model(config: Mapping[str, Any]) -> None:
+    """Check that a configuration's group `model` names a network, and settings that it has.
+
+    Raises:
+        InputError: it does not, or the target of one's own cannot be imported or is no network.
+    """
+    name = config.get("name", USUAL_MODEL)
     check_known("model", [name], ARCHITECTURES)
-    architecture = ARCHITECTURES[name]
-    for setting in settings:
-        if setting not in architecture.settings:
-            raise InputError(_refusal(name, setting))
-    if name == "own" and "target" not in settings:
-        raise InputError("model=own requires model.target=package.module.Class.")
-    return architecture.build(**settings)
+    known = ARCHITECTURES[name].settings
+    for setting in config:
+        if setting not in ("name", *known):
+            owners = [other for other, each in ARCHITECTURES.items() if setting in each.settings]
+            belongs = f" It belongs to model={', '.join(owners)}." if owners else ""
+            raise InputError(
+                f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"
+            )
+    if name == "own":
+        if "target" not in config:
+            raise InputError("model=own requires model.target=package.module.Class.")
+        import_network(config["target"])
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:
@@ -113,10 +129,3 @@ def check_network(network: nn.Module, image_size: int) -> None:
         )
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"{type(network).__name__} has no parameters to train.")
-
-
-def _refusal(name: str, setting: str) -> str:
-    known = ARCHITECTURES[name].settings
-    owners = [other for other, each in ARCHITECTURES.items() if setting in each.settings]
-    belongs = f" It belongs to model={', '.join(owners)}." if owners else ""
-    return f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"

@@ -12,6 +12,7 @@ from brainseg.benchmark.plan import TimingPlan
 from brainseg.deploy.options import check_chosen
 from brainseg.errors import InputError
 from brainseg.model.attention import ATTENTIONS, NoAttention
+from brainseg.model.registry import check_model
 from brainseg.model.unet import AttentionAt
 from brainseg.tracking.wandb_run import tracking_mode
 from brainseg.training.identity import flatten
@@ -183,9 +184,10 @@ def check_settings(config: Mapping[str, Any]) -> None:
         config: the resolved configuration.
 
     Raises:
-        InputError: a number is out of its range; or there is no such mode, device or runtime to
-            deploy in, or no such mode of tracking.
+        InputError: a number is out of its range; or there is no such setting of the model, no such
+            mode, device or runtime to deploy in, or no such mode of tracking.
     """
+    check_model(config["model"])
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")

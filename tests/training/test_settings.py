@@ -135,18 +135,16 @@ def test_each_model_has_its_own_settings():
             assert (value or None) in (usual, "???"), setting
 
 
-@pytest.mark.parametrize("plus", ["", "+"])
-def test_attention_belongs_to_the_networks_that_have_it(plus: str):
-    message = told("model=smp_unet", f"{plus}model.attention=se")
-    assert "model.attention" in message
-    assert "Key 'attention' not in 'model=smp_unet'" in message
+def test_attention_belongs_to_the_networks_that_have_it():
+    assert "Key 'attention' not in 'model=smp_unet'" in told("model=smp_unet", "model.attention=se")
+    with pytest.raises(InputError, match=r"no setting attention; .*It belongs to model=resunet\."):
+        settings("model=smp_unet", "+model.attention=se")
 
 
-@pytest.mark.parametrize(
-    "overrides", [["model.depth=3"], ["+model.depth=3"], ["model=own", "+model.depth=3"]]
-)
-def test_settings_that_no_network_knows_are_refused(overrides: list[str]):
-    assert "Key 'depth' not in 'model=" in told(*overrides)
+def test_settings_that_no_network_knows_are_refused():
+    assert "Key 'depth' not in 'model=resunet'" in told("model.depth=3")
+    with pytest.raises(InputError, match="model=own has no setting depth; expected target, args"):
+        settings("model=own", "model.target=a.Net", "+model.depth=3")
 
 
 def test_a_new_attention_is_a_value_at_once(monkeypatch: pytest.MonkeyPatch):
@@ -161,8 +159,10 @@ def test_a_network_of_ones_own_needs_its_target():
     config = compose("train", overrides=["model=own"])
     with pytest.raises(InputError, match=r"model\.target must be set"):
         check_complete(config)
-    model = settings("model=own", "model.target=a.Net", "+model.args.width=32")["model"]
-    assert model == {"name": "own", "target": "a.Net", "args": {"width": 32}}
+    model = settings("model=own", "model.target=torch.nn.Conv2d", "+model.args.width=32")["model"]
+    assert model == {"name": "own", "target": "torch.nn.Conv2d", "args": {"width": 32}}
+    with pytest.raises(InputError, match=r"model\.target=os\.system is no subclass of"):
+        settings("model=own", "model.target=os.system")
 
 
 def test_ranges():
