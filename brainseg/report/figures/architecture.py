@@ -14,14 +14,14 @@ from brainseg.report.table import Runs
 
 TITLE = "Architecture"
 CAPTION = (
-    "The network (Fig. A1 of the study) with the shape that each part gives, channels × height × "
+    "The network (Fig. A1 of the study) with the shape of each part's output, channels × height × "
     "width, as measured on the trained networks. Each decoder step raises the feature from below "
     "to the size of its skip (transposed convolution), joins the two, and refines them (two 3×3 "
     "convolutions beside a 1×1 shortcut). An attention box names the variants that have a module "
-    "there; the others hand the feature on unchanged. The gate of ag also sees the feature from "
-    "below. Where two numbers of parameters stand, they are those of the smallest and the largest "
-    "variant."
+    "there. The gate of ag also sees the feature from below. Two numbers of parameters are those "
+    "of the smallest and the largest variant."
 )
+INPUTS = ("model", "config")
 
 TAPS = ("post_bn", "conv4_block5_out", "conv3_block4_1_conv", "conv2_block3_1_conv", "conv1_conv")
 """Where the study taps its encoder, in Keras names (section II-B): the deepest feature, then the
@@ -29,6 +29,9 @@ skips of step 1, 2, …"""
 
 ENCODER, ATTENTION, DECODER, OTHER = "#CFE5F3", "#FBE3B8", "#CDEBE0", "#EEEEEE"
 """Light tints of the palette: black text stands on them."""
+
+ENDS = ("encoder", "image_skip", "decoder.1", "head")
+"""Parts that stand on every drawing."""
 
 HEIGHT, APART, MARGIN = 0.8, 1.15, 0.15
 """Of a box, from one level to the next, and around the drawing, in inches."""
@@ -58,23 +61,26 @@ DECODERS, BLOCKS, HEADS = Column(6, 2.1), Column(8.1, 1.3), Column(9.9, 1.7)
 
 @styled
 def draw_architecture(runs: Runs) -> Drawing | None:
-    """Draw encoder, skips with their attention, decoder and head, or nothing without `model.json`.
+    """Draw encoder, skips with their attention, decoder and head; nothing for other networks.
 
     Shown are the variants that have the first one's image size and encoder.
     """
-    models = read_models(runs)
-    if not models:
+    shown = alike(read_models(runs))
+    if not shown:
         return None
-    shown = alike(models)
-    figure = _make_figure(shown, studied=_is_studied(runs, shown))
-    return Drawing(figure, _describe(models, shown))
+    parts = ["encoder", *(f"decoder.{step}" for step in steps_of(shown)), "head"]
+    shapes = ", ".join(f"{name} {shape_of(shown, name)}" for name in parts)
+    sizes = [f"{name} {_span([model['parameters']])}" for name, model in shown.items()]
+    alt = f"A U-shaped network: {shapes}. In all: {', '.join(sizes)}."
+    return Drawing(_make_figure(shown, studied=_is_studied(runs, shown)), alt)
 
 
 def alike(models: Models) -> Models:
-    """The models with the first one's image size and encoder."""
-    kinds = {name: (each["image_size"], each["parts"]["encoder"]) for name, each in models.items()}
+    """The models in parts such as ours, with the image size and encoder of the first of them."""
+    ours = {name: model for name, model in models.items() if {*ENDS} <= model["parts"].keys()}
+    kinds = {name: (each["image_size"], each["parts"]["encoder"]) for name, each in ours.items()}
     first = next(iter(kinds.values()), None)
-    return {name: models[name] for name, kind in kinds.items() if kind == first}
+    return {name: ours[name] for name, kind in kinds.items() if kind == first}
 
 
 def _make_figure(models: Models, studied: bool) -> Figure:
@@ -96,17 +102,6 @@ def _make_figure(models: Models, studied: bool) -> Figure:
         _draw_skip(axes, models, step, taps[step])
     _draw_image_skip(axes, models, steps[-1])
     return figure
-
-
-def _describe(models: Models, shown: Models) -> str:
-    """The shapes along the network, and the size of each variant."""
-    parts = ["encoder", *(f"decoder.{step}" for step in steps_of(shown)), "head"]
-    shapes = ", ".join(f"{name} {shape_of(shown, name)}" for name in parts)
-    sizes = [f"{name} {_span([model['parameters']])}" for name, model in models.items()]
-    return (
-        f"A U-shaped network: {shapes}. Each decoder step takes in a skip, through the attention "
-        f"module where the variant has one. In all: {', '.join(sizes)}."
-    )
 
 
 def _is_studied(runs: Runs, models: Models) -> bool:
