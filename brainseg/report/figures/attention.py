@@ -10,17 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from brainseg.report.figures.style import (
-    LOOKS,
-    TRUTH,
-    Drawing,
-    add_grid,
-    draw_outline,
-    hide_frame,
-    show_slice,
-    styled,
-    write_on_slice,
-)
+from brainseg.report.figures import style
 from brainseg.report.pictures import by_class, name_of
 from brainseg.report.table import Runs
 from brainseg.run import Run
@@ -69,8 +59,8 @@ Steps = Mapping[int, Mapping[str, Coefficients]]
 """By step and id; all steps have the same ids."""
 
 
-@styled
-def draw_attention(runs: Runs) -> Drawing | None:
+@style.styled
+def draw_attention(runs: Runs) -> style.Drawing | None:
     """Draw cases × (image, each step of each variant), and below it what belongs to channels.
 
     Nothing where no variant has attention.
@@ -83,7 +73,7 @@ def draw_attention(runs: Runs) -> Drawing | None:
         ranges = [f"step {step} {_range(list(kept.values()))}" for step, kept in steps.items()]
         told.append(f"{variant}: {', '.join(ranges)}")
     alt = f"Maps or sorted lines of coefficients. Lowest to highest: {'; '.join(told)}."
-    return Drawing(_make_figure(cases, found), alt)
+    return style.Drawing(_make_figure(cases, found), alt)
 
 
 def read_attention(runs: Runs) -> tuple[Cases, dict[str, Steps]]:
@@ -171,10 +161,10 @@ def _draw_maps(part: SubFigure, cases: Cases, maps: Mapping[str, Steps]) -> None
         axes.set_title(title, fontsize="medium")
     for line, (name, case) in zip(grid, cases.items(), strict=True):
         for axes in line:
-            hide_frame(axes)
+            style.hide_frame(axes)
         line[0].set_ylabel(_name(name, case), fontsize="small")
-        show_slice(line[0], case.image)
-        draw_outline(line[0], case.truth, TRUTH)
+        style.show_slice(line[0], case.image)
+        style.draw_outline(line[0], case.truth, style.TRUTH)
         for axes, (variant, step) in zip(line[1:], columns, strict=True):
             if name in maps[variant][step]:
                 _draw_map(axes, case, maps[variant][step][name])
@@ -183,12 +173,12 @@ def _draw_maps(part: SubFigure, cases: Cases, maps: Mapping[str, Steps]) -> None
 
 
 def _draw_map(axes: Axes, case: Slice, values: Coefficients) -> None:
-    show_slice(axes, case.image)
+    style.show_slice(axes, case.image)
     height, width = case.image.shape
     place = {"extent": (-0.5, width - 0.5, height - 0.5, -0.5), "interpolation": "none"}
     axes.imshow(values, cmap=COLOURS, vmin=0, vmax=1, alpha=COVER, **place)
-    draw_outline(axes, case.truth, TRUTH)
-    write_on_slice(axes, _range([values]))
+    style.draw_outline(axes, case.truth, style.TRUTH)
+    style.write_on_slice(axes, _range([values]))
 
 
 def _draw_channels(part: SubFigure, cases: Cases, channels: Mapping[str, Steps]) -> None:
@@ -200,11 +190,10 @@ def _draw_channels(part: SubFigure, cases: Cases, channels: Mapping[str, Steps])
         for axes, (step, kept) in zip(line, steps.items(), strict=False):
             axes.set_title(f"{variant}, step {step}", fontsize="medium")
             for place, (name, case) in enumerate(cases.items()):
-                look = LOOKS[place % len(LOOKS)]
-                style = {"color": look.colour, "linestyle": look.line}
-                axes.plot(np.sort(kept.get(name, []))[::-1], label=_name(name, case), **style)
+                look = style.LOOKS[place % len(style.LOOKS)].style
+                axes.plot(np.sort(kept.get(name, []))[::-1], label=_name(name, case), **look)
             axes.set(ylim=(0, 1), xlabel="channels, sorted")
-            add_grid(axes)
+            style.add_grid(axes)
         for axes in line[len(steps) :]:
             axes.set_visible(False)
     part.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)

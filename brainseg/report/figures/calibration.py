@@ -71,7 +71,7 @@ def _draw_reliability(diagram: Axes, histogram: Axes, bins: list[Any], look: Loo
     known = [each for each in bins if each["n"]]
     points = zip(*((each["confidence"], each["share"]) for each in known), strict=True)
     diagram.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-    diagram.plot(*points, color=look.colour, linestyle=look.line, marker=look.marker, markersize=5)
+    diagram.plot(*points, marker=look.marker, markersize=5, **look.style)
     add_grid(diagram)
     diagram.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
     edges, heights = [each["low"] for each in bins], [each["n"] for each in bins]
@@ -85,8 +85,7 @@ def _draw_sweep(axes: Axes, metric: str, found: Metrics, looks: Mapping[str, Loo
     for variant, metrics in found.items():
         rows = [row for row in metrics.get("thresholds") or () if row[metric] is not None]
         x, y = ([row[key] for row in rows] for key in ("threshold", metric))
-        line = {"color": looks[variant].colour, "linestyle": looks[variant].line}
-        axes.plot(x, y, linewidth=1.5, label=variant, **line)
+        axes.plot(x, y, linewidth=1.5, label=variant, **looks[variant].style)
     axes.axvline(FIXED, color="black", linewidth=0.8, linestyle=":")
     add_grid(axes)
     axes.set_xlim(0, 1)

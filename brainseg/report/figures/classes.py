@@ -9,17 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from brainseg.report.figures import style
 from brainseg.report.figures.curves import CHOICE, best_epoch, read_histories
-from brainseg.report.figures.style import (
-    Drawing,
-    add_legend,
-    make_grid,
-    outline_handles,
-    show_mask,
-    show_outlines,
-    show_slice,
-    styled,
-)
 from brainseg.report.pictures import (
     SHOWN,
     Picture,
@@ -55,8 +46,8 @@ COVER = 0.75
 """Opacity of an overlay."""
 
 
-@styled
-def draw_classes(runs: Runs) -> Drawing | None:
+@style.styled
+def draw_classes(runs: Runs) -> style.Drawing | None:
     """Draw classes × `COLUMNS`, or nothing where no variant can be shown."""
     chosen = choose_variant(runs)
     if chosen is None:
@@ -67,7 +58,7 @@ def draw_classes(runs: Runs) -> Drawing | None:
         return None
     told = "; ".join(tell_case(picture.case) for picture in pictures)
     alt = f"A slice of each class with mask and prediction of {variant} in {mode}. {told}."
-    return Drawing(_make_figure(pictures, f"{variant} {mode}"), alt)
+    return style.Drawing(_make_figure(pictures, f"{variant} {mode}"), alt)
 
 
 def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
@@ -85,22 +76,22 @@ def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
 
 
 def _make_figure(pictures: Collection[Picture], source: str) -> Figure:
-    figure, grid = make_grid(len(pictures), len(COLUMNS), CELL)
+    figure, grid = style.make_grid(len(pictures), len(COLUMNS), CELL)
     for axes, column in zip(grid[0], COLUMNS, strict=True):
         axes.set_title(f"{column}\n{source}" if column in COLUMNS[2:] else column)
     for (original, mask, overlay, contours), picture in zip(grid, pictures, strict=True):
         original.set_ylabel(name_of(picture.case, width=24), fontsize="small")
-        show_slice(original, picture.image)
-        show_mask(mask, picture.truth)
-        show_slice(overlay, picture.image)
+        style.show_slice(original, picture.image)
+        style.show_mask(mask, picture.truth)
+        style.show_slice(overlay, picture.image)
         _draw_areas(overlay, picture.truth, picture.prediction)
-        show_outlines(contours, picture)
+        style.show_outlines(contours, picture)
     areas = [
         Patch(facecolor=FOUND, label="found"),
         Patch(facecolor=MISSED, label="missed"),
         Patch(facecolor=WRONG, hatch=HATCH, label="wrongly seen"),
     ]
-    add_legend(figure, [*areas, *outline_handles()], 5)
+    style.add_legend(figure, [*areas, *style.outline_handles()], 5)
     return figure
 
 

@@ -90,12 +90,11 @@ def _make_figure(histories: Mapping[str, Sequence[History]], looks: Mapping[str,
 def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: Look) -> None:
     epochs = min((history["epoch"] for history in histories), key=len)
     mean = np.mean([history[column][: len(epochs)] for history in histories], axis=0)
-    axes.plot(epochs, mean, color=look.colour, linestyle=look.line, linewidth=1.8)
+    axes.plot(epochs, mean, linewidth=1.8, **look.style)
     for history in histories:
         if len(histories) > 1:
-            axes.plot(
-                history["epoch"], history[column], color=look.colour, linewidth=0.6, alpha=0.5
-            )
+            thin = {"color": look.colour, "linewidth": 0.6, "alpha": 0.5}
+            axes.plot(history["epoch"], history[column], **thin)
         if (best := best_epoch(history)) is not None:
             axes.plot(history["epoch"][best], history[column][best], ls="none", **_marker(look))
 
@@ -107,8 +106,7 @@ def _marker(look: Look) -> dict[str, Any]:
 
 def _entry(variant: str, seeds: int, look: Look) -> Line2D:
     label = f"{variant} ({seeds} seeds)" if seeds > 1 else variant
-    style = {"color": look.colour, "linestyle": look.line, "linewidth": 1.8}
-    return Line2D([], [], label=label, **style, **_marker(look))
+    return Line2D([], [], label=label, linewidth=1.8, **look.style, **_marker(look))
 
 
 def _tell_best(history: History) -> str:

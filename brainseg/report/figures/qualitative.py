@@ -4,16 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from brainseg.report.figures.style import (
-    Drawing,
-    add_legend,
-    make_grid,
-    outline_handles,
-    show_mask,
-    show_outlines,
-    show_slice,
-    styled,
-)
+from brainseg.report.figures import style
 from brainseg.report.pictures import (
     SHOWN,
     Picture,
@@ -48,8 +39,8 @@ Lines = Mapping[str, Sequence[Picture | None]]
 """By the id of a case: what each column shows of it."""
 
 
-@styled
-def draw_qualitative(runs: Runs) -> Drawing | None:
+@style.styled
+def draw_qualitative(runs: Runs) -> style.Drawing | None:
     """Draw cases × (image, truth, predictions), or nothing where no variant can be shown."""
     found = _find_predictions(runs)
     cases = typical_cases(found[0][1], found[0][2]) if found else {}
@@ -60,7 +51,7 @@ def draw_qualitative(runs: Runs) -> Drawing | None:
         if any(name in pictures for pictures in read)
     }
     columns = [(variant, mode) for variant, _, mode in found]
-    return Drawing(_make_figure(columns, lines), _describe(columns, lines)) if lines else None
+    return style.Drawing(_make_figure(columns, lines), _describe(columns, lines)) if lines else None
 
 
 def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
@@ -75,20 +66,20 @@ def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
 
 def _make_figure(columns: Columns, lines: Lines) -> Figure:
     titles = ("image", "truth", *(f"{variant}\n{mode}" for variant, mode in columns))
-    figure, grid = make_grid(len(lines), len(titles), CELL)
+    figure, grid = style.make_grid(len(lines), len(titles), CELL)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
     for line, shown in zip(grid, lines.values(), strict=True):
         picture = next(filter(None, shown))
         line[0].set_ylabel(name_of(picture.case, width=24), fontsize="small")
-        show_slice(line[0], picture.image)
-        show_mask(line[1], picture.truth)
+        style.show_slice(line[0], picture.image)
+        style.show_mask(line[1], picture.truth)
         for axes, prediction in zip(line[2:], shown, strict=True):
             if prediction:
-                show_outlines(axes, prediction)
+                style.show_outlines(axes, prediction)
             else:
                 axes.text(0.5, 0.5, NOT_SHOWN, transform=axes.transAxes, ha="center")
-    add_legend(figure, outline_handles(), 2)
+    style.add_legend(figure, style.outline_handles(), 2)
     return figure
 
 

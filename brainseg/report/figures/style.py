@@ -8,6 +8,7 @@ the filled part of the marker, outlines in their dashes, so that a grey print ca
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
@@ -63,6 +64,11 @@ class Look:
     line: LineStyleType
     marker: str
 
+    @property
+    def style(self) -> dict[str, Any]:
+        """Properties of a line."""
+        return {"color": self.colour, "linestyle": self.line}
+
 
 LOOKS = (
     Look("#000000", "-", "o"),
@@ -104,10 +110,9 @@ def looks_of(variants: Iterable[str]) -> dict[str, Look]:
     """A look per variant; more variants than looks use those of the others again."""
     variants, study = list(variants), vocabulary.STUDY
     others = [variant for variant in variants if variant not in study]
-    spare = LOOKS[len(study) :] or LOOKS
-    found = dict(zip(study, LOOKS, strict=False))
-    found |= {variant: spare[place % len(spare)] for place, variant in enumerate(others)}
-    return {variant: found[variant] for variant in variants}
+    known = dict(zip(study, cycle(LOOKS), strict=False))
+    spare = dict(zip(others, cycle(LOOKS[len(study) :] or LOOKS), strict=False))
+    return {variant: (known | spare)[variant] for variant in variants}
 
 
 def mode_marker(mode: str | None, marker: str = "o", size: float = 10) -> dict[str, Any]:

@@ -3,14 +3,7 @@
 from collections.abc import Iterable
 
 from brainseg.evaluation.cases import read_cases
-from brainseg.report.figures.style import (
-    Drawing,
-    add_legend,
-    make_grid,
-    outline_handles,
-    show_outlines,
-    styled,
-)
+from brainseg.report.figures import style
 from brainseg.report.pictures import (
     SHOWN,
     Case,
@@ -36,8 +29,8 @@ CELL = 2.1
 """Width of a panel in inches."""
 
 
-@styled
-def draw_worst_cases(run: Run) -> Drawing | None:
+@style.styled
+def draw_worst_cases(run: Run) -> style.Drawing | None:
     """Draw the worst cases of a run, or nothing where it cannot be shown."""
     mode = shown_mode(run)
     lines = choose_worst(read_cases(run.cases(mode)) if mode else [])
@@ -46,16 +39,16 @@ def draw_worst_cases(run: Run) -> Drawing | None:
     shown = [line for line in found if line]
     if not shown:
         return None
-    figure, grid = make_grid(len(shown), COLUMNS, CELL)
+    figure, grid = style.make_grid(len(shown), COLUMNS, CELL)
     for axes, line in zip(grid, shown, strict=True):
         for panel, picture in zip(axes, line, strict=False):
-            show_outlines(panel, picture, score=False)
+            style.show_outlines(panel, picture, score=False)
             panel.set_title(_name(picture.case), fontsize="small")
         for panel in axes[len(line) :]:
             panel.set_visible(False)
-    add_legend(figure, outline_handles(), 2)
+    style.add_legend(figure, style.outline_handles(), 2)
     told = "; ".join(tell_case(picture.case) for line in shown for picture in line)
-    return Drawing(figure, f"Slices with the outlines of truth and prediction. {told}.")
+    return style.Drawing(figure, f"Slices with the outlines of truth and prediction. {told}.")
 
 
 def choose_worst(cases: Iterable[Case]) -> list[list[Case]]:

@@ -60,14 +60,16 @@ def test_each_device_and_variant_has_a_panel() -> None:
 
 
 def test_markers_tell_place_size_and_mode() -> None:
-    (axes,) = panels([row("fp32", 40.0, 0.8), row("int8_x", 10.0, 0.79, size_bytes=25 * 2**20)])
+    (axes,) = panels(
+        [row("fp32", 40.0, 0.8), row("int8_static", 10.0, 0.79, size_bytes=25 * 2**20)]
+    )
     large, small = markers(axes)
     assert large.get_xydata().tolist() == [[40.0, 0.8]]
     assert small.get_xydata().tolist() == [[10.0, 0.79]]
     sizes = [large.get_markersize() ** 2, small.get_markersize() ** 2]
     assert sizes == pytest.approx([100 * AREA, 25 * AREA])
     colours = [marker.get_markerfacecolor() for marker in (large, small)]
-    assert colours == [mode_marker(mode)["color"] for mode in ("fp32", "int8_x")]
+    assert colours == [mode_marker(mode)["color"] for mode in ("fp32", "int8_static")]
     assert large.get_markeredgewidth() > small.get_markeredgewidth()
 
 

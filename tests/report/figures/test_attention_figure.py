@@ -58,7 +58,7 @@ def test_maps_are_laid_over_the_whole_image(runs):
     assert titles[:2] == ["image", "ag\nstep 1"]
     assert titles[-1] == "cbam\nstep 5"
     for line, (name, case) in zip(grid, cases.items(), strict=True):
-        assert line[0].get_ylabel() == f"{case['class']}\nid {name}"
+        assert line[0].get_ylabel() == f"{case.label}\nid {name}"
         for step, axes in enumerate(line[1 : 1 + STEPS], start=1):
             image, drawn = axes.images
             values = found["ag"][step][name]
