@@ -15,7 +15,7 @@ TRUTH = (86, 180, 233)
 """Sky blue of the same palette, darker than its yellow in a grey print too."""
 
 MOST_CORNERS = 1000
-"""Of an outline in full detail. A tumour of 224 pixels has fewer than 300."""
+"""Of an outline in full resolution. That of a tumour in 224×224 pixels has fewer than 300."""
 
 Ring = NDArray[np.float64]
 """Corners (x, y) of a closed line, N×2, in pixels: (0, 0) is the corner of the picture."""
@@ -46,22 +46,22 @@ def overlay(image: np.ndarray, mask: np.ndarray, truth: np.ndarray | None = None
 def trace(mask: NDArray[np.bool_], most: int = MOST_CORNERS) -> list[Ring]:
     """The outline of each part and each hole of a mask, which may be empty.
 
-    A mask in very many parts is traced at half its resolution, or a third, …: its outlines would
+    A mask in very many parts is traced at a half, a third, … of its resolution: its outlines would
     cover the picture, and take minutes to draw.
 
     Args:
         mask: H×W.
-        most: corners; with more of them the resolution is lowered.
+        most: corners that full resolution may have.
     """
     scale, coarse = 1, np.pad(mask, 1)
-    while _count_corners(coarse) > most:
-        scale += 1
+    while (corners := _count_corners(coarse)) > most:
+        scale = max(scale + 1, int(scale * np.sqrt(corners / most)))
         coarse = np.pad(block_reduce(mask, scale, np.mean) >= 0.5, 1)
     if not coarse.any():
         return []
     # Marching squares counts from the middle of the first pixel, which is the margin's here.
     lines = find_contours(coarse.astype(float), 0.5)
-    return [scale * (corners[:, ::-1] - 0.5) for corners in _keep_corners(lines)]
+    return [scale * (ring[:, ::-1] - 0.5) for ring in _keep_corners(lines)]
 
 
 def to_svg(rings: Sequence[Ring]) -> str:

@@ -5,7 +5,9 @@ Nothing is drawn here: the viewer, which does without matplotlib, chooses by the
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, zip_longest
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -42,6 +44,17 @@ class Picture:
     image: NDArray[np.uint8]
     truth: NDArray[np.bool_]
     prediction: NDArray[np.bool_]
+
+
+def load_arrays(file: Path) -> dict[str, NDArray]:
+    """The arrays of an `.npz`, which several figures in turn may need."""
+    return _load(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=5)
+def _load(file: Path, changed: int) -> dict[str, NDArray]:
+    with np.load(file) as arrays:
+        return dict(arrays)
 
 
 def of_same_case(pictures: Sequence[Picture | None]) -> list[Picture | None]:
@@ -104,10 +117,8 @@ def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str,
     if mode is None:
         return {}
     cases = {case["id"]: case for case in read_cases(run.cases(mode)) if case["id"] in ids}
-    with np.load(run.test) as test:
-        seen = _take(test, ("images", "masks"), cases)
-    with np.load(run.predictions(mode)) as predicted:
-        found = _take(predicted, ("probabilities",), cases)
+    seen = _take(run.test, ("images", "masks"), cases)
+    found = _take(run.predictions(mode), ("probabilities",), cases)
     return {
         name: Picture(cases[name], image, mask > 0, probabilities >= THRESHOLD)
         for name in ids
@@ -167,10 +178,11 @@ def _one_per_patient(cases: Iterable[Case]) -> list[Case]:
     return list(firsts.values())
 
 
-def _take(
-    file: Mapping[str, NDArray], names: Iterable[str], ids: Collection[str]
-) -> dict[str, list[NDArray]]:
+def _take(file: Path, names: Iterable[str], ids: Collection[str]) -> dict[str, list[NDArray]]:
     """By id, what arrays of an `.npz` say of a case."""
-    rows = {name: row for row, name in enumerate(file["ids"].tolist()) if name in ids}
-    arrays = [file[name][list(rows.values())] for name in names]
-    return {name: [array[row] for array in arrays] for row, name in enumerate(rows)}
+    arrays = load_arrays(file)
+    return {
+        case: [arrays[name][row] for name in names]
+        for row, case in enumerate(arrays["ids"].tolist())
+        if case in ids
+    }

@@ -5,15 +5,13 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from brainseg import vocabulary
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.outline import to_svg, trace
+from brainseg.report.pictures import load_arrays
 from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import Run
 from brainseg.terminal import bar
@@ -140,10 +138,11 @@ def _in_order(modes: Iterable[str]) -> list[str]:
 
 def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Source:
     """Add the pictures of a run to those that are known, with its scores."""
-    test = _load(run.test, "ids", "classes", "patients", "images", "masks")
+    arrays = load_arrays(run.test)
+    test = [arrays[name] for name in ("ids", "classes", "patients", "images", "masks")]
     modes, keys = _modes(run), []
     scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
-    (attended,) = _load(run.attention, "ids") if run.attention.exists() else ([],)
+    attended = load_arrays(run.attention).get("ids", []) if run.attention.exists() else []
     drawn = drawn_ids(list(scores.values()), list(map(str, attended)))
     taken = {picture.id for picture in pictures.values()}
     for name, label, patient, image, mask in zip(*test, strict=True):
@@ -156,12 +155,6 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Sou
         pictures[key].drawn |= str(name) in drawn
         keys.append(key)
     return _Source(run, modes, keys)
-
-
-def _load(file: Path, *names: str) -> list[NDArray]:
-    """Arrays of an `.npz`; one that is not there is empty."""
-    with np.load(file) as arrays:
-        return [arrays[name] if name in arrays else np.array([]) for name in names]
 
 
 def _draw(picture: Candidate) -> Case:
@@ -179,8 +172,8 @@ def _draw_layers(
 ) -> Iterator[tuple[Key, Layer]]:
     """What a run predicts in a mode, for those of its pictures that were chosen."""
     scores = {row["id"]: row for row in read_cases(source.run.cases(mode))}
-    ids, probabilities = _load(source.run.predictions(mode), "ids", "probabilities")
-    maps = dict(zip(ids.tolist(), probabilities, strict=True))
+    arrays = load_arrays(source.run.predictions(mode))
+    maps = dict(zip(arrays["ids"].tolist(), arrays["probabilities"], strict=True))
     for key in source.keys:
         name = key[0]
         if key in cases and name in maps and name in scores:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from brainseg.report.figures import style
-from brainseg.report.pictures import by_class, name_of
+from brainseg.report.pictures import by_class, load_arrays, name_of
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -93,20 +93,20 @@ def _read(run: Run) -> tuple[Cases, Steps]:
     """The test cases whose coefficients a run kept, and these."""
     if not (run.attention.exists() and run.test.exists()):
         return {}, {}
-    with np.load(run.attention) as file:
-        numbers = {name: int(match[1]) for name in file if (match := SKIP.fullmatch(name))}
-        ids = file["ids"].tolist() if numbers else []
-        steps = {
-            numbers[name]: dict(zip(ids, file[name] / 255, strict=True))
-            for name in sorted(numbers, key=numbers.__getitem__)
-        }
-    with np.load(run.test) as test:
-        arrays = [test[key] for key in ("ids", "classes", "images", "masks")]
-    return {
+    kept, test = load_arrays(run.attention), load_arrays(run.test)
+    numbers = {name: int(match[1]) for name in kept if (match := SKIP.fullmatch(name))}
+    ids = kept["ids"].tolist() if numbers else []
+    steps = {
+        numbers[name]: dict(zip(ids, kept[name] / 255, strict=True))
+        for name in sorted(numbers, key=numbers.__getitem__)
+    }
+    arrays = [test[key] for key in ("ids", "classes", "images", "masks")]
+    cases = {
         str(name): Slice(str(label), image, mask > 0)
         for name, label, image, mask in zip(*arrays, strict=True)
         if name in ids
-    }, steps
+    }
+    return cases, steps
 
 
 def _choose_cases(cases: Cases) -> Cases:

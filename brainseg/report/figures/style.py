@@ -133,8 +133,9 @@ def mode_marker(mode: str | None, marker: str = "o", size: float = 10) -> dict[s
 @styled
 def save(figure: Figure, stem: Path) -> None:
     """Write the files of `paths_of`, the same bytes for the same figure."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
     # The layout's solver adds up in the order of memory addresses, which its last bits show.
     for part in figure.subfigs:
         part.bbox_relative.p0 = np.round(part.bbox_relative.p0, 5)

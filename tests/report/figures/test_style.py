@@ -160,16 +160,17 @@ def test_the_last_bits_of_the_layout_do_not_show(tmp_path, monkeypatch):
             axes = part.subplots()
             axes.plot([0, 1, 3], [1, 0, 2])
             axes.set_title("Title")
-        arrange = figure.draw_without_rendering
+        engine = figure.get_layout_engine()
+        arrange = engine.execute
 
-        def arrange_with_noise():
-            arrange()
+        def arrange_with_noise(_):
+            arrange(figure)
             for part in figure.subfigs:
                 part.bbox_relative.p1 = part.bbox_relative.p1 + noise
             for axes in figure.axes:
                 axes.set_position(np.array(axes.get_position(original=True).bounds) + noise)
 
-        monkeypatch.setattr(figure, "draw_without_rendering", arrange_with_noise)
+        monkeypatch.setattr(engine, "execute", arrange_with_noise)
         save(figure, tmp_path / "figure")
         return [file.read_bytes() for file in paths_of(tmp_path / "figure")]
 
