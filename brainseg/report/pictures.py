@@ -5,22 +5,22 @@ Nothing is drawn here: the viewer, which does without matplotlib, chooses by the
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, zip_longest
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainseg import vocabulary
 from brainseg.evaluation.cases import THRESHOLD, read_cases
-from brainseg.report.rows import ORDERS, rank
 from brainseg.run import Run
-from brainseg.vocabulary import FLOAT_MODES
+from brainseg.vocabulary import CLASSES, FLOAT_MODES, rank
 
-QUANTIZED = ("int8_static", "int8_dynamic", *ORDERS["mode"][1:])
-"""Modes in the order in which a figure takes one to stand for quantization."""
-
-CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
+SHOWN = ("test", "cases", "predictions")
+"""Files of a run that pictures are read from: attributes of `Run`."""
 
 LOWEST, FALSE = 8, 4
 """How many of a run's worst cases are of low Dice, and how many are false positives."""
@@ -46,16 +46,29 @@ class Picture:
     prediction: NDArray[np.bool_]
 
 
+def load_arrays(file: Path) -> dict[str, NDArray]:
+    """The arrays of an `.npz`, which several figures in turn may need."""
+    return _load(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=5)
+def _load(file: Path, changed: int) -> dict[str, NDArray]:
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
 def of_same_case(pictures: Sequence[Picture | None]) -> list[Picture | None]:
     """Those of the same image and truth as the first one that is there; `None` for the others.
 
     Another data set may have the same ids.
     """
     first = next(filter(None, pictures), None)
-    return [
-        picture if first and picture and _are_alike(picture, first) else None
-        for picture in pictures
-    ]
+
+    def is_same(picture: Picture) -> bool:
+        pairs = ((picture.image, first.image), (picture.truth, first.truth)) if first else ()
+        return all(np.array_equal(one, other) for one, other in pairs)
+
+    return [picture if picture and is_same(picture) else None for picture in pictures]
 
 
 def score_of(case: Case) -> str:
@@ -73,9 +86,18 @@ def tell_case(case: Case) -> str:
     return f"{case['class']}, id {case['id']}: {score_of(case)}"
 
 
+def showcase_modes() -> list[str]:
+    """Quantized modes in the order in which a figure takes one to stand for all of them."""
+    modes = vocabulary.MODES
+    return sorted(vocabulary.quantized_modes(), key=lambda name: modes[name].showcase or len(modes))
+
+
 def shown_mode(run: Run, modes: Iterable[str] = FLOAT_MODES) -> str | None:
     """The first of `modes` that was scored and whose predictions are there to be shown."""
-    return next((mode for mode in modes if _is_shown(run, mode)), None)
+    for mode in modes:
+        if all(file.exists() for file in (run.test, run.predictions(mode), run.cases(mode))):
+            return mode
+    return None
 
 
 def read_float_cases(run: Run) -> list[dict[str, Any]]:
@@ -95,14 +117,13 @@ def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str,
     if mode is None:
         return {}
     cases = {case["id"]: case for case in read_cases(run.cases(mode)) if case["id"] in ids}
-    with np.load(run.test) as test:
-        seen = _take(test, ("images", "masks"), cases)
-    with np.load(run.predictions(mode)) as predicted:
-        found = _take(predicted, ("probabilities",), cases)
+    seen = _take(run.test, ("images", "masks"), cases)
+    found = _take(run.predictions(mode), ("probabilities",), cases)
     return {
-        name: Picture(cases[name], *_as_shown(*seen[name], *found[name]))
+        name: Picture(cases[name], image, mask > 0, probabilities >= THRESHOLD)
         for name in ids
         if name in seen and name in found
+        for (image, mask), (probabilities,) in [(seen[name], found[name])]
     }
 
 
@@ -157,25 +178,11 @@ def _one_per_patient(cases: Iterable[Case]) -> list[Case]:
     return list(firsts.values())
 
 
-def _are_alike(one: Picture, other: Picture) -> bool:
-    return np.array_equal(one.image, other.image) and np.array_equal(one.truth, other.truth)
-
-
-def _is_shown(run: Run, mode: str) -> bool:
-    files = (run.test, run.predictions(mode), run.cases(mode))
-    return all(file.exists() for file in files)
-
-
-def _take(
-    file: Mapping[str, NDArray], names: Iterable[str], ids: Collection[str]
-) -> dict[str, list[NDArray]]:
+def _take(file: Path, names: Iterable[str], ids: Collection[str]) -> dict[str, list[NDArray]]:
     """By id, what arrays of an `.npz` say of a case."""
-    rows = {name: row for row, name in enumerate(file["ids"].tolist()) if name in ids}
-    arrays = [file[name][list(rows.values())] for name in names]
-    return {name: [array[row] for array in arrays] for row, name in enumerate(rows)}
-
-
-def _as_shown(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], probabilities: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
-    return image, mask > 0, probabilities >= THRESHOLD
+    arrays = load_arrays(file)
+    return {
+        case: [arrays[name][row] for name in names]
+        for row, case in enumerate(arrays["ids"].tolist())
+        if case in ids
+    }

@@ -16,9 +16,9 @@ Key = tuple[str, bytes]
 
 @dataclass
 class Candidate:
-    """A test case that may be chosen; scores of each variant in its first mode.
+    """A test case that may be chosen, with the scores of each variant in its first mode.
 
-    `drawn` says that a figure shows it.
+    `drawn` is true where a figure shows it.
     """
 
     id: str
@@ -45,16 +45,11 @@ def drawn_ids(cases: Sequence[Case], attended: Collection[str]) -> set[str]:
         cases: the run's.
         attended: ids of which coefficients were kept.
     """
-    classes = by_class(cases).values()
-    kept = ([case for case in members if case["id"] in attended] for members in classes)
-    largest = (max(members, key=_tumour) for members in kept if members)
-    chosen = (*map(typical, classes), *largest, *(case for line in worst(cases) for case in line))
+    kept = by_class(case for case in cases if case["id"] in attended).values()
+    largest = (max(members, key=lambda case: case["tp"] + case["fn"]) for members in kept)
+    lowest, false = worst(cases)
+    chosen = (*map(typical, by_class(cases).values()), *largest, *lowest, *false)
     return {case["id"] for case in chosen}
-
-
-def _tumour(case: Case) -> int:
-    """Pixels of the truth."""
-    return case["tp"] + case["fn"]
 
 
 def choose_pictures(pictures: Mapping[Key, Candidate], limit: int) -> list[Key]:
@@ -99,8 +94,8 @@ def tell_rule(shown: int, total: int) -> str:
     if shown == total:
         return f"All {total} test cases are shown."
     return (
-        f"{shown} of {total} test cases are shown: those of the figures, and of the others as many "
-        "of each class, with and without tumour apart. With tumour: the worst, the median and the "
-        "best by Dice (mean over the variants), and more spread evenly between. Without: half are "
-        "the ones with most false-positive pixels, the other half is spread evenly over the rest."
+        f"{shown} of {total} test cases are shown: those in the figures, then equally many of each "
+        "class, with and without tumour. With tumour: the worst, the median and the best by Dice "
+        "(mean over the variants), and others evenly between. Without: half have the most "
+        "false-positive pixels, the others are spread evenly."
     )

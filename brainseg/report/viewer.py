@@ -1,4 +1,4 @@
-"""Test cases with the contours of the truth and of each prediction: what the page lets one see."""
+"""Test cases with the outlines of the truth and of each prediction, as the page shows them."""
 
 import base64
 import hashlib
@@ -6,20 +6,16 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from brainseg import vocabulary
 from brainseg.evaluation.cases import THRESHOLD, read_cases
-from brainseg.report.contour import contour
-from brainseg.report.rows import ORDERS, REFERENCE, rank
+from brainseg.outline import to_svg, trace
+from brainseg.report.pictures import load_arrays
 from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import Run
 from brainseg.terminal import bar
-from brainseg.vocabulary import CHECKPOINT
-
-MODES = (REFERENCE, CHECKPOINT, *ORDERS["mode"])
-"""The modes that come first."""
+from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, REFERENCE
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,7 @@ class Layer:
     """What one variant predicts for one case in one mode.
 
     Attributes:
-        path: the contour, see `contour`.
+        path: the outline, see `outline.to_svg`.
         area: its pixels.
         dice: with the truth; `None` where the truth has no tumour.
         hd95_px: likewise.
@@ -41,7 +37,7 @@ class Layer:
 
 @dataclass
 class Case:
-    """A picture of the test split with its contours.
+    """A picture of the test split with its outlines.
 
     Attributes:
         id: unique in a viewer.
@@ -50,7 +46,7 @@ class Case:
         width: of the picture, in pixels.
         height: likewise.
         image: a grey PNG, base64.
-        truth: the contour of the mask.
+        truth: the outline of the mask.
         area: pixels of the mask.
         layers: variant to mode to what it predicts; only what was measured.
     """
@@ -72,7 +68,7 @@ class Viewer:
 
     Attributes:
         variants: in the order of the tables.
-        runs: the name of the run that speaks for each variant.
+        runs: the name of the run shown for each variant.
         modes: that some variant was scored in.
         cases: in the order of the data.
         rule: how the cases were chosen, in sentences.
@@ -87,7 +83,7 @@ class Viewer:
 
 @dataclass(frozen=True)
 class _Source:
-    """The run that speaks for a variant."""
+    """The run shown for a variant, the modes it was scored in, and its pictures in their order."""
 
     run: Run
     modes: list[str]
@@ -95,12 +91,12 @@ class _Source:
 
 
 def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewer | None:
-    """Choose test cases of some runs, and draw the contours of their predictions.
+    """Choose test cases of some runs, and draw the outlines of their predictions.
 
     Args:
         runs: each variant's runs, one per seed, in the order of the tables. The first that was
-            scored speaks for its variant.
-        limit: cases at most, but for those that figures show.
+            scored is shown.
+        limit: cases at most, not counting those that figures show.
 
     Returns:
         The cases, or `None` where no run was scored.
@@ -113,10 +109,9 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
             sources[variant] = _read_source(variant, run, pictures)
     if not sources:
         return None
-    chosen = {key: pictures[key] for key in choose_pictures(pictures, limit)}
-    cases = {key: _draw(picture) for key, picture in chosen.items()}
+    cases = {key: _draw(pictures[key]) for key in choose_pictures(pictures, limit)}
     steps = [(name, mode) for name, source in sources.items() for mode in source.modes]
-    for variant, mode in bar(steps, "Contours"):
+    for variant, mode in bar(steps, "Outlines"):
         for key, layer in _draw_layers(sources[variant], mode, cases):
             cases[key].layers.setdefault(variant, {})[mode] = layer
     return Viewer(
@@ -131,26 +126,26 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
 def _modes(run: Run) -> list[str]:
     """The modes that were scored; the checkpoint only where its export was not."""
     start, end = run.predictions("*").name.split("*")
-    found = (
-        file.name.removeprefix(start).removesuffix(end) for file in run.path.glob(f"{start}*{end}")
-    )
-    modes = [mode for mode in found if run.cases(mode).exists()]
+    names = (file.name[len(start) : -len(end)] for file in run.path.glob(f"{start}*{end}"))
+    modes = [mode for mode in names if run.cases(mode).exists()]
     return _in_order(mode for mode in modes if mode != CHECKPOINT or REFERENCE not in modes)
 
 
 def _in_order(modes: Iterable[str]) -> list[str]:
-    return sorted(modes, key=lambda mode: rank(mode, MODES))
+    known = (*FLOAT_MODES, *vocabulary.MODES)
+    return sorted(modes, key=lambda mode: vocabulary.rank(mode, known))
 
 
 def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Source:
-    """Join the pictures of a run to those that are known, with its scores."""
-    with np.load(run.test) as arrays:
-        test = {name: arrays[name] for name in ("ids", "classes", "patients", "images", "masks")}
+    """Add the pictures of a run to those that are known, with its scores."""
+    arrays = load_arrays(run.test)
+    test = [arrays[name] for name in ("ids", "classes", "patients", "images", "masks")]
     modes, keys = _modes(run), []
     scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
-    drawn = drawn_ids(list(scores.values()), _read_attended(run))
+    attended = load_arrays(run.attention).get("ids", []) if run.attention.exists() else []
+    drawn = drawn_ids(list(scores.values()), list(map(str, attended)))
     taken = {picture.id for picture in pictures.values()}
-    for name, label, patient, image, mask in zip(*test.values(), strict=True):
+    for name, label, patient, image, mask in zip(*test, strict=True):
         key = str(name), hashlib.sha256(image.tobytes() + mask.tobytes()).digest()
         if key not in pictures:
             shown = f"{name} ({variant})" if str(name) in taken else str(name)
@@ -162,26 +157,14 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Sou
     return _Source(run, modes, keys)
 
 
-def _read_attended(run: Run) -> list[str]:
-    if not run.attention.exists():
-        return []
-    with np.load(run.attention) as arrays:
-        return arrays["ids"].tolist()
-
-
 def _draw(picture: Candidate) -> Case:
     height, width = picture.image.shape
     mask = picture.mask > 0
-    return Case(
-        picture.id,
-        picture.label,
-        picture.patient,
-        width,
-        height,
-        _to_png(picture.image),
-        contour(mask),
-        int(mask.sum()),
-    )
+    png = io.BytesIO()
+    Image.fromarray(picture.image).save(png, "PNG")
+    image = base64.b64encode(png.getvalue()).decode()
+    names = picture.id, picture.label, picture.patient
+    return Case(*names, width, height, image, to_svg(trace(mask)), int(mask.sum()))
 
 
 def _draw_layers(
@@ -189,26 +172,14 @@ def _draw_layers(
 ) -> Iterator[tuple[Key, Layer]]:
     """What a run predicts in a mode, for those of its pictures that were chosen."""
     scores = {row["id"]: row for row in read_cases(source.run.cases(mode))}
-    with np.load(source.run.predictions(mode)) as arrays:
-        maps = dict(zip(arrays["ids"].tolist(), arrays["probabilities"], strict=True))
+    arrays = load_arrays(source.run.predictions(mode))
+    maps = dict(zip(arrays["ids"].tolist(), arrays["probabilities"], strict=True))
     for key in source.keys:
         name = key[0]
-        if key not in cases or name not in maps or name not in scores:
-            continue
-        mask, row = maps[name] >= THRESHOLD, scores[name]
-        dice, hd95 = row["dice"], row["hd95_px"]
-        yield (
-            key,
-            Layer(
-                contour(mask),
-                int(mask.sum()),
-                None if dice is None else round(dice, 4),
-                None if hd95 is None else round(hd95, 2),
-            ),
-        )
-
-
-def _to_png(image: NDArray[np.uint8]) -> str:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+        if key in cases and name in maps and name in scores:
+            mask, row = maps[name] >= THRESHOLD, scores[name]
+            dice, hd95 = (
+                None if row[metric] is None else round(row[metric], digits)
+                for metric, digits in (("dice", 4), ("hd95_px", 2))
+            )
+            yield key, Layer(to_svg(trace(mask)), int(mask.sum()), dice, hd95)

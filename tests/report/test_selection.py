@@ -79,4 +79,4 @@ def test_figures_draw_typical_worst_and_attended_cases() -> None:
 
 def test_the_rule_is_told() -> None:
     assert tell_rule(2, 2) == "All 2 test cases are shown."
-    assert tell_rule(11, 23).startswith("11 of 23 test cases are shown: those of the figures")
+    assert tell_rule(11, 23).startswith("11 of 23 test cases are shown: those in the figures")

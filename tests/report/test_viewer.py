@@ -11,7 +11,7 @@ from PIL import Image
 
 from brainseg.evaluation.cases import COLUMNS, score_cases
 from brainseg.files import write_csv, write_npz
-from brainseg.report.contour import contour
+from brainseg.outline import to_svg, trace
 from brainseg.report.figures.attention import read_attention
 from brainseg.report.figures.classes import draw_classes
 from brainseg.report.figures.curves import PANELS
@@ -27,70 +27,6 @@ def square(size: int, row: int = 2, column: int = 2, side: int = SIDE) -> np.nda
     mask = np.zeros((side, side), np.uint8)
     mask[row : row + size, column : column + size] = 1
     return mask
-
-
-def disc(radius: float, row: float, column: float, side: int = 64) -> np.ndarray:
-    rows, columns = np.mgrid[:side, :side]
-    return np.hypot(rows - row, columns - column) <= radius
-
-
-def rings(path: str) -> list[np.ndarray]:
-    """Corners (x, y) of each closed ring of a path, in pixels of the picture."""
-    found = []
-    for start, steps in re.findall(r"M([^l]*)l([^z]*)z", path):
-        moves = [
-            np.array(re.findall(r"-?\d+", part), float).reshape(-1, 2) for part in (start, steps)
-        ]
-        found.append(np.cumsum(np.concatenate(moves), axis=0) / 2)
-    return found
-
-
-def area(path: str) -> float:
-    """Signed, so that holes count against what surrounds them (shoelace formula)."""
-    parts = [
-        np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2
-        for x, y in (ring.T for ring in rings(path))
-    ]
-    return abs(sum(parts))
-
-
-def test_contour_of_a_square_lies_on_its_border() -> None:
-    (ring,) = rings(contour(square(8, row=2, column=5) > 0))
-    # Pixels 2..9 of 0..15 reach from 2 to 10; lines cut the corners of the square.
-    assert (ring.min(axis=0).tolist(), ring.max(axis=0).tolist()) == ([5, 2], [13, 10])
-    assert area(contour(square(8) > 0)) == pytest.approx(64 - 4 / 8)
-    assert len(ring) == 8
-
-
-def test_contour_has_the_area_and_place_of_a_disc() -> None:
-    mask = disc(20, 30, 25)
-    (ring,) = rings(contour(mask))
-    assert area(contour(mask)) == pytest.approx(mask.sum(), rel=0.01)
-    # The middle of pixel (30, 25) is half a pixel further in a picture.
-    assert (ring.min(axis=0) + ring.max(axis=0)).tolist() == [2 * 25.5, 2 * 30.5]
-    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
-    turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-    assert (turns != 0).all(), "a point that is no corner makes the page heavier"
-
-
-def test_contour_outlines_holes_and_parts() -> None:
-    mask = disc(25, 32, 32) & ~disc(10, 32, 32) | disc(3, 4, 60)
-    assert len(rings(contour(mask))) == 3
-    assert area(contour(mask)) == pytest.approx(mask.sum(), rel=0.02)
-
-
-@pytest.mark.parametrize(("row", "column"), [(0, 0), (8, 8), (0, 8)])
-def test_contour_closes_at_the_border(row: int, column: int) -> None:
-    (ring,) = rings(contour(square(8, row, column) > 0))
-    assert ring.min(axis=0).tolist() == [column, row]
-    assert area(contour(square(8, row, column) > 0)) == pytest.approx(64 - 4 / 8)
-
-
-def test_contour_of_nothing_all_and_one() -> None:
-    assert contour(np.zeros((4, 4), bool)) == ""
-    assert area(contour(np.ones((4, 6), bool))) == pytest.approx(24 - 4 / 8)
-    (ring,) = rings(contour(square(1, 3, 5) > 0))
-    assert ring.mean(axis=0).tolist() == [5.5, 3.5]
 
 
 def write_run(
@@ -122,7 +58,7 @@ def test_a_case_has_picture_truth_and_each_prediction(tmp_path: Path) -> None:
     assert viewer.modes == ["fp32", "int8_static"]
     first, second = viewer.cases
     assert (first.id, first.label, first.patient, first.area) == ("7", "glioma", "p7", 64)
-    assert first.truth == contour(square(8) > 0)
+    assert first.truth == to_svg(trace(square(8) > 0))
     with Image.open(io.BytesIO(base64.b64decode(first.image))) as image:
         assert image.mode == "L"
         assert (np.asarray(image) == square(8) * 90 + 10).all()

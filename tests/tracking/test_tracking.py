@@ -139,7 +139,7 @@ def test_a_metric_of_the_vocabulary_has_its_direction(monkeypatch):
     [
         ({"attention": "none"}, "none"),
         ({"name": "smp_unet", "attention": None}, "smp_unet"),
-        ({"name": "own", "target": "my.Net"}, "own"),
+        ({"name": "own", "target": "my.Net"}, "own_net"),
         ({}, "resunet"),
     ],
 )

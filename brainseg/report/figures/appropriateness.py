@@ -1,7 +1,6 @@
 """Place, shape and contrast of tumours by class, as drawn by the truth and by each variant."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from textwrap import fill
 from typing import Any
 
@@ -13,17 +12,17 @@ from matplotlib.patches import Patch
 from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
 from brainseg.report.appropriateness import Sources, is_truth
-from brainseg.report.figures.style import GRID, Drawing, looks_of, styled
-from brainseg.report.rows import ORDERS, span
-from brainseg.vocabulary import TRUTH
+from brainseg.report.figures.style import LOOKS, Drawing, add_grid, add_legend, looks_of, styled
+from brainseg.report.rows import span
 
 TITLE = "Appropriateness"
 CAPTION = (
     "Whether tumours lie and look as their class should (section III-C of the study). Box: "
-    "quartiles of what was drawn, also in the wrong place; whiskers: 5th to 95th percentile; n: in "
-    "how many images, the fewest and the most of a source. An arrow under a class says that "
-    "section I-B expects higher or lower values of it than of the others."
+    "quartiles of what was drawn, also in the wrong place; whiskers: 5th to 95th percentile; n: "
+    "images, the fewest and the most of a source. Arrow: section I-B expects higher or lower "
+    "values of this class than of the others."
 )
+INPUTS = ("appropriateness", "cases")
 
 COLUMNS = 4
 HATCHES = ("//", "..", "xx", "\\\\", "++", "oo", "--")
@@ -42,7 +41,12 @@ def draw_appropriateness(sources: Sources) -> Drawing | None:
     """
     if not any(row["class"] in EXPECTED for rows in sources.values() for row in rows):
         return None
-    return Drawing(_make_figure(sources), _describe(sources))
+    told = [
+        f"{name}: {', '.join(f'{_detected(rows, class_)} {class_}' for class_ in EXPECTED)}"
+        for name, rows in sources.items()
+    ]
+    alt = f"Box plots of each measure by class. Tumours measured: {'; '.join(told)}."
+    return Drawing(_make_figure(sources), alt)
 
 
 def _make_figure(sources: Sources) -> Figure:
@@ -50,41 +54,25 @@ def _make_figure(sources: Sources) -> Figure:
     lines = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 2.8 * lines + 0.5), layout="constrained")
     grid = figure.subplots(lines, COLUMNS, squeeze=False)
+    fills = _fills(sources)
     for axes, measure in zip(grid.flat, shown, strict=False):
-        _draw_measure(axes, measure, sources)
+        _draw_measure(axes, measure, sources, fills)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
-    figure.legend(
-        handles=[
-            Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=name)
-            for name, (colour, hatch) in _fills(sources).items()
-        ],
-        loc="outside lower center",
-        ncols=len(sources),
-        frameon=False,
-    )
+    handles = [Patch(label=name, edgecolor="black", **each) for name, each in fills.items()]
+    add_legend(figure, handles, len(sources))
     return figure
-
-
-def _describe(sources: Sources) -> str:
-    """How many tumours each source drew, by class."""
-    counts = [
-        f"{name}: " + ", ".join(f"{_detected(rows, class_)} {class_}" for class_ in EXPECTED)
-        for name, rows in sources.items()
-    ]
-    return (
-        "Box plots of place, shape and contrast of tumours by class. Tumours measured: "
-        f"{'; '.join(counts)}. The table of appropriateness holds the medians."
-    )
 
 
 def _detected(rows: Sequence[Mapping[str, Any]], class_: str) -> int:
     return sum(row["class"] == class_ and row["detected"] for row in rows)
 
 
-def _draw_measure(axes: Axes, measure: str, sources: Sources) -> None:
+def _draw_measure(
+    axes: Axes, measure: str, sources: Sources, fills: Mapping[str, dict[str, str]]
+) -> None:
     width = 0.8 / len(sources)
-    for number, (name, (colour, hatch)) in enumerate(_fills(sources).items()):
+    for number, name in enumerate(sources):
         values = [_values(sources[name], class_, measure) for class_ in EXPECTED]
         drawn = axes.boxplot(
             values,
@@ -97,7 +85,7 @@ def _draw_measure(axes: Axes, measure: str, sources: Sources) -> None:
             manage_ticks=False,
         )
         for box in drawn["boxes"]:
-            box.set(facecolor=colour, hatch=hatch, linewidth=0.7)
+            box.set(linewidth=0.7, **fills[name])
     axes.set_title(measure.replace("_", " "))
     unit = MEASURES[measure].partition(", ")[2] or MEASURES[measure]
     axes.set_ylabel(fill(unit, 30), fontsize="small")
@@ -106,24 +94,23 @@ def _draw_measure(axes: Axes, measure: str, sources: Sources) -> None:
         for class_ in EXPECTED
     ]
     axes.set_xticks(range(len(EXPECTED)), labels)
-    axes.grid(axis="y", **GRID)
-    axes.set_axisbelow(True)
+    add_grid(axes, "y")
 
 
-def _fills(sources: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Colour and hatch of each source; the truth is white, and a variant the same in any figure."""
-    known = dict(zip(ORDERS["attention"], HATCHES, strict=False))
-    spare = cycle(HATCHES[len(known) :])
+def _fills(sources: Sources) -> dict[str, dict[str, str]]:
+    """Face and hatch of each source: a truth is white, a variant the same in any figure."""
+    hatches = dict(zip(LOOKS, HATCHES, strict=True))
     looks = looks_of(name for name in sources if not is_truth(name))
-    colours = {name: look.colour for name, look in looks.items()} | {"none": "#BBBBBB"}
-    hatches = {TRUTH: ""} | known
-    return {
-        name: (
-            "white" if is_truth(name) else colours[name],
-            hatches[name] if name in hatches else next(spare),
-        )
-        for name in sources
+    fills = {
+        # Black would hide hatch and median.
+        name: {"facecolor": look.colour.replace("#000000", "#BBBBBB"), "hatch": hatches[look]}
+        for name, look in looks.items()
     }
+    truths = [name for name in sources if is_truth(name)]
+    fills |= {
+        name: {"facecolor": "white", "hatch": place * "*"} for place, name in enumerate(truths)
+    }
+    return {name: fills[name] for name in sources}
 
 
 def _expected(class_: str, measure: str) -> str:

@@ -1,6 +1,6 @@
 """Fig. A2: one case of each class, from the image to the outlines."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,23 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from brainseg.report.figures.curves import CHOICE, History, best_epoch, read_histories
-from brainseg.report.figures.style import (
-    PREDICTION,
-    TRUTH,
-    Drawing,
-    draw_outline,
-    make_grid,
-    outline_handles,
-    show_slice,
-    styled,
-    write_on_slice,
-)
+from brainseg.report.figures import style
+from brainseg.report.figures.curves import CHOICE, best_epoch, read_histories
 from brainseg.report.pictures import (
+    SHOWN,
     Picture,
     name_of,
     read_pictures,
-    score_of,
     shown_mode,
     tell_case,
     typical_cases,
@@ -35,12 +25,12 @@ from brainseg.run import Run
 
 TITLE = "Each tumour class"
 CAPTION = (
-    "One test case per class (Fig. A2 of the study), not chosen by hand: the case of median Dice; "
-    "without a tumour, that of the median number of wrong pixels. The predictions are those of the "
-    "first run of the variant with the best validation mean IoU; the test split has no say in it. "
-    "Overlay: tumour that was found, missed, or wrongly seen. Contours: continuous for the truth, "
-    "dashed for the prediction."
+    "One test case per class (Fig. A2 of the study), chosen by rule: the case of median Dice; "
+    "without a tumour, of the median number of wrong pixels. Predictions are of the first run of "
+    "the variant with the best validation mean IoU. Overlay: tumour found, missed, or wrongly "
+    "seen. Contours: continuous for the truth, dashed for the prediction."
 )
+INPUTS = (*SHOWN, "history")
 
 COLUMNS = ("original", "mask", "overlay", "contours")
 CELL = 1.9
@@ -56,8 +46,8 @@ COVER = 0.75
 """Opacity of an overlay."""
 
 
-@styled
-def draw_classes(runs: Runs) -> Drawing | None:
+@style.styled
+def draw_classes(runs: Runs) -> style.Drawing | None:
     """Draw classes × `COLUMNS`, or nothing where no variant can be shown."""
     chosen = choose_variant(runs)
     if chosen is None:
@@ -66,8 +56,9 @@ def draw_classes(runs: Runs) -> Drawing | None:
     pictures = read_pictures(run, mode, typical_cases(run, mode)).values()
     if not pictures:
         return None
-    figure = _make_figure(pictures, f"{variant} {mode}")
-    return Drawing(figure, _describe(pictures, variant, mode))
+    told = "; ".join(tell_case(picture.case) for picture in pictures)
+    alt = f"A slice of each class with mask and prediction of {variant} in {mode}. {told}."
+    return style.Drawing(_make_figure(pictures, f"{variant} {mode}"), alt)
 
 
 def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
@@ -75,54 +66,33 @@ def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
 
     Without any history it is the first one.
     """
-    firsts = {variant: members[:1] for variant, members in runs.items()}
-    scores = {variant: _score(found) for variant, found in read_histories(firsts).items()}
-    shown = [
-        (variant, run, mode) for variant, (run,) in firsts.items() if (mode := shown_mode(run))
-    ]
+    firsts = {variant: members[0] for variant, members in runs.items()}
+    scores = {}
+    for variant, (history,) in read_histories({v: [run] for v, run in firsts.items()}).items():
+        if (best := best_epoch(history)) is not None:
+            scores[variant] = history[CHOICE][best]
+    shown = [(variant, run, mode) for variant, run in firsts.items() if (mode := shown_mode(run))]
     return max(shown, key=lambda found: scores.get(found[0], 0.0), default=None)
 
 
 def _make_figure(pictures: Collection[Picture], source: str) -> Figure:
-    figure, grid = make_grid(len(pictures), len(COLUMNS), CELL)
+    figure, grid = style.make_grid(len(pictures), len(COLUMNS), CELL)
     for axes, column in zip(grid[0], COLUMNS, strict=True):
         axes.set_title(f"{column}\n{source}" if column in COLUMNS[2:] else column)
-    for line, picture in zip(grid, pictures, strict=True):
-        line[0].set_ylabel(name_of(picture.case, width=24), fontsize="small")
-        _draw_line(line, picture)
-    handles = [
+    for (original, mask, overlay, contours), picture in zip(grid, pictures, strict=True):
+        original.set_ylabel(name_of(picture.case, width=24), fontsize="small")
+        style.show_slice(original, picture.image)
+        style.show_mask(mask, picture.truth)
+        style.show_slice(overlay, picture.image)
+        _draw_areas(overlay, picture.truth, picture.prediction)
+        style.show_outlines(contours, picture)
+    areas = [
         Patch(facecolor=FOUND, label="found"),
         Patch(facecolor=MISSED, label="missed"),
         Patch(facecolor=WRONG, hatch=HATCH, label="wrongly seen"),
-        *outline_handles(),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    style.add_legend(figure, [*areas, *style.outline_handles()], 5)
     return figure
-
-
-def _describe(pictures: Iterable[Picture], variant: str, mode: str) -> str:
-    """The case of each class and its score."""
-    told = "; ".join(tell_case(picture.case) for picture in pictures)
-    return (
-        "A slice of each class: the image, its mask, the prediction above the mask, and the "
-        f"outlines of both. Predictions of {variant} in {mode}. {told}."
-    )
-
-
-def _score(histories: Sequence[History]) -> float:
-    best = best_epoch(histories[0])
-    return 0.0 if best is None else float(histories[0][CHOICE][best])
-
-
-def _draw_line(line: Sequence[Axes], picture: Picture) -> None:
-    original, mask, overlay, contours = line
-    for axes in (original, overlay, contours):
-        show_slice(axes, picture.image)
-    show_slice(mask, 255 * picture.truth.astype(np.uint8))
-    _draw_areas(overlay, picture.truth, picture.prediction)
-    draw_outline(contours, picture.truth, TRUTH)
-    draw_outline(contours, picture.prediction, PREDICTION)
-    write_on_slice(contours, score_of(picture.case))
 
 
 def _draw_areas(axes: Axes, truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> None:
@@ -132,6 +102,10 @@ def _draw_areas(axes: Axes, truth: NDArray[np.bool_], prediction: NDArray[np.boo
     kinds = {FOUND: truth & prediction, MISSED: truth & ~prediction, WRONG: wrong}
     for colour, area in kinds.items():
         areas[area] = (*to_rgb(colour), COVER)
-    axes.imshow(areas, interpolation="none")
-    if wrong.any():
-        axes.contourf(wrong, levels=[0.5, 1.5], colors="none", hatches=[HATCH])
+    # matplotlib's own hatch would be clipped by every single island
+    period = max(4, truth.shape[1] // 28)
+    stripes = np.add(*np.indices(truth.shape)) % period < period // 4
+    hatch = np.zeros_like(areas)
+    hatch[wrong & stripes, 3] = 1
+    for layer in (areas, hatch):
+        axes.imshow(layer, interpolation="none")

@@ -1,7 +1,6 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,16 +9,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from brainseg.report.comparisons import MODES, VARIANTS, Comparison
-from brainseg.report.figures.style import GRID, Drawing, styled
-from brainseg.report.rows import REFERENCE, signed
+from brainseg.report.figures.style import Drawing, add_grid, add_legend, styled
+from brainseg.report.rows import signed
+from brainseg.vocabulary import REFERENCE
 
 TITLE = "Differences between variants and modes"
 CAPTION = (
-    "Point: how mean IoU on the test split differs, mean over the seeds; line: its 95 % interval "
+    "Point: difference of mean IoU on the test split, mean over the seeds; line: its 95 % interval "
     "over patients, not corrected; p: over patients, corrected for the number of comparisons. A "
-    "filled marker is beyond chance, between variants also over the trainings; an empty one is "
-    "not: no difference was shown, which does not mean that there is none. Of very many, the "
-    "largest differences are drawn; the table has all."
+    "filled marker is beyond chance, between variants also over the trainings. An empty one is no "
+    "proof that there is no difference. Only the largest differences are drawn; the table has all."
 )
 
 MOST = 40
@@ -39,11 +38,17 @@ def draw_comparisons(rows: Sequence[Comparison]) -> Drawing | None:
     }
     if not families:
         return None
-    return Drawing(_make_figure(families), _describe(list(chain(*families.values()))))
+    told = [
+        f"{name_comparison(row)}: {_values(row)}" + " (beyond chance)" * row["beyond_chance"]
+        for members in families.values()
+        for row in members
+    ]
+    alt = f"Differences with their intervals around a line at zero. {'; '.join(told)}."
+    return Drawing(_make_figure(families), alt)
 
 
 def name_comparison(row: Comparison) -> str:
-    """What is taken from what."""
+    """The two sides of a difference."""
     if row["family"] == MODES:
         return f"{row['second']}: {row['mode']} − {REFERENCE}"
     return f"{row['second']} − {row['first']}"
@@ -59,23 +64,18 @@ def _make_figure(families: Mapping[str, Sequence[Comparison]]) -> Figure:
     count = sum(map(len, families.values()))
     figure = Figure(figsize=(9, 1 + 0.6 * len(families) + 0.3 * count), layout="constrained")
     heights = [len(members) + 1 for members in families.values()]
-    grid = figure.subplots(len(families), height_ratios=heights, squeeze=False)
-    for axes, (family, members) in zip(grid[:, 0], families.items(), strict=True):
+    grid = figure.subplots(len(families), height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (family, members) in zip(grid, families.items(), strict=True):
         _draw_family(axes, members, *FAMILIES[family])
         axes.set_title(family)
-    grid[-1, 0].set_xlabel("difference of mean IoU")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
-def _describe(rows: Sequence[Comparison]) -> str:
-    """Each difference, and whether it is beyond chance."""
-    told = [
-        f"{name_comparison(row)}: {_values(row)}"
-        + (" (beyond chance)" if row["beyond_chance"] else "")
-        for row in rows
+    grid[-1].set_xlabel("difference of mean IoU")
+    grey: dict[str, Any] = {"marker": "o", "color": "#666666", "linestyle": "none"}
+    handles = [
+        Line2D([], [], **grey, label="beyond chance"),
+        Line2D([], [], **grey, markerfacecolor="white", label="not beyond chance"),
     ]
-    return f"Differences with their intervals around a line at zero. {'; '.join(told)}."
+    add_legend(figure, handles, 2)
+    return figure
 
 
 def _values(row: Comparison) -> str:
@@ -96,16 +96,7 @@ def _draw_family(axes: Axes, rows: Sequence[Comparison], colour: str, marker: st
     axes.set_yticks(range(len(rows)), map(name_comparison, rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.grid(axis="x", **GRID)
-    axes.set_axisbelow(True)
+    add_grid(axes, "x")
     values = axes.secondary_yaxis("right")
     values.set_yticks(range(len(rows)), map(_values, rows))
     values.tick_params(length=0)
-
-
-def _legend() -> list[Line2D]:
-    grey: dict[str, Any] = {"marker": "o", "color": "#666666", "linestyle": "none"}
-    return [
-        Line2D([], [], **grey, label="beyond chance"),
-        Line2D([], [], **grey, markerfacecolor="white", label="not beyond chance"),
-    ]

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from brainseg.files import read_csv
-from brainseg.report.figures.style import GRID, Drawing, Look, looks_of, styled
+from brainseg.report.figures.style import Drawing, Look, add_grid, add_legend, looks_of, styled
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -21,6 +21,7 @@ CAPTION = (
     "of them ran; thin lines: each seed. Marker: the epoch with the best validation mean IoU, "
     "whose weights are kept."
 )
+INPUTS = ("history",)
 
 PANELS = {
     "train_loss": "training loss",
@@ -28,10 +29,10 @@ PANELS = {
     "val_mean_iou": "validation mean IoU",
     "val_tumor_iou": "validation tumour IoU",
 }
-"""Columns of `history.csv`, and what people call them."""
+"""Columns of `history.csv`, and their labels."""
 
 CHOICE = "val_mean_iou"
-"""What the best epoch is best in."""
+"""The best epoch has the highest."""
 
 History = dict[str, NDArray[np.float64]]
 """Columns of `history.csv`, a value per epoch."""
@@ -43,14 +44,18 @@ def draw_curves(runs: Runs) -> Drawing | None:
     histories = read_histories(runs)
     if not histories:
         return None
-    return Drawing(_make_figure(histories, looks_of(runs)), _describe(histories))
+    best = [f"{name} {', '.join(map(_tell_best, found))}" for name, found in histories.items()]
+    alt = f"Loss and IoU over the epochs. Best validation mean IoU per run: {'; '.join(best)}."
+    return Drawing(_make_figure(histories, looks_of(runs)), alt)
 
 
 def read_histories(runs: Runs) -> dict[str, list[History]]:
     """The history of each run, by variant; variants without any are left out."""
-    found = {variant: [_read(run) for run in members] for variant, members in runs.items()}
-    known = {variant: [h for h in histories if h] for variant, histories in found.items()}
-    return {variant: histories for variant, histories in known.items() if histories}
+    found = {
+        variant: [history for run in members if (history := _read(run))]
+        for variant, members in runs.items()
+    }
+    return {variant: histories for variant, histories in found.items() if histories}
 
 
 def best_epoch(history: History) -> int | None:
@@ -70,66 +75,41 @@ def _make_figure(histories: Mapping[str, Sequence[History]], looks: Mapping[str,
     grid = figure.subplots(2, 2, sharex=True)
     for axes, (column, label) in zip(grid.flat, PANELS.items(), strict=True):
         axes.set_ylabel(label)
-        axes.grid(**GRID)
+        add_grid(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for variant, members in histories.items():
             _draw_variant(axes, members, column, looks[variant])
     grid[0, 0].sharey(grid[0, 1])
     for axes in grid[1]:
         axes.set_xlabel("epoch, from 0")
-    figure.legend(
-        handles=[_entry(variant, histories[variant], looks[variant]) for variant in histories],
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        handlelength=4,
-    )
+    handles = [_entry(variant, len(each), looks[variant]) for variant, each in histories.items()]
+    add_legend(figure, handles, 4, handlelength=4)
     return figure
 
 
-def _describe(histories: Mapping[str, Sequence[History]]) -> str:
-    """The best epoch of each run."""
-    found = [
-        f"{variant} {', '.join(map(_describe_best, members))}"
-        for variant, members in histories.items()
-    ]
-    return (
-        "Four line charts over the epochs: training loss, validation loss, validation mean IoU and "
-        f"validation tumour IoU. Best validation mean IoU per run: {'; '.join(found)}."
-    )
-
-
 def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: Look) -> None:
-    shortest = min(histories, key=lambda history: len(history["epoch"]))
-    length = len(shortest["epoch"])
-    mean = np.mean([history[column][:length] for history in histories], axis=0)
-    axes.plot(shortest["epoch"], mean, color=look.colour, linestyle=look.line, linewidth=1.8)
+    epochs = min((history["epoch"] for history in histories), key=len)
+    mean = np.mean([history[column][: len(epochs)] for history in histories], axis=0)
+    axes.plot(epochs, mean, linewidth=1.8, **look.style)
     for history in histories:
-        epochs, values = history["epoch"], history[column]
         if len(histories) > 1:
-            axes.plot(epochs, values, color=look.colour, linewidth=0.6, alpha=0.5)
+            thin = {"color": look.colour, "linewidth": 0.6, "alpha": 0.5}
+            axes.plot(history["epoch"], history[column], **thin)
         if (best := best_epoch(history)) is not None:
-            axes.plot(epochs[best], values[best], **_marker(look))
+            axes.plot(history["epoch"][best], history[column][best], ls="none", **_marker(look))
 
 
 def _marker(look: Look) -> dict[str, Any]:
-    return {
-        "marker": look.marker,
-        "markersize": 6,
-        "markerfacecolor": look.colour,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.8,
-        "linestyle": "none",
-    }
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
+    return {"marker": look.marker, "markersize": 6, "markerfacecolor": look.colour, **edge}
 
 
-def _entry(variant: str, histories: Sequence[History], look: Look) -> Line2D:
-    label = variant + (f" ({len(histories)} seeds)" if len(histories) > 1 else "")
-    style = _marker(look) | {"linestyle": look.line}
-    return Line2D([], [], color=look.colour, linewidth=1.8, label=label, **style)
+def _entry(variant: str, seeds: int, look: Look) -> Line2D:
+    label = f"{variant} ({seeds} seeds)" if seeds > 1 else variant
+    return Line2D([], [], label=label, linewidth=1.8, **look.style, **_marker(look))
 
 
-def _describe_best(history: History) -> str:
+def _tell_best(history: History) -> str:
     best = best_epoch(history)
     if best is None:
         return "none"

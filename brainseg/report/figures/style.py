@@ -1,16 +1,14 @@
-"""How every figure looks: the palette, outlines on slices, and files that do not change by chance.
+"""How every figure looks: colours, outlines on slices, and files that are the same every time.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by readers who are
-colour-blind. Nothing is told by colour alone: variants also differ in line and marker, modes in the
-part of the marker that is filled, outlines in their dashes, so that a figure can be read from a
-grey print.
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind readers
+can distinguish. Colour is never the only sign: variants also differ in line and marker, modes in
+the filled part of the marker, outlines in their dashes, so that a grey print can be read.
 """
 
-import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
@@ -18,14 +16,18 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Lines
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.typing import FillStyleType, LineStyleType
 from numpy.typing import NDArray
-from skimage.measure import find_contours
 
+from brainseg import outline, vocabulary
 from brainseg.files import replacing
+from brainseg.report.pictures import Picture, score_of
 
 FORMATS = (".svg", ".png")
 
@@ -43,15 +45,12 @@ def _style() -> Iterator[None]:
 styled = _style()
 """Decorator of functions that draw or write."""
 
-CLIP = re.compile(r'(?<=[#"])p[0-9a-f]{10}(?=[)"])')
-"""Names of clip paths, as matplotlib makes them."""
-
 GRID: dict[str, Any] = {"color": "#E5E5E5", "linewidth": 0.6}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure without its title, and what it shows in words for who cannot see it."""
+    """A figure without its title, and a text for those who cannot see it."""
 
     figure: Figure
     alt: str
@@ -65,44 +64,26 @@ class Look:
     line: LineStyleType
     marker: str
 
+    @property
+    def style(self) -> dict[str, Any]:
+        """Properties of a line."""
+        return {"color": self.colour, "linestyle": self.line}
 
-LOOKS = {
-    "none": Look("#000000", "-", "o"),
-    "ag": Look("#0072B2", (0, (5, 1.5)), "s"),
-    "se": Look("#D55E00", (0, (1.2, 1.2)), "^"),
-    "cbam": Look("#56B4E9", (0, (6, 1.5, 1.2, 1.5)), "D"),
-}
-"""The study's four variants."""
 
-SPARE = (
+LOOKS = (
+    Look("#000000", "-", "o"),
+    Look("#0072B2", (0, (5, 1.5)), "s"),
+    Look("#D55E00", (0, (1.2, 1.2)), "^"),
+    Look("#56B4E9", (0, (6, 1.5, 1.2, 1.5)), "D"),
     Look("#009E73", (0, (3, 1, 1, 1, 1, 1)), "v"),
     Look("#CC79A7", (0, (2.5, 2.5)), "P"),
     Look("#E69F00", (0, (8, 2)), "X"),
 )
-"""For variants of another name."""
+"""Those of the study's variants first."""
 
-COLOURS = {
-    "fp32": "#999999",
-    "fp16": "#56B4E9",
-    "int8_dynamic": "#E69F00",
-    "int8_weights": "#CC79A7",
-    "int8_static": "#009E73",
-    "int8_qat": "#F0E442",
-}
-"""Of the modes."""
-
-FILLS: dict[str, FillStyleType] = {
-    "fp32": "full",
-    "fp16": "top",
-    "int8_dynamic": "left",
-    "int8_weights": "right",
-    "int8_static": "bottom",
-    "int8_qat": "none",
-}
-"""The part of a mode's marker that is filled."""
-
-OTHER = "#D55E00"
-"""Of modes of another name."""
+COLOURS = ("#999999", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#0072B2", "#D55E00")
+FILLS: tuple[FillStyleType, ...] = ("full", "top", "left", "right", "bottom", "none")
+"""Colours of modes, and the part of their markers that is filled, in the order of the modes."""
 
 
 @dataclass(frozen=True)
@@ -113,31 +94,36 @@ class Outline:
     colour: str
     line: LineStyleType
 
+    @property
+    def style(self) -> dict[str, Any]:
+        """Properties of a line or patch."""
+        casing = [Stroke(linewidth=2.2, foreground="black"), Normal()]
+        line = {"edgecolor": self.colour, "linestyle": self.line, "linewidth": 1.1}
+        return line | {"path_effects": casing}
 
-TRUTH = Outline("truth", "#56B4E9", "-")
-PREDICTION = Outline("prediction", "#F0E442", (0, (2.2, 1.6)))
-"""Yellow is the one colour of the palette that is lighter than sky blue in a grey print too."""
 
-WIDTH = 1.1
-"""Of an outline, in points."""
+TRUTH = Outline("truth", to_hex(np.divide(outline.TRUTH, 255)), "-")
+PREDICTION = Outline("prediction", to_hex(np.divide(outline.PREDICTION, 255)), (0, (2.2, 1.6)))
 
 
 def looks_of(variants: Iterable[str]) -> dict[str, Look]:
     """A look per variant; more variants than looks use those of the others again."""
-    variants = list(variants)
-    others = [variant for variant in variants if variant not in LOOKS]
-    spare = {variant: SPARE[index % len(SPARE)] for index, variant in enumerate(others)}
-    return {variant: LOOKS.get(variant) or spare[variant] for variant in variants}
+    variants, study = list(variants), vocabulary.STUDY
+    others = [variant for variant in variants if variant not in study]
+    known = dict(zip(study, cycle(LOOKS), strict=False))
+    spare = dict(zip(others, cycle(LOOKS[len(study) :] or LOOKS), strict=False))
+    return {variant: (known | spare)[variant] for variant in variants}
 
 
-def mode_marker(mode: str, marker: str = "o", size: float = 10) -> dict[str, Any]:
+def mode_marker(mode: str | None, marker: str = "o", size: float = 10) -> dict[str, Any]:
     """Properties of a `Line2D` without a line: a marker in a mode's colour, filled as its mode."""
+    place, _ = vocabulary.rank(mode, vocabulary.MODES)
     return {
         "linestyle": "none",
         "marker": marker,
         "markersize": size,
-        "color": COLOURS.get(mode, OTHER),
-        "fillstyle": FILLS.get(mode, "full"),
+        "color": COLOURS[place % len(COLOURS)],
+        "fillstyle": FILLS[place % len(FILLS)],
         "markerfacecoloralt": "white",
         "markeredgecolor": "black",
         "markeredgewidth": 0.6,
@@ -147,29 +133,22 @@ def mode_marker(mode: str, marker: str = "o", size: float = 10) -> dict[str, Any
 @styled
 def save(figure: Figure, stem: Path) -> None:
     """Write the files of `paths_of`, the same bytes for the same figure."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # arranging takes as long as drawing: once for both files
     # The layout's solver adds up in the order of memory addresses, which its last bits show.
     for part in figure.subfigs:
         part.bbox_relative.p0 = np.round(part.bbox_relative.p0, 5)
         part.bbox_relative.p1 = np.round(part.bbox_relative.p1, 5)
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 5))
+    options: dict[str, dict[str, Any]] = {
+        ".svg": {"metadata": {"Date": None}},  # which would differ in two reports of the same runs
+        ".png": {"pil_kwargs": {"compress_level": 3}},  # three times as fast, and hardly larger
+    }
     for file in paths_of(stem):
-        # The date of the drawing would make two reports of the same runs differ.
-        date = {"Date": None} if file.suffix == ".svg" else {}
         with replacing(file) as temporary:
-            figure.savefig(temporary, dpi=150, metadata=date)
-            if file.suffix == ".svg":
-                svg = temporary.read_text(encoding="utf-8")
-                temporary.write_text(number_clips(svg), encoding="utf-8")
-
-
-def copy(source: Path, stem: Path) -> None:
-    """Copy a figure that was saved under the stem `source`."""
-    for old, new in zip(paths_of(source), paths_of(stem), strict=True):
-        with replacing(new) as temporary:
-            shutil.copyfile(old, temporary)
+            figure.savefig(temporary, dpi=150, **options[file.suffix])
 
 
 def paths_of(stem: Path) -> list[Path]:
@@ -178,14 +157,17 @@ def paths_of(stem: Path) -> list[Path]:
     return [stem.with_name(stem.name + suffix) for suffix in FORMATS]
 
 
-def number_clips(svg: str) -> str:
-    """Number the clip paths of an SVG in the order of their use.
+def add_grid(axes: Axes, direction: str = "both") -> None:
+    """Draw light lines below everything else; `direction`: x, y or both."""
+    axes.grid(axis=direction, **GRID)
+    axes.set_axisbelow(True)
 
-    Matplotlib names them after their exact place, whose last bits hang on memory addresses: the
-    solver of its layout adds up in their order.
-    """
-    names: dict[str, str] = {}
-    return CLIP.sub(lambda found: names.setdefault(found[0], f"clip{len(names)}"), svg)
+
+def add_legend(figure: Figure, handles: Any, columns: int, **style: Any) -> None:
+    """Write a legend below all panels."""
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, **style
+    )
 
 
 def make_grid(lines: int, columns: int, cell: float) -> tuple[Figure, NDArray[Any]]:
@@ -199,8 +181,9 @@ def make_grid(lines: int, columns: int, cell: float) -> tuple[Figure, NDArray[An
 
 
 def hide_frame(axes: Axes) -> None:
-    """Make a square panel without ticks and frame; its labels stay."""
-    axes.set(xticks=[], yticks=[], aspect="equal")
+    """Make a square panel without ticks and frame; its title and the label at its left stay."""
+    axes.set(yticks=[], aspect="equal")
+    axes.xaxis.set_visible(False)
     axes.spines[:].set_visible(False)
 
 
@@ -210,34 +193,41 @@ def show_slice(axes: Axes, image: NDArray[np.uint8]) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none")
 
 
+def show_mask(axes: Axes, mask: NDArray[np.bool_]) -> None:
+    """Show a mask (H×W) in white on black."""
+    show_slice(axes, 255 * mask.astype(np.uint8))
+
+
+def show_outlines(axes: Axes, picture: Picture, score: bool = True) -> None:
+    """Show a slice with the outlines of truth and prediction, and the score written on it."""
+    show_slice(axes, picture.image)
+    draw_outline(axes, picture.truth, TRUTH)
+    draw_outline(axes, picture.prediction, PREDICTION)
+    if score:
+        write_on_slice(axes, score_of(picture.case))
+
+
 def write_on_slice(axes: Axes, text: str) -> None:
     """Write into the lower left corner of a slice, readable on black and on white."""
     casing = [Stroke(linewidth=2, foreground="black"), Normal()]
-    axes.text(
-        0.03,
-        0.04,
-        text,
-        transform=axes.transAxes,
-        color="white",
-        fontsize="small",
-        path_effects=casing,
-    )
+    place = {"transform": axes.transAxes, "in_layout": False}
+    axes.text(0.03, 0.04, text, color="white", fontsize="small", path_effects=casing, **place)
 
 
-def draw_outline(axes: Axes, mask: NDArray[np.bool_], outline: Outline) -> None:
-    """Draw the outline of a mask (H×W) on a slice of the same size."""
-    # Without the border the outline of a mask that touches it would stay open.
-    for contour in find_contours(np.pad(mask, 1).astype(float), 0.5):
-        y, x = contour.T - 1
-        axes.plot(x, y, **_line_of(outline), scalex=False, scaley=False)
+def draw_outline(axes: Axes, mask: NDArray[np.bool_], look: Outline) -> None:
+    """Draw the outline of a mask (H×W) on a slice of the same size, as one path."""
+    if rings := outline.trace(mask):
+        # Axes count from the middle of the first pixel; a path returns to where it began.
+        closed = (Lines(np.concatenate([ring, ring[:1]]) - 0.5, closed=True) for ring in rings)
+        path = Lines.make_compound_path(*closed)
+        # `add_patch` would measure the path point by point.
+        axes.add_artist(PathPatch(path, fill=False, in_layout=False, **look.style))
 
 
 def outline_handles() -> list[Line2D]:
     """Legend handles of the outlines."""
-    return [Line2D([], [], label=each.name, **_line_of(each)) for each in (TRUTH, PREDICTION)]
-
-
-def _line_of(outline: Outline) -> dict[str, Any]:
-    casing = [Stroke(linewidth=2 * WIDTH, foreground="black"), Normal()]
-    line = {"color": outline.colour, "linestyle": outline.line, "linewidth": WIDTH}
-    return line | {"path_effects": casing}
+    styles = {each.name: each.style for each in (TRUTH, PREDICTION)}
+    return [
+        Line2D([], [], label=name, color=style.pop("edgecolor"), **style)
+        for name, style in styles.items()
+    ]

@@ -1,24 +1,12 @@
 """Where one run is most wrong."""
 
-from collections.abc import Iterable, Sequence
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from collections.abc import Iterable
 
 from brainseg.evaluation.cases import read_cases
-from brainseg.report.figures.style import (
-    PREDICTION,
-    TRUTH,
-    Drawing,
-    draw_outline,
-    make_grid,
-    outline_handles,
-    show_slice,
-    styled,
-)
+from brainseg.report.figures import style
 from brainseg.report.pictures import (
+    SHOWN,
     Case,
-    Picture,
     name_of,
     read_pictures,
     score_of,
@@ -30,26 +18,37 @@ from brainseg.run import Run
 
 TITLE = "Worst cases"
 CAPTION = (
-    "The test cases of lowest Dice, the worst first (of equal ones that with most wrong pixels): "
-    "of each class in turn, and one of each patient. In the last line cases without a tumour in "
-    "which most pixels are wrongly taken for one. First run of the variant. Continuous line: the "
-    "truth; dashed line: the prediction."
+    "The test cases of lowest Dice, worst first: of each class in turn, and one of each patient. "
+    "Last line: images without a tumour in which most pixels are taken for one. Continuous line: "
+    "truth; dashed line: prediction."
 )
+INPUTS = SHOWN
 
 COLUMNS = 4
 CELL = 2.1
 """Width of a panel in inches."""
 
 
-@styled
-def draw_worst_cases(run: Run) -> Drawing | None:
+@style.styled
+def draw_worst_cases(run: Run) -> style.Drawing | None:
     """Draw the worst cases of a run, or nothing where it cannot be shown."""
     mode = shown_mode(run)
     lines = choose_worst(read_cases(run.cases(mode)) if mode else [])
     pictures = read_pictures(run, mode, [case["id"] for line in lines for case in line])
-    shown = [[pictures[case["id"]] for case in line if case["id"] in pictures] for line in lines]
-    shown = [line for line in shown if line]
-    return Drawing(_make_figure(shown), _describe(shown)) if shown else None
+    found = [[pictures[case["id"]] for case in line if case["id"] in pictures] for line in lines]
+    shown = [line for line in found if line]
+    if not shown:
+        return None
+    figure, grid = style.make_grid(len(shown), COLUMNS, CELL)
+    for axes, line in zip(grid, shown, strict=True):
+        for panel, picture in zip(axes, line, strict=False):
+            style.show_outlines(panel, picture, score=False)
+            panel.set_title(_name(picture.case), fontsize="small")
+        for panel in axes[len(line) :]:
+            panel.set_visible(False)
+    style.add_legend(figure, style.outline_handles(), 2)
+    told = "; ".join(tell_case(picture.case) for line in shown for picture in line)
+    return style.Drawing(figure, f"Slices with the outlines of truth and prediction. {told}.")
 
 
 def choose_worst(cases: Iterable[Case]) -> list[list[Case]]:
@@ -61,29 +60,6 @@ def choose_worst(cases: Iterable[Case]) -> list[list[Case]]:
     ]
 
 
-def _make_figure(lines: Sequence[Sequence[Picture]]) -> Figure:
-    figure, grid = make_grid(len(lines), COLUMNS, CELL)
-    for axes, line in zip(grid, lines, strict=True):
-        for panel, picture in zip(axes, line, strict=False):
-            _draw_case(panel, picture)
-        for panel in axes[len(line) :]:
-            panel.set_visible(False)
-    handles = outline_handles()
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
-def _describe(lines: Sequence[Sequence[Picture]]) -> str:
-    """The cases and their scores."""
-    told = [tell_case(picture.case) for line in lines for picture in line]
-    return f"Slices with the outlines of truth and prediction. {'; '.join(told)}."
-
-
-def _draw_case(axes: Axes, picture: Picture) -> None:
-    show_slice(axes, picture.image)
-    draw_outline(axes, picture.truth, TRUTH)
-    draw_outline(axes, picture.prediction, PREDICTION)
-    patient = picture.case["patient"]
-    of = f"\npatient {patient}" if patient else ""
-    title = f"{name_of(picture.case, width=26)}{of}\n{score_of(picture.case)}"
-    axes.set_title(title, fontsize="small")
+def _name(case: Case) -> str:
+    patient = [f"patient {case['patient']}"] if case["patient"] else []
+    return "\n".join([name_of(case, width=26), *patient, score_of(case)])

@@ -15,11 +15,11 @@ from brainseg.evaluation.calibration import describe_probabilities
 from brainseg.evaluation.cases import COLUMNS, THRESHOLD, score_cases, summarize, to_uint8
 from brainseg.files import write_csv, write_json, write_npz, write_text
 from brainseg.report.points import collect_points
-from brainseg.report.table import COLUMNS as ROW
+from brainseg.report.rows import TableRow
 from brainseg.run import Run
+from brainseg.vocabulary import CLASSES, STUDY
 
-VARIANTS, SEEDS, SIZE = ("none", "ag", "se", "cbam"), 2, 32
-CLASSES = ("glioma", "meningioma", "pituitary", "notumor")
+VARIANTS, SEEDS, SIZE = STUDY, 2, 32
 MODES = ("fp32", "int8_static")
 WIDTHS = {1: (256, 2), 2: (128, 4), 3: (64, 8), 4: (32, 16), 5: (16, 32)}
 """Channels and size of each decoder step."""
@@ -183,11 +183,18 @@ def points():
     """Two variants in two modes, with two seeds and on two devices."""
     sizes = {"fp32": 100, "int8_static": 25}
     rows = [
-        dict.fromkeys(ROW)
-        | {"run": f"{variant}-seed{seed}", "variant": variant, "attention": variant, "mode": mode}
-        | {"runtime": "onnxruntime", "device": device, "batch": 1, "threads": 2, "status": "ok"}
-        | {"options": {}, "latency_ms": {"p50": 10.0}, "size_bytes": sizes[mode] * 2**20}
-        | {"mean_iou": 0.8 + 0.01 * seed}
+        TableRow(
+            run=f"{variant}-seed{seed}",
+            variant=variant,
+            attention=variant,
+            mode=mode,
+            runtime="onnxruntime",
+            device=device,
+            threads=2,
+            latency_ms={"p50": 10.0},
+            size_bytes=sizes[mode] * 2**20,
+            mean_iou=0.8 + 0.01 * seed,
+        )
         for variant in ("none", "ag")
         for mode in sizes
         for device in ("cpu", "cuda")

@@ -1,10 +1,7 @@
-import json
-
-import pytest
 from matplotlib.text import Annotation
 
-from brainseg.files import read_json, write_json, write_text
-from brainseg.report.figures.architecture import TAPS, alike, draw_architecture
+from brainseg.files import read_json, write_json
+from brainseg.report.figures.architecture import alike, draw_architecture
 from brainseg.report.parts import architecture_table, read_models, steps_of
 
 
@@ -56,22 +53,6 @@ def test_text_fits_into_its_box(runs):
         extent = text.get_window_extent()
         if text.get_va() == "center" and text.get_text():
             assert any(box.x0 < extent.x0 and extent.x1 < box.x1 for box in inside), text
-
-
-@pytest.mark.parametrize(
-    ("model", "named"),
-    [
-        ({"encoder": "resnetv2_50", "encoder_args": {}}, True),
-        ({"encoder": "resnetv2_50", "encoder_args": {"layers": [1, 1, 1, 1]}}, False),
-        ({"encoder": "resnet18"}, False),
-    ],
-)
-def test_taps_are_named_where_the_encoder_is_that_of_the_study(own_runs, texts_of, model, named):
-    for members in own_runs.values():
-        for run in members:
-            write_text(run.config, json.dumps({"model": model}))
-    texts = texts_of(draw_architecture(own_runs).figure)
-    assert all((tap in texts) == named for tap in TAPS)
 
 
 def test_an_encoder_without_a_level_has_no_skip_there(own_runs, texts_of):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from brainseg.files import write_npz
 from brainseg.report.figures.attention import (
@@ -26,7 +27,7 @@ def grid_of(figure, variants=2):
 
 def test_one_case_per_class_with_the_largest_tumour(runs):
     cases, _ = read_attention(runs)
-    assert [case["class"] for case in cases.values()] == [
+    assert [case.label for case in cases.values()] == [
         "glioma",
         "meningioma",
         "pituitary",
@@ -36,7 +37,7 @@ def test_one_case_per_class_with_the_largest_tumour(runs):
         sizes = dict(zip(test["ids"].tolist(), test["masks"].sum(axis=(1, 2)), strict=True))
         classes = dict(zip(test["ids"].tolist(), test["classes"].tolist(), strict=True))
     for name, case in cases.items():
-        rivals = [size for other, size in sizes.items() if classes[other] == case["class"]]
+        rivals = [size for other, size in sizes.items() if classes[other] == case.label]
         assert sizes[name] == max(rivals)
 
 
@@ -57,11 +58,11 @@ def test_maps_are_laid_over_the_whole_image(runs):
     assert titles[:2] == ["image", "ag\nstep 1"]
     assert titles[-1] == "cbam\nstep 5"
     for line, (name, case) in zip(grid, cases.items(), strict=True):
-        assert line[0].get_ylabel() == f"{case['class']}\nid {name}"
+        assert line[0].get_ylabel() == f"{case.label}\nid {name}"
         for step, axes in enumerate(line[1 : 1 + STEPS], start=1):
             image, drawn = axes.images
             values = found["ag"][step][name]
-            np.testing.assert_array_equal(image.get_array(), case["image"])
+            np.testing.assert_array_equal(image.get_array(), case.image)
             np.testing.assert_array_equal(drawn.get_array(), values)
             assert image.get_extent() == list(drawn.get_extent())
             assert drawn.get_clim() == (0, 1)
@@ -71,7 +72,7 @@ def test_maps_are_laid_over_the_whole_image(runs):
 
 def test_the_truth_is_outlined_on_image_and_maps(runs):
     for axes in grid_of(draw_attention(runs).figure)[0]:
-        assert {line.get_color() for line in axes.lines} == {TRUTH.colour}
+        assert [to_hex(patch.get_edgecolor()) for patch in axes.patches] == [TRUTH.colour]
 
 
 def test_channels_are_sorted_lines_of_the_same_scale(runs):
@@ -140,7 +141,7 @@ def test_a_variant_that_kept_none_of_the_cases_is_left_out(folds):
 
 def test_coefficients_of_another_image_of_the_same_id_are_left_out(alike):
     cases, found = read_attention(alike)
-    same = {name for name, case in cases.items() if case["class"] in ("pituitary", "notumor")}
+    same = {name for name, case in cases.items() if case.label in ("pituitary", "notumor")}
     assert len(same) == 2
     for kept in found["other"].values():
         assert kept.keys() == same

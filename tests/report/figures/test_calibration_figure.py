@@ -8,6 +8,7 @@ from brainseg.report.figures.calibration import (
     draw_calibration,
 )
 from brainseg.report.figures.style import save
+from brainseg.vocabulary import METRICS
 
 
 def axes_of(figure, variants=4):
@@ -54,7 +55,7 @@ def test_numbers_of_pixels_are_written_plainly(runs, tmp_path):
 
 def test_curves_show_each_metric_with_the_fixed_threshold(runs):
     _, _, curves = axes_of(draw_calibration(runs).figure)
-    assert [axes.get_title() for axes in curves] == list(SWEPT.values())
+    assert [axes.get_title() for axes in curves] == [METRICS[name].label for name in SWEPT]
     for axes, metric in zip(curves, SWEPT, strict=True):
         *variants, fixed = axes.lines
         assert set(fixed.get_xdata()) == {FIXED}

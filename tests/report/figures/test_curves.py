@@ -6,6 +6,7 @@ from brainseg.report.figures.curves import PANELS, best_epoch, draw_curves
 from brainseg.report.figures.style import LOOKS
 
 COLUMNS = ["epoch", *PANELS]
+AG = LOOKS[1]
 
 
 def write_history(run, scores):
@@ -16,7 +17,7 @@ def write_history(run, scores):
     write_csv(run.history, rows, COLUMNS)
 
 
-def lines_of(figure, panel=0, colour=LOOKS["ag"].colour):
+def lines_of(figure, panel=0, colour=AG.colour):
     return [line for line in figure.axes[panel].lines if line.get_color() == colour]
 
 
@@ -37,8 +38,7 @@ def test_the_best_epoch_is_marked_in_every_panel(own_runs):
     own_runs["ag"] = own_runs["ag"][:1]
     figure = draw_curves(own_runs).figure
     for panel in range(len(PANELS)):
-        look = LOOKS["ag"]
-        (marker,) = [line for line in figure.axes[panel].lines if line.get_marker() == look.marker]
+        (marker,) = [line for line in figure.axes[panel].lines if line.get_marker() == AG.marker]
         assert marker.get_xdata() == [1]
     assert "ag 0.900 in epoch 1" in draw_curves(own_runs).alt
 
@@ -67,7 +67,7 @@ def test_scores_that_are_no_number_are_passed_over():
 def test_one_epoch_is_seen(own_runs):
     write_history(own_runs["se"][0], [0.5])
     figure = draw_curves({"se": own_runs["se"][:1]}).figure
-    assert any(line.get_marker() == LOOKS["se"].marker for line in figure.axes[0].lines)
+    assert any(line.get_marker() == LOOKS[2].marker for line in figure.axes[0].lines)
 
 
 def test_a_history_without_rows_is_none(own_runs):

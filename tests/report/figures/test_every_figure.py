@@ -1,5 +1,6 @@
 """What holds for every figure; those of `gallery` are tested as a whole in test_gallery.py."""
 
+import json
 import subprocess
 import sys
 
@@ -8,9 +9,9 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from brainseg.files import read_json, write_json, write_npz, write_text
 from brainseg.report.appropriateness import collect_sources
 from brainseg.report.figures.accuracy_latency import draw_accuracy_latency
-from brainseg.report.figures.accuracy_size import draw_accuracy_size
 from brainseg.report.figures.appropriateness import draw_appropriateness
 from brainseg.report.figures.architecture import draw_architecture
 from brainseg.report.figures.attention import draw_attention
@@ -34,6 +35,8 @@ def draw_worst(runs):
     return draw_worst_cases(members[0])
 
 
+SIZE = 32
+
 OF_RUNS = (
     draw_architecture,
     draw_attention,
@@ -45,7 +48,7 @@ OF_RUNS = (
     draw_sources,
     draw_worst,
 )
-OF_ROWS = (draw_accuracy_latency, draw_accuracy_size, draw_comparisons)
+OF_ROWS = (draw_accuracy_latency, draw_comparisons)
 
 
 @pytest.fixture(params=[*OF_RUNS, *OF_ROWS])
@@ -122,6 +125,26 @@ def test_figures_cope_with_a_variant_that_has_no_files(gone, own_runs, forget):
     forget({gone: own_runs[gone]}, "*")
     for draw in OF_RUNS:
         assert draw(own_runs).alt
+
+
+@pytest.mark.parametrize("parts", [{}, {"encoder": 1, "decoder": 1}])
+def test_figures_cope_with_any_network(parts, own_runs):
+    """A network of others: parts of other names or none, and no attention."""
+    part = {"parameters": 9, "multiply_adds": 90, "output_shape": [1, SIZE, SIZE]}
+    for members in own_runs.values():
+        for run in members:
+            model = read_json(run.model) | {"parts": dict.fromkeys(parts, part)}
+            write_json(run.model, model)
+            write_text(run.config, json.dumps({"model": {"name": "own", "target": "a.B"}}))
+            run.attention.unlink()
+    shown = {draw: draw(own_runs) for draw in OF_RUNS}
+    assert {draw for draw, found in shown.items() if not found} == {
+        draw_architecture,
+        draw_attention,
+    }
+    for empty in ({}, {"ids": np.array([], str)}):
+        write_npz(own_runs["ag"][0].attention, **empty)
+        assert draw_attention(own_runs) is None
 
 
 def test_drawing_needs_neither_display_nor_network_nor_decoder():

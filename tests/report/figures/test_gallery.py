@@ -1,9 +1,13 @@
 import json
+import os
 import shutil
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from brainseg.files import write_json, write_text
+from brainseg.files import write_json, write_npz, write_text
 from brainseg.report.comparisons import compare_all
 from brainseg.report.figures import gallery, style
 from brainseg.report.figures.gallery import draw_all, draw_own, name_parts
@@ -13,15 +17,11 @@ from brainseg.run import Run
 ORDER = [
     "curves",
     "accuracy_latency",
-    "accuracy_size",
     "comparisons",
     "boxplots",
     "qualitative",
     "classes",
-    "worst_cases-none",
-    "worst_cases-ag",
-    "worst_cases-se",
-    "worst_cases-cbam",
+    *4 * ["worst_cases"],
     "attention",
     "calibration",
     "appropriateness",
@@ -63,48 +63,80 @@ def test_every_figure_is_drawn_in_the_order_of_the_report(own_runs, points, comp
     folder = tmp_path / "figures"
     figures = draw_all(own_runs, points, comparisons, folder)
     assert names_of(figures) == ORDER
-    files = {file.name for file in folder.iterdir()}
-    assert files == {name + suffix for name in ORDER for suffix in (".svg", ".png")}
+    shared = set(ORDER) - {"worst_cases"}
+    names = {name + suffix for name in shared for suffix in (".svg", ".png")}
+    assert {file.name for file in folder.iterdir()} == {"drawn.json", *names}
+    own = {run.figures for run, *_ in own_runs.values()}
+    assert {figure.stem.parent for figure in figures} == {folder, *own}
     for figure in figures:
-        assert figure.stem.parent == folder
         assert_sentences(figure)
+        for file in style.paths_of(figure.stem):
+            assert file.read_text() == figure.title
     titles = [figure.title for figure in figures]
     assert len(set(titles)) == len(titles)
-
-
-def test_pictures_have_the_titles_of_the_page(own_runs, points, comparisons, tmp_path):
-    for figure in draw_all(own_runs, points, comparisons, tmp_path / "figures"):
-        for file in style.paths_of(figure.stem):
-            written = file.read_text()
-            if figure.title.startswith("Worst cases of "):
-                variant = figure.title.removeprefix("Worst cases of ")
-                assert written == f"Worst cases of {own_runs[variant][0].name}"
-            else:
-                assert written == figure.title
 
 
 def test_runs_that_share_no_test_case_have_figures(folds, points, tmp_path):
     comparisons = compare_all(folds, ["int8_static"])
     figures = draw_all(folds, points, comparisons, tmp_path / "figures")
-    worst = ["worst_cases-ag-fold0", "worst_cases-ag-fold1"]
-    assert names_of(figures) == [*ORDER[:7], *worst, *ORDER[11:]]
+    assert names_of(figures) == [*ORDER[:8], *ORDER[10:]]
     for figure in figures:
         assert_sentences(figure)
 
 
-def test_worst_cases_are_drawn_once_per_run_and_copied(own_runs, tmp_path, saved):
-    folder = tmp_path / "figures"
-    figures = {figure.stem.name: figure for figure in draw_all(own_runs, [], [], folder)}
-    every = [run for members in own_runs.values() for run in members]
-    assert [stem for stem in saved if stem.name == "worst_cases"] == [
-        run.figures / "worst_cases" for run in every
-    ]
-    assert not any(stem.name.startswith("worst_cases-") for stem in saved)
-    for variant, members in own_runs.items():
-        shown = figures[f"worst_cases-{variant}"]
-        own = style.paths_of(members[0].figures / "worst_cases")
-        for file, copy in zip(own, style.paths_of(shown.stem), strict=True):
-            assert copy.read_bytes() == file.read_bytes()
+def test_every_run_has_its_worst_cases(own_runs, tmp_path, saved):
+    draw_all(own_runs, [], [], tmp_path / "figures")
+    every = [run.figures for members in own_runs.values() for run in members]
+    assert sorted(stem.parent for stem in saved if stem.name == "worst_cases") == sorted(every)
+
+
+def touch(file):
+    """Another content of a file that can be read as before."""
+    if file.suffix == ".npz":
+        with np.load(file) as arrays:
+            write_npz(file, **{name: arrays[name] for name in arrays}, another=np.ones(1))
+    else:
+        file.write_bytes(file.read_bytes() + b"\n")
+
+
+def test_only_figures_whose_inputs_changed_are_drawn_again(
+    own_runs, points, comparisons, tmp_path, saved
+):
+    run = own_runs["ag"][0]
+
+    def draw():
+        saved.clear()
+        figures = draw_all(own_runs, points, comparisons, tmp_path / "figures")
+        return [stem.relative_to(tmp_path).as_posix() for stem in saved], figures
+
+    _, first = draw()
+    assert draw() == ([], first)
+    (tmp_path / "figures" / "boxplots.png").unlink()
+    assert draw() == (["figures/boxplots"], first)
+    touch(run.history)
+    assert draw()[0] == ["figures/curves", "figures/classes"]
+    touch(run.predictions("int8_static"))
+    own = "study/ag-seed0/figures/worst_cases"
+    assert draw()[0] == ["figures/qualitative", "figures/classes", own]
+    for file in run.path.glob("*.*"):
+        os.utime(file)
+    comparisons[0] = comparisons[0] | {"difference": 0.04}
+    assert draw()[0] == ["figures/comparisons"]
+    write_text(run.config, json.dumps({"data": {"name": "phantom"}}))  # changes the titles
+    assert len(draw()[0]) == len(ORDER) - 3
+
+
+def test_every_file_that_a_figure_reads_is_one_of_its_inputs(own_runs, tmp_path):
+    opened = []
+    sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
+    for run in (own_runs["ag"][0], own_runs["se"][0]):
+        add_evaluation(run, "clinic")
+    for plan in gallery._plan(own_runs, [], [], tmp_path / "figures"):
+        inputs = {entry[0] for entry in plan.inputs if len(entry[-1]) == 64}
+        opened.clear()
+        plan.draw()
+        read = {Path(file).name for file in opened if str(file).startswith(str(tmp_path))}
+        assert read <= inputs, plan.stem.name
 
 
 def test_a_run_has_its_own_figure_in_its_folder(own_runs):
@@ -112,7 +144,8 @@ def test_a_run_has_its_own_figure_in_its_folder(own_runs):
     figure = draw_own(run)
     assert figure.title == f"Worst cases of {run.name}"
     assert_sentences(figure)
-    assert {file.name for file in run.figures.iterdir()} == {"worst_cases.svg", "worst_cases.png"}
+    files = {"worst_cases.svg", "worst_cases.png", "drawn.json"}
+    assert {file.name for file in run.figures.iterdir()} == files
 
 
 def test_long_titles_are_broken_into_lines(own_runs):
@@ -148,46 +181,26 @@ def test_figures_that_cannot_be_drawn_any_more_are_removed(
     forget(own_runs, "attention.npz")
     del own_runs["se"]
     names = names_of(draw_all(own_runs, [], [], folder))
-    gone = {"accuracy_latency", "accuracy_size", "comparisons", "worst_cases-se", "attention"}
+    gone = {"accuracy_latency", "comparisons", "attention"}
     assert set(names) == set(ORDER) - gone
     files = {file.name for file in folder.iterdir()}
-    kept = {"table.md", "mine.png", "appropriate.svg"}
-    assert files == kept | {name + suffix for name in names for suffix in (".svg", ".png")}
+    kept = {"table.md", "mine.png", "appropriate.svg", "drawn.json"}
+    shared = set(names) - {"worst_cases"}
+    assert files == kept | {name + suffix for name in shared for suffix in (".svg", ".png")}
 
 
-def test_without_anything_to_draw_old_figures_go(empty_runs, tmp_path):
+def test_without_anything_to_draw_old_figures_go(own_runs, empty_runs, tmp_path):
     folder = tmp_path / "figures"
+    assert draw_all(own_runs, [], [], folder)
     assert draw_all(empty_runs, [], [], folder) == []
-    write_text(folder / "worst_cases-ag.png", "old")
     assert draw_all({}, [], [], folder) == []
-    assert not list(folder.iterdir())
+    assert [file.name for file in folder.iterdir()] == ["drawn.json"]
 
 
-def test_variants_give_names_that_any_disk_takes(own_runs, tmp_path):
-    named = {"se lr0.01 (sub/se-seed0)": own_runs["se"]}
-    figures = {figure.stem.name: figure for figure in draw_all(named, [], [], tmp_path / "figures")}
-    worst = figures["worst_cases-se-lr0.01-sub-se-seed0"]
-    assert worst.title == "Worst cases of se lr0.01 (sub/se-seed0)"
-
-
-def test_names_that_would_be_the_same_are_numbered(own_runs, tmp_path):
-    labels = ["my set", "my-set", "my-set-2", "my/set", "other"]
-    assert list(name_parts(labels).values()) == [
-        "my-set",
-        "my-set-2",
-        "my-set-2-2",
-        "my-set-3",
-        "other",
-    ]
-    alike = {"se 1": own_runs["se"][:1], "se-1": own_runs["se"][1:]}
-    worst = [
-        figure
-        for figure in draw_all(alike, [], [], tmp_path / "figures")
-        if figure.title.startswith("Worst cases")
-    ]
-    assert names_of(worst) == ["worst_cases-se-1", "worst_cases-se-1-2"]
-    texts = [figure.stem.with_name(f"{figure.stem.name}.svg").read_text() for figure in worst]
-    assert texts == ["Worst cases of se-seed0", "Worst cases of se-seed1"]
+def test_names_of_files_suit_any_disk_and_differ():
+    labels = ["my set", "my-set", "my-set-2", "my/set", "other lr0.01 (sub/x)"]
+    names = ["my-set", "my-set-2", "my-set-2-2", "my-set-3", "other-lr0.01-sub-x"]
+    assert list(name_parts(labels).values()) == names
 
 
 def add_evaluation(run, name, synthetic=False):

@@ -3,25 +3,25 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from brainseg import vocabulary
 from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv, write_npz
 from brainseg.report.pictures import (
     FALSE,
     LOWEST,
-    QUANTIZED,
     by_class,
     name_of,
     of_same_case,
     read_float_cases,
     read_pictures,
     score_of,
+    showcase_modes,
     shown_mode,
     typical,
     typical_cases,
     worst,
     worst_first,
 )
-from brainseg.report.rows import ORDERS
 
 
 def case(name, dice, fp=0, fn=0, label="glioma", patient=""):
@@ -89,13 +89,14 @@ def test_the_checkpoint_stands_in_for_fp32(own_runs):
     assert shown_mode(run) == "checkpoint"
 
 
-def test_static_quantization_comes_first_and_every_mode_is_known(own_runs):
-    assert set(QUANTIZED) == set(ORDERS["mode"]) - {"fp32"}
+def test_showcase_modes_come_first_and_every_mode_is_known(own_runs, monkeypatch):
+    assert showcase_modes() == ["int8_static", "int8_dynamic", "fp16", "int8_weights"]
     run = own_runs["ag"][0]
-    assert shown_mode(run, QUANTIZED) == "int8_static"
+    assert shown_mode(run, showcase_modes()) == "int8_static"
+    monkeypatch.setitem(vocabulary.MODES, "int4", vocabulary.Mode("int4", "In 4 bits."))
     for file in (run.cases, run.predictions):
-        file("int8_static").rename(file("fp16"))
-    assert shown_mode(run, QUANTIZED) == "fp16"
+        file("int8_static").rename(file("int4"))
+    assert shown_mode(run, showcase_modes()) == "int4"
 
 
 @pytest.mark.parametrize(("dices", "chosen"), [([0.9, 0.1, 0.5], "2"), ([0.9, 0.1, 0.5, 0.6], "2")])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv, write_npz
@@ -68,8 +68,8 @@ def test_qualitative_draws_truth_and_prediction_of_the_same_case(runs):
     np.testing.assert_array_equal(image, picture.image)
     np.testing.assert_array_equal(truth > 0, picture.truth)
     np.testing.assert_array_equal(shown, picture.image)
-    colours = {line.get_color() for line in grid[0, 2].lines}
-    assert colours == {TRUTH.colour, PREDICTION.colour}
+    colours = [to_hex(patch.get_edgecolor()) for patch in grid[0, 2].patches]
+    assert colours == [TRUTH.colour, PREDICTION.colour]
 
 
 def test_qualitative_names_the_mode_that_it_shows(own_runs):
@@ -142,6 +142,9 @@ def test_the_overlay_tells_found_from_missed_and_wrong(runs):
         seen = np.isclose(areas[..., :3], to_rgb(colour)).all(axis=-1) & (areas[..., 3] > 0)
         assert seen.sum() == counts[key]
     assert (areas[..., 3] == 0).sum() == counts["tn"]
+    hatched = draw_classes(runs).figure.axes[2].images[2].get_array()[..., 3] > 0
+    assert 0 < hatched.sum() < counts["fp"]
+    assert not (hatched & (picture.truth | ~picture.prediction)).any()
 
 
 def test_validation_chooses_the_variant_of_the_classes(own_runs):
