@@ -30,15 +30,7 @@ def have_tumor(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
     return counts[:, 0] + counts[:, 2] > 0
 
 
-<<<<<<< HEAD
 def draw_patients(strata: NDArray[np.bool_], resamples: int, seed: int = 0) -> NDArray[np.int64]:
-    """How often each patient is drawn from those of its stratum, resamples×patients."""
-    random = np.random.default_rng(seed)
-    drawn = np.empty((resamples, len(strata)), np.int64)
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-=======
-def draw_patients(strata: NDArray[np.bool_], resamples: int, seed: int) -> NDArray[np.int64]:
     """How often each patient is drawn from those of its stratum, resamples×patients; read-only."""
     return _draw(strata.tobytes(), resamples, seed)
 
@@ -49,7 +41,6 @@ def _draw(strata: bytes, resamples: int, seed: int) -> NDArray[np.int64]:
     drawn = np.empty((resamples, len(groups)), np.int64)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
->>>>>>> h-figures
         chances = np.full(len(members), 1 / len(members))
         drawn[:, members] = random.multinomial(len(members), chances, size=resamples)
     drawn.flags.writeable = False
