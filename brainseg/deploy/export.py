@@ -15,7 +15,7 @@ from brainseg.files import replacing
 from brainseg.run import Run
 from brainseg.runtime.session import Session
 from brainseg.terminal import quiet
-from brainseg.vocabulary import REFERENCE
+from brainseg.vocabulary import REFERENCE, USUAL_MODEL
 
 OPSET = 18
 """The newest whose operators all have CUDA kernels: Pad lacks one from 19, MaxPool from 22."""
@@ -47,7 +47,7 @@ def export(run: Run, network: nn.Module) -> Path:
             node.ClearField("metadata_props")  # stack traces with this machine's folders
         properties = {
             "brainseg": __version__,
-            "model": config["model"].get("name", "resunet"),
+            "model": config["model"].get("name", USUAL_MODEL),
             "attention": config["model"].get("attention", ""),
             "image_size": config["data"]["image_size"],
             "mode": REFERENCE,

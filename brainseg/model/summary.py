@@ -1,7 +1,6 @@
 """What a network is made of: parameters, multiply-adds and shapes per part."""
 
 from collections.abc import Iterable, Iterator
-from math import prod
 from typing import Any
 
 import torch
@@ -32,9 +31,9 @@ def summarize(
     shapes: dict[str, list[int]] = {}
 
     def note(name: str, output: Any) -> None:
-        found = [list(leaf.shape[1:]) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        found = [leaf.shape for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if found:
-            shapes[name] = min(found, key=lambda shape: prod(shape[1:]))
+            shapes[name] = list(min(found, key=lambda shape: shape[2:].numel())[1:])
 
     hooks = [
         module.register_forward_hook(lambda _, __, output, name=name: note(name, output))

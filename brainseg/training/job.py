@@ -21,6 +21,7 @@ from brainseg.deploy.stages import prepare
 from brainseg.environment import describe
 from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_text
+from brainseg.model.registry import build_network, check_network
 from brainseg.run import Run, Stage
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
@@ -82,6 +83,8 @@ def _check_usable(config: Mapping[str, Any]) -> None:
     """Refuse here what would be refused before the first step of a training."""
     table, slices = load_data(config["data"], config["split"]["seed"])
     divide(table, slices, config["split"], config["data"]["duplicates"], lambda leaks: None)
+    model = config["model"] | ({"weights": "none"} if "weights" in config["model"] else {})
+    check_network(build_network(model), config["data"]["image_size"])
     make_trainer(config["trainer"])
 
 

@@ -103,7 +103,7 @@ def model_schemas() -> dict[str, type]:
     That name stands in Hydra's error messages. The attentions are an enumeration, so that a
     wrong one stops a sweep before its first job.
     """
-    kinds: Any = StrEnum("Attention", {name: name for name in ATTENTIONS})  # type: ignore[misc]
+    kinds = StrEnum("Attention", {name: name for name in ATTENTIONS})  # type: ignore[misc]
     added = {"resunet": [("attention", kinds, kinds(NoAttention.name))]}
     return {
         name: make_dataclass(f"model={name}", added.get(name, []), bases=(schema,))
