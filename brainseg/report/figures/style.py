@@ -111,7 +111,8 @@ def looks_of(variants: Iterable[str]) -> dict[str, Look]:
     variants, study = list(variants), vocabulary.STUDY
     others = [variant for variant in variants if variant not in study]
     known = dict(zip(study, cycle(LOOKS), strict=False))
-    spare = dict(zip(others, cycle(LOOKS[len(study) :] or LOOKS), strict=False))
+    free = [look for name, look in known.items() if name not in variants]
+    spare = dict(zip(others, cycle([*LOOKS[len(study) :], *free] or LOOKS), strict=False))
     return {variant: (known | spare)[variant] for variant in variants}
 
 
