@@ -142,8 +142,8 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Sou
     test = [arrays[name] for name in ("ids", "classes", "patients", "images", "masks")]
     modes, keys = _modes(run), []
     scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
-    attended = load_arrays(run.attention).get("ids", []) if run.attention.exists() else []
-    drawn = drawn_ids(list(scores.values()), list(map(str, attended)))
+    attended = load_arrays(run.attention) if run.attention.exists() else {}
+    drawn = drawn_ids(list(scores.values()), list(map(str, attended.get("ids", ()))))
     taken = {picture.id for picture in pictures.values()}
     for name, label, patient, image, mask in zip(*test, strict=True):
         key = str(name), hashlib.sha256(image.tobytes() + mask.tobytes()).digest()
