@@ -10,7 +10,7 @@ from PIL import Image
 
 from brainseg import vocabulary
 from brainseg.evaluation.cases import THRESHOLD, read_cases
-from brainseg.outline import to_svg, trace
+from brainseg.outline import SIMPLIFIED, to_svg, trace
 from brainseg.report.pictures import load_arrays
 from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import Run
@@ -119,7 +119,7 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
         {variant: source.run.name for variant, source in sources.items()},
         _in_order({mode for _, mode in steps}),
         list(cases.values()),
-        tell_rule(len(cases), len(pictures)),
+        f"{tell_rule(len(cases), len(pictures))} {SIMPLIFIED}",
     )
 
 
