@@ -170,6 +170,14 @@ def test_confetti_is_traced_more_coarsely() -> None:
     assert abs(largest.mean() - 90) < 40
 
 
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.7, 0.98])
+def test_scattered_pixels_do_not_vanish(share: float) -> None:
+    mask = np.random.default_rng(0).random((224, 224)) < share
+    path = path_of(mask)
+    assert area(path) == pytest.approx(mask.sum(), rel=0.5)
+    assert len(path) < 8000
+
+
 def test_most_corners_are_a_choice() -> None:
     mask = round_mask(20, 30, 25)
     assert sum(map(len, trace(mask, most=12))) < sum(map(len, trace(mask)))

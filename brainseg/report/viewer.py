@@ -10,7 +10,7 @@ from PIL import Image
 
 from brainseg import vocabulary
 from brainseg.evaluation.cases import THRESHOLD, read_cases
-from brainseg.outline import to_svg, trace
+from brainseg.outline import SIMPLIFIED, to_svg, trace
 from brainseg.report.pictures import load_arrays
 from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import Run
@@ -119,7 +119,7 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
         {variant: source.run.name for variant, source in sources.items()},
         _in_order({mode for _, mode in steps}),
         list(cases.values()),
-        tell_rule(len(cases), len(pictures)),
+        f"{tell_rule(len(cases), len(pictures))} {SIMPLIFIED}",
     )
 
 
@@ -142,8 +142,8 @@ def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Sou
     test = [arrays[name] for name in ("ids", "classes", "patients", "images", "masks")]
     modes, keys = _modes(run), []
     scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
-    attended = load_arrays(run.attention).get("ids", []) if run.attention.exists() else []
-    drawn = drawn_ids(list(scores.values()), list(map(str, attended)))
+    attended = load_arrays(run.attention) if run.attention.exists() else {}
+    drawn = drawn_ids(list(scores.values()), list(map(str, attended.get("ids", ()))))
     taken = {picture.id for picture in pictures.values()}
     for name, label, patient, image, mask in zip(*test, strict=True):
         key = str(name), hashlib.sha256(image.tobytes() + mask.tobytes()).digest()

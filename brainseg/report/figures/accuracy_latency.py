@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from brainseg import vocabulary
-from brainseg.report.figures.style import Drawing, add_grid, add_legend, mode_marker, styled
+from brainseg.report.figures.style import Drawing, Style, add_grid, add_legend, mode_marker, styled
 from brainseg.report.points import Point, dominates, name_places, place_of, scored_points
 
 TITLE = "Accuracy against latency"
@@ -30,8 +30,8 @@ COLUMNS = 4
 AREA = 2.0
 """Square points per MiB."""
 
-FRONT = {"color": "#0072B2", "linewidth": 1.2}
-EMPHASIS = {"markeredgecolor": "black", "markeredgewidth": 1.8}
+FRONT: Style = {"color": "#0072B2", "linewidth": 1.2}
+EMPHASIS: Style = {"markeredgecolor": "black", "markeredgewidth": 1.8}
 """Of the reference, fp32 with onnxruntime."""
 
 
@@ -127,7 +127,7 @@ def _legend(points: Sequence[Point]) -> list[Line2D]:
 
 
 def _entry(label: str, marker: str = "o", area: float = 90, **style: Any) -> Line2D:
-    plain: dict[str, Any] = {
+    plain: Style = {
         "linestyle": "",
         "color": "black",
         "marker": marker,

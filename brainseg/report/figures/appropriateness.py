@@ -12,7 +12,15 @@ from matplotlib.patches import Patch
 from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
 from brainseg.report.appropriateness import Sources, is_truth
-from brainseg.report.figures.style import LOOKS, Drawing, add_grid, add_legend, looks_of, styled
+from brainseg.report.figures.style import (
+    LOOKS,
+    Drawing,
+    Style,
+    add_grid,
+    add_legend,
+    looks_of,
+    styled,
+)
 from brainseg.report.rows import span
 
 TITLE = "Appropriateness"
@@ -68,9 +76,7 @@ def _detected(rows: Sequence[Mapping[str, Any]], class_: str) -> int:
     return sum(row["class"] == class_ and row["detected"] for row in rows)
 
 
-def _draw_measure(
-    axes: Axes, measure: str, sources: Sources, fills: Mapping[str, dict[str, str]]
-) -> None:
+def _draw_measure(axes: Axes, measure: str, sources: Sources, fills: Mapping[str, Style]) -> None:
     width = 0.8 / len(sources)
     for number, name in enumerate(sources):
         values = [_values(sources[name], class_, measure) for class_ in EXPECTED]
@@ -97,7 +103,7 @@ def _draw_measure(
     add_grid(axes, "y")
 
 
-def _fills(sources: Sources) -> dict[str, dict[str, str]]:
+def _fills(sources: Sources) -> dict[str, Style]:
     """Face and hatch of each source: a truth is white, a variant the same in any figure."""
     hatches = dict(zip(LOOKS, HATCHES, strict=True))
     looks = looks_of(name for name in sources if not is_truth(name))

@@ -1,6 +1,7 @@
 """Fig. A1: the network as its parts were measured."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -109,7 +110,7 @@ def _draw_step(axes: Axes, models: Models, step: int, last: bool) -> None:
     _box(axes, DECODERS, level, text, DECODER)
     attended = with_part(models, f"{name}.block.attention")
     if attended:
-        _box(axes, BLOCKS, level, f"attention\n{', '.join(attended)}", ATTENTION)
+        _box(axes, BLOCKS, level, _name(attended), ATTENTION)
     if last:
         _arrow(axes, ((BLOCKS if attended else DECODERS)[1], level), (HEADS[0], level))
         return
@@ -127,9 +128,13 @@ def _draw_skip(axes: Axes, models: Models, step: int, start: float) -> None:
     level = APART * step
     if attended := with_part(models, f"decoder.{step}.attention"):
         _arrow(axes, (start, level), (ATTENTIONS[0], level))
-        _box(axes, ATTENTIONS, level, f"attention\n{', '.join(attended)}", ATTENTION)
+        _box(axes, ATTENTIONS, level, _name(attended), ATTENTION)
         start = ATTENTIONS[1]
     _arrow(axes, (start, level), (DECODERS[0], level))
+
+
+def _name(attended: Models) -> str:
+    return f"attention\n{fill(', '.join(attended), 18)}"
 
 
 def _box(

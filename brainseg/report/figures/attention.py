@@ -175,8 +175,9 @@ def _draw_maps(part: SubFigure, cases: Cases, maps: Mapping[str, Steps]) -> None
 def _draw_map(axes: Axes, case: Slice, values: Coefficients) -> None:
     style.show_slice(axes, case.image)
     height, width = case.image.shape
-    place = {"extent": (-0.5, width - 0.5, height - 0.5, -0.5), "interpolation": "none"}
-    axes.imshow(values, cmap=COLOURS, vmin=0, vmax=1, alpha=COVER, **place)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    scale: style.Style = {"cmap": COLOURS, "vmin": 0, "vmax": 1, "interpolation": "none"}
+    axes.imshow(values, extent=extent, alpha=COVER, **scale)
     style.draw_outline(axes, case.truth, style.TRUTH)
     style.write_on_slice(axes, _range([values]))
 

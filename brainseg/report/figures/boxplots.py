@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brainseg.report.figures.style import Drawing, Look, add_grid, looks_of, styled
+from brainseg.report.figures.style import Drawing, Look, Style, add_grid, looks_of, styled
 from brainseg.report.pictures import Case, by_class, read_float_cases
 from brainseg.report.table import Runs
 from brainseg.vocabulary import METRICS as KNOWN
@@ -27,7 +27,7 @@ METRICS = ("dice", "hd95_px")
 WIDTH = 0.5
 """Of a box; variants stand one apart."""
 
-Tumors = list[list[Case]]
+Tumors = Sequence[Sequence[Case]]
 """For each run the cases with a tumour."""
 
 
@@ -85,8 +85,8 @@ def _values(tumors: Tumors, metric: str) -> list[float]:
 
 def _draw_box(axes: Axes, place: int, values: Sequence[float], look: Look) -> None:
     aside = np.random.default_rng(0).uniform(-WIDTH / 2, WIDTH / 2, len(values))
-    points = {"s": 5, "marker": look.marker, "linewidths": 0, "alpha": 0.35, "rasterized": True}
-    axes.scatter(place + aside, values, color=look.colour, **points)
+    points: Style = {"marker": look.marker, "linewidths": 0, "alpha": 0.35, "rasterized": True}
+    axes.scatter(place + aside, values, s=5, color=look.colour, **points)
     line = {"color": look.colour, "linewidth": 1.3}
     axes.boxplot(
         [list(values)],

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from brainseg.files import read_json
-from brainseg.report.figures.style import Drawing, Look, add_grid, add_legend, looks_of, styled
+from brainseg.report.figures import style
 from brainseg.report.table import Runs
 from brainseg.vocabulary import METRICS
 
@@ -31,8 +31,8 @@ Metrics = Mapping[str, Mapping[str, Any]]
 """The content of `metrics.json` by variant."""
 
 
-@styled
-def draw_calibration(runs: Runs) -> Drawing | None:
+@style.styled
+def draw_calibration(runs: Runs) -> style.Drawing | None:
     """Draw what `metrics.json` says of probabilities, or nothing where it says nothing."""
     files = {variant: members[0].metrics for variant, members in runs.items()}
     read = {variant: read_json(file) for variant, file in files.items() if file.exists()}
@@ -41,10 +41,10 @@ def draw_calibration(runs: Runs) -> Drawing | None:
         return None
     told = "; ".join(f"{variant} {_errors(metrics)}" for variant, metrics in found.items())
     alt = f"Reliability diagrams, and metrics against the threshold. {told}."
-    return Drawing(_make_figure(found, looks_of(runs)), alt)
+    return style.Drawing(_make_figure(found, style.looks_of(runs)), alt)
 
 
-def _make_figure(found: Metrics, looks: Mapping[str, Look]) -> Figure:
+def _make_figure(found: Metrics, looks: Mapping[str, style.Look]) -> Figure:
     figure = Figure(figsize=(max(2.5 * len(found), 11), 7.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(2, 1), squeeze=False)[:, 0]
     grid = upper.subplots(
@@ -63,31 +63,31 @@ def _make_figure(found: Metrics, looks: Mapping[str, Look]) -> Figure:
     for axes, metric in zip(lower.subplots(1, len(SWEPT)), SWEPT, strict=True):
         _draw_sweep(axes, metric, found, looks)
     lower.supxlabel("threshold", fontsize="medium")
-    add_legend(figure, lower.axes[0].get_lines()[:-1], 4, handlelength=4)
+    style.add_legend(figure, lower.axes[0].get_lines()[:-1], 4, handlelength=4)
     return figure
 
 
-def _draw_reliability(diagram: Axes, histogram: Axes, bins: list[Any], look: Look) -> None:
+def _draw_reliability(diagram: Axes, histogram: Axes, bins: list[Any], look: style.Look) -> None:
     known = [each for each in bins if each["n"]]
     points = zip(*((each["confidence"], each["share"]) for each in known), strict=True)
     diagram.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
     diagram.plot(*points, marker=look.marker, markersize=5, **look.style)
-    add_grid(diagram)
+    style.add_grid(diagram)
     diagram.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
     edges, heights = [each["low"] for each in bins], [each["n"] for each in bins]
     widths = [each["high"] - each["low"] for each in bins]
-    bars = {"color": look.colour, "edgecolor": "white", "linewidth": 0.6}
+    bars: style.Style = {"color": look.colour, "edgecolor": "white", "linewidth": 0.6}
     histogram.bar(edges, heights, widths, align="edge", **bars)
     histogram.set_box_aspect(1 / 3)
 
 
-def _draw_sweep(axes: Axes, metric: str, found: Metrics, looks: Mapping[str, Look]) -> None:
+def _draw_sweep(axes: Axes, metric: str, found: Metrics, looks: Mapping[str, style.Look]) -> None:
     for variant, metrics in found.items():
         rows = [row for row in metrics.get("thresholds") or () if row[metric] is not None]
         x, y = ([row[key] for row in rows] for key in ("threshold", metric))
         axes.plot(x, y, linewidth=1.5, label=variant, **looks[variant].style)
     axes.axvline(FIXED, color="black", linewidth=0.8, linestyle=":")
-    add_grid(axes)
+    style.add_grid(axes)
     axes.set_xlim(0, 1)
     axes.set_title(METRICS[metric].label, fontsize="medium")
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from brainseg.outline import SIMPLIFIED
 from brainseg.report.figures import style
 from brainseg.report.figures.curves import CHOICE, best_epoch, read_histories
 from brainseg.report.pictures import (
@@ -28,7 +29,7 @@ CAPTION = (
     "One test case per class (Fig. A2 of the study), chosen by rule: the case of median Dice; "
     "without a tumour, of the median number of wrong pixels. Predictions are of the first run of "
     "the variant with the best validation mean IoU. Overlay: tumour found, missed, or wrongly "
-    "seen. Contours: continuous for the truth, dashed for the prediction."
+    "seen. Contours: continuous for the truth, dashed for the prediction. " + SIMPLIFIED
 )
 INPUTS = (*SHOWN, "history")
 

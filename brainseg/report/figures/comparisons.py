@@ -1,7 +1,6 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from brainseg.report.comparisons import MODES, VARIANTS, Comparison
-from brainseg.report.figures.style import Drawing, add_grid, add_legend, styled
+from brainseg.report.figures.style import Drawing, Style, add_grid, add_legend, styled
 from brainseg.report.rows import signed
 from brainseg.vocabulary import REFERENCE
 
@@ -69,7 +68,7 @@ def _make_figure(families: Mapping[str, Sequence[Comparison]]) -> Figure:
         _draw_family(axes, members, *FAMILIES[family])
         axes.set_title(family)
     grid[-1].set_xlabel("difference of mean IoU")
-    grey: dict[str, Any] = {"marker": "o", "color": "#666666", "linestyle": "none"}
+    grey: Style = {"marker": "o", "color": "#666666", "linestyle": "none"}
     handles = [
         Line2D([], [], **grey, label="beyond chance"),
         Line2D([], [], **grey, markerfacecolor="white", label="not beyond chance"),

@@ -1,7 +1,6 @@
 """Fig. 8: how the variants learn."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from brainseg.files import read_csv
-from brainseg.report.figures.style import Drawing, Look, add_grid, add_legend, looks_of, styled
+from brainseg.report.figures import style
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -38,15 +37,15 @@ History = dict[str, NDArray[np.float64]]
 """Columns of `history.csv`, a value per epoch."""
 
 
-@styled
-def draw_curves(runs: Runs) -> Drawing | None:
+@style.styled
+def draw_curves(runs: Runs) -> style.Drawing | None:
     """Draw each column of `PANELS` against the epoch, or nothing where there is no history."""
     histories = read_histories(runs)
     if not histories:
         return None
     best = [f"{name} {', '.join(map(_tell_best, found))}" for name, found in histories.items()]
     alt = f"Loss and IoU over the epochs. Best validation mean IoU per run: {'; '.join(best)}."
-    return Drawing(_make_figure(histories, looks_of(runs)), alt)
+    return style.Drawing(_make_figure(histories, style.looks_of(runs)), alt)
 
 
 def read_histories(runs: Runs) -> dict[str, list[History]]:
@@ -70,12 +69,14 @@ def _read(run: Run) -> History:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
 
 
-def _make_figure(histories: Mapping[str, Sequence[History]], looks: Mapping[str, Look]) -> Figure:
+def _make_figure(
+    histories: Mapping[str, Sequence[History]], looks: Mapping[str, style.Look]
+) -> Figure:
     figure = Figure(figsize=(9, 6.2), layout="constrained")
     grid = figure.subplots(2, 2, sharex=True)
     for axes, (column, label) in zip(grid.flat, PANELS.items(), strict=True):
         axes.set_ylabel(label)
-        add_grid(axes)
+        style.add_grid(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for variant, members in histories.items():
             _draw_variant(axes, members, column, looks[variant])
@@ -83,28 +84,28 @@ def _make_figure(histories: Mapping[str, Sequence[History]], looks: Mapping[str,
     for axes in grid[1]:
         axes.set_xlabel("epoch, from 0")
     handles = [_entry(variant, len(each), looks[variant]) for variant, each in histories.items()]
-    add_legend(figure, handles, 4, handlelength=4)
+    style.add_legend(figure, handles, 4, handlelength=4)
     return figure
 
 
-def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: Look) -> None:
+def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: style.Look) -> None:
     epochs = min((history["epoch"] for history in histories), key=len)
     mean = np.mean([history[column][: len(epochs)] for history in histories], axis=0)
     axes.plot(epochs, mean, linewidth=1.8, **look.style)
     for history in histories:
         if len(histories) > 1:
-            thin = {"color": look.colour, "linewidth": 0.6, "alpha": 0.5}
+            thin: style.Style = {"color": look.colour, "linewidth": 0.6, "alpha": 0.5}
             axes.plot(history["epoch"], history[column], **thin)
         if (best := best_epoch(history)) is not None:
             axes.plot(history["epoch"][best], history[column][best], ls="none", **_marker(look))
 
 
-def _marker(look: Look) -> dict[str, Any]:
+def _marker(look: style.Look) -> style.Style:
     edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
     return {"marker": look.marker, "markersize": 6, "markerfacecolor": look.colour, **edge}
 
 
-def _entry(variant: str, seeds: int, look: Look) -> Line2D:
+def _entry(variant: str, seeds: int, look: style.Look) -> Line2D:
     label = f"{variant} ({seeds} seeds)" if seeds > 1 else variant
     return Line2D([], [], label=label, linewidth=1.8, **look.style, **_marker(look))
 

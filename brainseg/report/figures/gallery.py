@@ -42,6 +42,9 @@ WORST, APPROPRIATE = "worst_cases", "appropriateness"
 RECORD = "drawn.json"
 """Beside the figures: by name, what each was drawn from, and its text for those who cannot see."""
 
+PACKAGE = Path(__file__).parents[2]
+"""Whatever changes there may change a figure."""
+
 LONGEST = 80
 """Characters in a line of a title on a picture; names of runs are long."""
 
@@ -66,8 +69,8 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """The same for the same picture: inputs, texts, and the code that draws."""
-        code = [hash_file(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
+        """The same for the same picture: its title, its inputs, and the package's code."""
+        code = [hash_file(file) for file in sorted(PACKAGE.rglob("*.py"))]
         told = json.dumps([self.title, self.inputs, code])
         return hashlib.sha256(told.encode()).hexdigest()
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from brainseg.outline import SIMPLIFIED
 from brainseg.report.figures import style
 from brainseg.report.pictures import (
     SHOWN,
@@ -23,7 +24,8 @@ TITLE = "Predictions of each variant"
 CAPTION = (
     "One test case per class (Fig. 9 of the study), chosen by rule: the case of median Dice with "
     "the first variant; without a tumour, of the median number of wrong pixels. First run of each "
-    "variant, in float and in one quantized mode. Continuous line: truth; dashed line: prediction."
+    "variant, in float and in one quantized mode. Continuous line: truth; dashed line: prediction. "
+    + SIMPLIFIED
 )
 INPUTS = SHOWN
 

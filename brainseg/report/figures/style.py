@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
@@ -45,7 +44,10 @@ def _style() -> Iterator[None]:
 styled = _style()
 """Decorator of functions that draw or write."""
 
-GRID: dict[str, Any] = {"color": "#E5E5E5", "linewidth": 0.6}
+Style = dict[str, Any]
+"""Properties of something that is drawn."""
+
+GRID: Style = {"color": "#E5E5E5", "linewidth": 0.6}
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class Look:
     marker: str
 
     @property
-    def style(self) -> dict[str, Any]:
-        """Properties of a line."""
+    def style(self) -> Style:
+        """Of a line."""
         return {"color": self.colour, "linestyle": self.line}
 
 
@@ -95,15 +97,15 @@ class Outline:
     line: LineStyleType
 
     @property
-    def style(self) -> dict[str, Any]:
-        """Properties of a line or patch."""
+    def style(self) -> Style:
+        """Of a patch."""
         casing = [Stroke(linewidth=2.2, foreground="black"), Normal()]
         line = {"edgecolor": self.colour, "linestyle": self.line, "linewidth": 1.1}
         return line | {"path_effects": casing}
 
 
-TRUTH = Outline("truth", to_hex(np.divide(outline.TRUTH, 255)), "-")
-PREDICTION = Outline("prediction", to_hex(np.divide(outline.PREDICTION, 255)), (0, (2.2, 1.6)))
+TRUTH = Outline("truth", f"#{bytes(outline.TRUTH).hex()}", "-")
+PREDICTION = Outline("prediction", f"#{bytes(outline.PREDICTION).hex()}", (0, (2.2, 1.6)))
 
 
 def looks_of(variants: Iterable[str]) -> dict[str, Look]:
@@ -111,11 +113,12 @@ def looks_of(variants: Iterable[str]) -> dict[str, Look]:
     variants, study = list(variants), vocabulary.STUDY
     others = [variant for variant in variants if variant not in study]
     known = dict(zip(study, cycle(LOOKS), strict=False))
-    spare = dict(zip(others, cycle(LOOKS[len(study) :] or LOOKS), strict=False))
+    free = [look for name, look in known.items() if name not in variants]
+    spare = dict(zip(others, cycle([*LOOKS[len(study) :], *free] or LOOKS), strict=False))
     return {variant: (known | spare)[variant] for variant in variants}
 
 
-def mode_marker(mode: str | None, marker: str = "o", size: float = 10) -> dict[str, Any]:
+def mode_marker(mode: str | None, marker: str = "o", size: float = 10) -> Style:
     """Properties of a `Line2D` without a line: a marker in a mode's colour, filled as its mode."""
     place, _ = vocabulary.rank(mode, vocabulary.MODES)
     return {
@@ -157,8 +160,8 @@ def paths_of(stem: Path) -> list[Path]:
     return [stem.with_name(stem.name + suffix) for suffix in FORMATS]
 
 
-def add_grid(axes: Axes, direction: str = "both") -> None:
-    """Draw light lines below everything else; `direction`: x, y or both."""
+def add_grid(axes: Axes, direction: Literal["both", "x", "y"] = "both") -> None:
+    """Draw light lines below everything else, for the ticks of one or both axes."""
     axes.grid(axis=direction, **GRID)
     axes.set_axisbelow(True)
 
@@ -210,7 +213,7 @@ def show_outlines(axes: Axes, picture: Picture, score: bool = True) -> None:
 def write_on_slice(axes: Axes, text: str) -> None:
     """Write into the lower left corner of a slice, readable on black and on white."""
     casing = [Stroke(linewidth=2, foreground="black"), Normal()]
-    place = {"transform": axes.transAxes, "in_layout": False}
+    place: Style = {"transform": axes.transAxes, "in_layout": False}
     axes.text(0.03, 0.04, text, color="white", fontsize="small", path_effects=casing, **place)
 
 

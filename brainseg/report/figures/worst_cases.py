@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from brainseg.evaluation.cases import read_cases
+from brainseg.outline import SIMPLIFIED
 from brainseg.report.figures import style
 from brainseg.report.pictures import (
     SHOWN,
@@ -20,7 +21,7 @@ TITLE = "Worst cases"
 CAPTION = (
     "The test cases of lowest Dice, worst first: of each class in turn, and one of each patient. "
     "Last line: images without a tumour in which most pixels are taken for one. Continuous line: "
-    "truth; dashed line: prediction."
+    "truth; dashed line: prediction. " + SIMPLIFIED
 )
 INPUTS = SHOWN
 

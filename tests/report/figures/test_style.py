@@ -74,9 +74,10 @@ def test_known_variants_keep_their_look_whatever_stands_beside_them():
 
 
 def test_more_variants_than_looks_use_them_again(monkeypatch):
-    names = [f"variant{number}" for number in range(len(LOOKS) - len(vocabulary.STUDY) + 1)]
+    names = [f"variant{number}" for number in range(len(LOOKS) + 1)]
     looks = looks_of(names)
     assert list(looks) == names
+    assert len(set(looks.values())) == len(LOOKS)
     assert looks[names[0]] == looks[names[-1]]
     monkeypatch.setattr(vocabulary, "STUDY", tuple(f"study{number}" for number in range(9)))
     assert len(looks_of([*vocabulary.STUDY, *names])) == 9 + len(names)
