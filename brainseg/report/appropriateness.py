@@ -1,4 +1,4 @@
-"""Whether tumours look as their class should, truth and predictions side by side (III-C)."""
+"""Whether tumours look as their class should: truth and predictions side by side (III-C)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from brainseg.evaluation.appropriateness import (
 )
 from brainseg.experiment import Evaluation, find_evaluations
 from brainseg.files import read_json
+from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.run import Run
 from brainseg.vocabulary import TRUTH
@@ -23,16 +24,16 @@ Sources = Mapping[str, list[dict[str, Any]]]
 
 NOTE = (
     "Median of what was drawn in images of the class. A: area under the curve, the chance that an "
-    "image of the class lies on the expected side of one of another class, against that other "
-    "class from which it is told worse. ✓ or ✗: the 95 % interval of A over patients lies above or "
-    "below 0.5; ≈: it does not tell; no sign: too few patients, or unknown ones."
+    "image of the class lies further to the expected side than one of another class; that of the "
+    "most similar class. ✓ or ✗: the 95 % interval of A over patients lies above or below 0.5; ≈: "
+    "it includes 0.5; no sign: too few patients, or unknown ones."
 )
 
 
 def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[Evaluation]]]:
     """The evaluations of each variant's runs, by data set and then by variant.
 
-    A data set is a folder; it is named by its last part where no other one is called so.
+    A data set is a folder; where two have the same name, their folders are named too.
     """
     found: dict[str, dict[str, list[Evaluation]]] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
@@ -53,7 +54,7 @@ def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[st
     """What the true masks look like, and what each variant's first run predicts.
 
     Variants that were tested on other images than the first one come after a truth of their own.
-    There is nothing where no image is of a class that something is expected of.
+    Nothing where no image is of a class that has expectations.
 
     Args:
         runs: by variant, one per seed; or folders of evaluations.
@@ -80,8 +81,16 @@ def is_truth(source: str) -> bool:
     return source == TRUTH or source.startswith(f"{TRUTH} (")
 
 
-def tabulate_appropriateness(sources: Sources) -> tuple[list[str], list[list[str]]]:
-    """A table: columns, and one row per class and thing that the paper says of it."""
+def tabulate_appropriateness(title: str, runs: Mapping[str, Sequence[Run]]) -> Table:
+    """A row per class and statement of the paper; no rows where nothing was measured.
+
+    Args:
+        title: of the table.
+        runs: as in `collect_sources`.
+    """
+    sources = collect_sources(runs)
+    if not sources:
+        return Table(title, COLUMNS, [])
     found = {name: compare_classes(rows) for name, rows in sources.items()}
     rows = [
         [
@@ -94,11 +103,11 @@ def tabulate_appropriateness(sources: Sources) -> tuple[list[str], list[list[str
         for class_, entries in EXPECTED.items()
         for index, entry in enumerate(entries)
     ]
-    return [*COLUMNS, *found], rows
+    return Table(title, [*COLUMNS, *found], rows, [NOTE, *_tell_drawn(sources)], list(found))
 
 
-def tell_drawn(sources: Sources) -> list[str]:
-    """By class, in what share of its images something was drawn at all."""
+def _tell_drawn(sources: Sources) -> list[str]:
+    """By class, in what share of its images anything was drawn."""
     sentences = []
     for class_ in EXPECTED:
         drawn = {
@@ -112,7 +121,7 @@ def tell_drawn(sources: Sources) -> list[str]:
         ]
         if shares:
             sentences.append(
-                f"Something was drawn in images of {class_}, be it in the wrong place: "
+                f"Images of {class_} in which anything was drawn, even in the wrong place: "
                 f"{', '.join(shares)}."
             )
     return sentences
@@ -124,7 +133,7 @@ def _read_truth(run: Run) -> list[dict[str, Any]]:
 
 
 def _cell(compared: Mapping[str, Any]) -> str:
-    """The median, and how the class is told from the one that is most like it."""
+    """The median, and how well it separates the class from the most similar one."""
     if compared["median"] is None:
         return NOTHING
     digits = 3 if compared["measure"] == "solidity" else 2  # which all lie close to 1
