@@ -38,9 +38,7 @@ NUMERIC = COLUMNS[3:6]
 UNTIMED = "Nothing can be recommended yet: time two modes or more (`brainseg benchmark`)."
 
 NOTE = (
-    f"Chosen: the fastest configuration that loses at most {BUDGET:g} mean IoU on validation "
-    f"against {REFERENCE} with {REFERENCE_RUNTIME} (or its own max_drop). With few patients, the "
-    "noise of that loss is as large as the budget."
+    f"Chosen: the fastest that loses at most {BUDGET:g} mean IoU on validation (or its max_drop)."
 )
 
 

@@ -40,7 +40,7 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
             row["second"] if row["family"] == VARIANTS else f"{row['second']} {row['mode']}",
             row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
             signed(row["difference"]),
-            _interval(row) or NOTHING,
+            " to ".join(map(signed, row["interval"])) if row["interval"] else NOTHING,
             *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training_corrected")),
             "yes" if row["beyond_chance"] else "no",
             ", ".join(row["by_seed"]),
@@ -79,9 +79,7 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
         )
     if told := [row for row in rows if row["beyond_chance"]]:
         return f"Beyond chance ({_basis(rows)}): {_list([_better(row) for row in told])}."
-    unnoticed = _unnoticed(rows)
-    missed = f"; one of up to {unnoticed:.3f} could have gone unnoticed" if unnoticed else ""
-    return f"No difference between variants is beyond chance ({_basis(rows)}){missed}."
+    return f"No difference between variants is beyond chance ({_basis(rows)}){_unnoticed(rows)}."
 
 
 def _conclude_modes(rows: Sequence[Comparison]) -> str:
@@ -111,14 +109,16 @@ def _doubt(rows: Sequence[Comparison]) -> str | None:
     return None
 
 
-def _unnoticed(rows: Sequence[Comparison]) -> float | None:
-    """The largest difference of any pair that patients and trainings do not exclude."""
+def _unnoticed(rows: Sequence[Comparison]) -> str:
+    """How large a difference of any pair patients and trainings do not exclude."""
     level = joint_level(len(rows))
     found = [row["joint_interval"] for row in rows]
     found += [training_interval(list(row["by_seed"].values()), level) for row in rows]
     if None in found:
-        return None
-    return max(abs(end) for interval in found for end in interval)
+        return ""
+    largest = max(abs(end) for interval in found for end in interval)
+    size = "any" if largest >= 1 else f"one of up to {largest:.3f}"
+    return f"; {size} could have gone unnoticed"
 
 
 def _basis(rows: Sequence[Comparison]) -> str:
@@ -137,17 +137,12 @@ def _better(row: Comparison) -> str:
 
 def _change_of(row: Comparison) -> str:
     """What a mode changes."""
-    interval = f" ({_interval(row)})" if row["interval"] else ""
-    return f"{signed(row['difference'])}{interval} for {row['first']} in {row['mode']}"
+    return f"{signed(row['difference'])} for {row['first']} in {row['mode']}"
 
 
 def _list(clauses: Sequence[str]) -> str:
     more = len(clauses) - SHOWN
     return "; ".join([*clauses[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _interval(row: Comparison) -> str:
-    return " to ".join(map(signed, row["interval"] or ()))
 
 
 def _decimals(value: float | None) -> str:

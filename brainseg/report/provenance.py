@@ -32,9 +32,7 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
             continue
         data, split = config.get("data", {}), config.get("split", {})
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
-        seen = ", ".join(
-            f"{part}: {_count(parts[part])}" for part in PARTS if part in parts
-        )
+        seen = ", ".join(f"{part}: {_count(parts[part])}" for part in PARTS if part in parts)
         negative = sum(row["class"] == NEGATIVE for row in test)
         name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (

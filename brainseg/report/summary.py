@@ -29,10 +29,7 @@ OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
 """Columns that are left out where no row has a number."""
 
 WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
-"""Columns for which a terminal has no room."""
-
-ELSEWHERE = ("95 % of Δ", "Dice", "End to end, ms")
-"""Columns for which the page has no room: they are in its other tables, or in `table.md`."""
+"""Columns for which terminal and page have no room: other tables, or `table.md`, have them."""
 
 
 def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) -> Table:

@@ -1,6 +1,7 @@
 """What the words of a report mean, for people."""
 
 from brainseg import vocabulary
+from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 
 def explain_terms() -> list[str]:
@@ -13,4 +14,6 @@ def explain_terms() -> list[str]:
         *(f"{metric.label}: {metric.sentence}." for metric in vocabulary.METRICS.values()),
         "Mean IoU of a network that finds nothing is about 0.5. HD95 of an empty prediction is the "
         "image's diagonal. ECE: expected calibration error.",
+        "Budget: the loss of mean IoU on validation that a recommended mode may have, against "
+        f"{REFERENCE} with {REFERENCE_RUNTIME}. With few patients its noise is as large.",
     ]

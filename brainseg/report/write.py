@@ -27,7 +27,7 @@ from brainseg.report.provenance import (
 )
 from brainseg.report.render import Table, to_rich, to_section
 from brainseg.report.sections import make_tables
-from brainseg.report.summary import ELSEWHERE, WIDE, summarize
+from brainseg.report.summary import WIDE, summarize
 from brainseg.report.table import (
     collect_rows,
     damaged_row,
@@ -115,7 +115,7 @@ def write_report(experiment: Path) -> Report:
         report.notice,
         report.answer,
         report.sentences,
-        [report.table.without(ELSEWHERE), *tables],
+        [report.table.without(WIDE), *tables],
         figures,
         collect_viewer(variants),
         [

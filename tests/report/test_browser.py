@@ -335,7 +335,7 @@ def test_tables_sort_by_click_and_by_key(page: Page) -> None:
 def test_narrow_screens(page: Page) -> None:
     room = "document.scrollingElement.scrollWidth <= innerWidth"
     assert page.evaluate(room)
-    scroll = page.locator(".scroll").first
+    scroll = page.locator(".scroll").nth(1)
     assert scroll.evaluate("box => box.scrollWidth > box.clientWidth")
     for control in page.locator("button, input, select, summary").all():
         target = control.locator("xpath=ancestor-or-self::*[self::label or not(self::input)][1]")
