@@ -1,9 +1,9 @@
 """What to deploy where: the fastest configuration of each variant that keeps its accuracy."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from statistics import fmean
+from typing import NamedTuple
 
 from brainseg.report.points import (
     Point,
@@ -42,14 +42,8 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What one variant should run as in one place.
-
-    Attributes:
-        best: the recommended point, `None` where nothing can be recommended.
-        why: in a few words.
-    """
+class Choice(NamedTuple):
+    """What one variant should run as in one place: `best` is `None` where nothing can be told."""
 
     best: Point | None
     why: str
@@ -118,7 +112,20 @@ def tell_best(choices: Choices) -> list[str]:
     sentences = []
     for place, variants in choices.items():
         bests = {name: choice.best for name, choice in variants.items() if choice.best}
-        if len(bests) > 1 and (told := [*_fastest(bests), *_most_accurate(bests)]):
+        rows = [row for best in bests.values() for row in best.rows]
+        told = []
+        # The machine may change between two sessions.
+        if len({row.session for row in rows if is_timed(row)}) == 1:
+            fastest = min(bests, key=lambda name: bests[name].latency)
+            told.append(f"the fastest is {fastest} as {bests[fastest].name}")
+        # Scores on other images are no contest.
+        if len({(row.data, row.split, row.n) for row in rows}) == 1:
+            scores = {name: best.expected("val_mean_iou") or 0 for name, best in bests.items()}
+            first = max(scores, key=scores.__getitem__)
+            told.append(
+                f"the most accurate on validation is {first} (mean IoU {scores[first]:.4f})"
+            )
+        if told and len(bests) > 1:
             sentences.append(f"On {place} {'; '.join(told)}.")
     return sentences if choices else [UNTIMED]
 
@@ -138,14 +145,8 @@ def _doubt(
 
 
 def _fits(point: Point) -> bool:
-    loss = _loss(point)
-    return loss is not None and loss <= _budget(point) + TOLERANCE
-
-
-def _loss(point: Point) -> float | None:
-    """Mean IoU that is lost on validation."""
     changes = point.changes("val_mean_iou")
-    return -fmean(changes) if changes else None
+    return bool(changes) and -fmean(changes) <= _budget(point) + TOLERANCE
 
 
 def _budget(point: Point) -> float:
@@ -171,9 +172,10 @@ def _why(best: Point, points: Sequence[Point], unlearned: int) -> str:
 
 
 def _tell_loss(point: Point) -> str:
-    loss = _loss(point)
-    if loss is None:
+    changes = point.changes("val_mean_iou")
+    if not changes:
         return "was not scored on validation"
+    loss = -fmean(changes)
     # A loss that only its rounded value brings within the budget is told exactly.
     digits = 6 if float(f"{loss:.4f}") <= _budget(point) else 4
     return f"loses {loss:.{digits}f}"
@@ -190,21 +192,3 @@ def _cells(choice: Choice) -> list[str]:
     speedup = NOTHING if best.speedup is None else f"{best.speedup:.1f}×"
     change = signed(fmean(best.changes("val_mean_iou")))
     return [best.name, f"{best.latency:.1f}", speedup, change, choice.why]
-
-
-def _fastest(bests: Mapping[str, Point]) -> list[str]:
-    """Only where all were timed in one session: the machine may change between two."""
-    sessions = {row.session for best in bests.values() for row in best.rows if is_timed(row)}
-    if len(sessions) > 1 or None in sessions:
-        return []
-    variant = min(bests, key=lambda name: bests[name].latency)
-    return [f"the fastest is {variant} as {bests[variant].name}"]
-
-
-def _most_accurate(bests: Mapping[str, Point]) -> list[str]:
-    """Only where all saw the same data: scores on other images are no contest."""
-    scores = {name: best.expected("val_mean_iou") or 0 for name, best in bests.items()}
-    if len({(row.data, row.split, row.n) for best in bests.values() for row in best.rows[:1]}) > 1:
-        return []
-    variant = max(scores, key=scores.__getitem__)
-    return [f"the most accurate on validation is {variant} (mean IoU {scores[variant]:.4f})"]

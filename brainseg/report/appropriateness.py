@@ -1,8 +1,9 @@
 """Whether tumours look as their class should: truth and predictions side by side (III-C)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from brainseg.evaluation.appropriateness import (
@@ -44,10 +45,9 @@ def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[E
             found[data["folder"]][variant].append(run)
     alike = Counter(names.values())
     labels = {
-        folder: name if alike[name] == 1 else f"{name} ({folder})" for folder, name in names.items()
+        name if alike[name] == 1 else f"{name} ({folder})": folder for folder, name in names.items()
     }
-    order = sorted(found, key=labels.__getitem__)
-    return {labels[folder]: dict(found[folder]) for folder in order}
+    return {label: dict(found[labels[label]]) for label in sorted(labels)}
 
 
 def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[str, Any]]]:
@@ -106,25 +106,19 @@ def tabulate_appropriateness(title: str, runs: Mapping[str, Sequence[Run]]) -> T
     return Table(title, [*COLUMNS, *found], rows, [NOTE, *_tell_drawn(sources)], list(found))
 
 
-def _tell_drawn(sources: Sources) -> list[str]:
+def _tell_drawn(sources: Sources) -> Iterator[str]:
     """By class, in what share of its images anything was drawn."""
-    sentences = []
     for class_ in EXPECTED:
         drawn = {
             name: [row["detected"] for row in rows if row["class"] == class_]
             for name, rows in sources.items()
         }
         shares = [
-            f"{name} {sum(found) / len(found):.1%} of {len(found)}"
-            for name, found in drawn.items()
-            if found
+            f"{name} {fmean(found):.1%} of {len(found)}" for name, found in drawn.items() if found
         ]
         if shares:
-            sentences.append(
-                f"Images of {class_} in which anything was drawn, even in the wrong place: "
-                f"{', '.join(shares)}."
-            )
-    return sentences
+            text = f"Images of {class_} in which anything was drawn, even in the wrong place"
+            yield f"{text}: {', '.join(shares)}."
 
 
 def _read_truth(run: Run) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ class Page:
         notice: what a reader must know before any number, such as "synthetic data".
         answer: what to deploy where.
         sentences: what else to know of it.
-        tables: in their order.
+        tables: in their order, the main one first.
         figures: in their order.
         viewer: test cases to look at.
         statements: lists under a heading: data, environment, limits.

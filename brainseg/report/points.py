@@ -72,8 +72,7 @@ class Point:
     def speedup(self) -> float | None:
         """How much faster it is than the reference, timed in the same session."""
         found = [_speedup(row, reference) for row, reference in self._pairs()]
-        known = [speedup for speedup in found if speedup is not None]
-        return fmean(known) if known else None
+        return _mean(found)
 
     def mean(self, key: str) -> float | None:
         """Mean of a number of the rows that have it."""
@@ -101,8 +100,12 @@ class Point:
 
 def mean_of(rows: Iterable[TableRow], key: str) -> float | None:
     """Mean of a number of those rows that have it; `None` where none has."""
-    values = [value for row in rows if (value := getattr(row, key)) is not None]
-    return fmean(values) if values else None
+    return _mean(getattr(row, key) for row in rows)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def is_measured(row: TableRow) -> bool:

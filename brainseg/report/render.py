@@ -20,6 +20,7 @@ class Table:
         notes: lines under the table.
         numeric: names of the columns that hold numbers.
         legend: what the cells under a column mean: the column's name and a sentence.
+        wide: names of the columns for which only Markdown has room.
     """
 
     title: str
@@ -28,11 +29,17 @@ class Table:
     notes: Sequence[str] = ()
     numeric: Collection[str] = ()
     legend: Sequence[tuple[str, str]] = ()
+    wide: Collection[str] = ()
 
     @property
     def lines(self) -> list[str]:
         """All that stands under it: the notes, and the legend in one line."""
         return [*self.notes, *filter(None, [" ".join(text for _, text in self.legend)])]
+
+    @property
+    def narrow(self) -> "Table":
+        """The table for a terminal and for the page."""
+        return self.without(self.wide)
 
     def without(self, names: Collection[str]) -> "Table":
         """The table without some of its columns."""

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from brainseg import vocabulary
@@ -45,15 +45,10 @@ class TableRow(Row):
     threads: int | None = None  # type: ignore[assignment]
     measured_at: str | None = None  # type: ignore[assignment]
 
-    def to_json(self) -> dict[str, Any]:
-        """Its keys and values in the order of `COLUMNS`."""
-        values = asdict(self)
-        return {name: values[name] for name in COLUMNS}
 
+_OWN = ("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit")
 
-COLUMNS = tuple(
-    sorted((each.name for each in fields(TableRow)), key=lambda name: name in Row.__annotations__)
-)
+COLUMNS = (*_OWN, *(each.name for each in fields(Row)))
 """The keys of a row: those of its run first."""
 
 

@@ -62,7 +62,9 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
     notes = [f"[{number}] {text}" for number, text in enumerate(footnotes, 1)]
     numeric = [name for name in COLUMNS if name not in TEXTUAL]
     legend = _legend(rows, merged.values(), comparisons, marks.values())
-    return Table("Accuracy, size and speed", COLUMNS, cells, notes, numeric, legend).without(empty)
+    return Table("Accuracy, size and speed", COLUMNS, cells, notes, numeric, legend, WIDE).without(
+        empty
+    )
 
 
 def _numbers(rows: Sequence[TableRow], marks: Marks) -> list[str]:

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from brainseg import vocabulary
 from brainseg.errors import InputError
 from brainseg.files import read_json, replacing, write_json
 from brainseg.report.provenance import commit_of, read_config, read_test
-from brainseg.report.rows import TableRow, order
+from brainseg.report.rows import COLUMNS, TableRow, order
 from brainseg.run import Run
 from brainseg.vocabulary import REFERENCE
 
@@ -27,19 +28,17 @@ INHERENT = ("seed", "model.attention", "model.name", "data.fingerprint")
 
 def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
     """Write `table.json` and `table.csv`."""
-    found = [row.to_json() for row in rows]
+    found = [{name: values[name] for name in COLUMNS} for values in map(asdict, rows)]
     write_json(folder / "table.json", {"rows": found})
     write_flat(folder / "table.csv", found)
 
 
-def write_flat(
-    target: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()
-) -> None:
+def write_flat(target: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
     """Write a CSV in which `latency_ms: {p50: …}` is the column `latency_ms.p50`, and so on.
 
     Without rows, it is a header of `columns`.
     """
-    frame = pd.json_normalize(list(rows)) if rows else pd.DataFrame(columns=list(columns))
+    frame = pd.json_normalize(rows) if rows else pd.DataFrame(columns=list(columns))
     with replacing(target) as temporary:
         frame.convert_dtypes().to_csv(temporary, index=False)
 

@@ -1,7 +1,7 @@
 """The report of an experiment: tables, figures, one page, and a card for each run."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 from rich.console import Console
@@ -25,9 +25,9 @@ from brainseg.report.provenance import (
     machine_statements,
     training_statements,
 )
-from brainseg.report.render import Table, to_rich, to_section
+from brainseg.report.render import to_rich, to_section
 from brainseg.report.sections import make_tables
-from brainseg.report.summary import WIDE, summarize
+from brainseg.report.summary import summarize
 from brainseg.report.table import (
     collect_rows,
     damaged_row,
@@ -46,26 +46,7 @@ SENTENCES = 5
 """That follow the answer, at most."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a terminal shows of a report.
-
-    Attributes:
-        title: name of the experiment.
-        table: the main one.
-        answer: what to deploy where.
-        sentences: what else to know, five at most.
-        notice: what a reader must know before any number, such as "synthetic data".
-    """
-
-    title: str
-    table: Table
-    answer: Table
-    sentences: Sequence[str]
-    notice: str | None
-
-
-def write_report(experiment: Path) -> Report:
+def write_report(experiment: Path) -> Page:
     """Write `report/` of an experiment, and the card of each of its runs.
 
     `table.{json,csv,md}`, `comparisons.{json,csv}`, `figures/`, and `index.html`, which holds all
@@ -85,59 +66,44 @@ def write_report(experiment: Path) -> Report:
     comparisons = compare_all(variants, vocabulary.quantized_modes())
     choices = choose_all(rows)
     scored = sum(any(run.float_mode() for run in members) for members in variants.values())
-    report = Report(
-        experiment.resolve().name,
-        summarize(rows, comparisons),
-        answer_table(rows, choices),
-        [*tell_best(choices)[:2], *conclude(comparisons, scored)][:SENTENCES],
-        _notice({row.data for row in rows if row.data}),
-    )
-    tables = make_tables(variants, comparisons)
     statements = [
         ("Data", _unique(data_statements(runs))),
         ("Training", _unique(training_statements(runs))),
         ("Environment", _unique(machine_statements(runs))),
     ]
+    terms = [("Terms", explain_terms()), ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)]
     folder = experiment / "report"
     write_rows(folder, rows)
     write_json(folder / "comparisons.json", comparisons)
     write_flat(folder / "comparisons.csv", comparisons, COMPARED)
-    figure = [MAIN_FIGURE] if len(scored_points(points)) > 1 else []
-    lists = [_list(heading, lines) for heading, lines in statements]
-    sections = [*figure, *lists, *map(to_section, tables)]
-    write_text(folder / "table.md", "\n".join([_to_markdown(report), *sections]))
     # matplotlib takes longer than all of the above
     from brainseg.report.figures.gallery import draw_all
 
-    figures = draw_all(variants, points, comparisons, folder / "figures")
     page = Page(
-        report.title,
-        report.notice,
-        report.answer,
-        report.sentences,
-        [report.table.without(WIDE), *tables],
-        figures,
+        experiment.resolve().name,
+        _notice({row.data for row in rows if row.data}),
+        answer_table(rows, choices),
+        [*tell_best(choices)[:2], *conclude(comparisons, scored)][:SENTENCES],
+        [summarize(rows, comparisons), *make_tables(variants, comparisons)],
+        draw_all(variants, points, comparisons, folder / "figures"),
         collect_viewer(variants),
-        [
-            *statements,
-            ("Terms", explain_terms()),
-            ("Limits", LIMITS),
-            ("Limits of appropriateness", UNSEEN),
-        ],
+        [*statements, *terms],
     )
     write_page(folder / "index.html", page)
+    figure = [MAIN_FIGURE] if len(scored_points(points)) > 1 else []
+    write_text(folder / "table.md", _to_markdown(page, [*figure, *starmap(_list, statements)]))
     for run in bar(runs, "Writing cards"):
         write_card(run)
-    return report
+    return page
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(page: Page, console: Console) -> None:
     """Print the main table, the answer and its sentences, at least 100 columns wide."""
     console = widen(console)
-    console.print(Text(": ".join(filter(None, [report.title, report.notice]))))
-    console.print(to_rich(report.table.without(WIDE), ("Variant", "Mode", "Device", "Size, MiB")))
-    console.print(Text(), to_rich(report.answer, ("Deploy",)))
-    for sentence in report.sentences:
+    console.print(Text(": ".join(filter(None, [page.title, page.notice]))))
+    console.print(to_rich(page.tables[0].narrow, ("Variant", "Mode", "Device", "Size, MiB")))
+    console.print(Text(), to_rich(page.answer, ("Deploy",)))
+    for sentence in page.sentences:
         console.print(Text(sentence))
 
 
@@ -149,11 +115,12 @@ def show_report(experiment: Path) -> None:
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
 
-def _to_markdown(report: Report) -> str:
-    title = f"# {report.title}\n"
-    tables = map(to_section, (report.table, report.answer))
-    notice = [f"**{report.notice}**\n"] if report.notice else []
-    return "\n".join([title, *notice, *tables, *(f"- {line}" for line in report.sentences), ""])
+def _to_markdown(page: Page, sections: Sequence[str]) -> str:
+    main, *others = map(to_section, page.tables)
+    title = f"# {page.title}\n"
+    notice = [f"**{page.notice}**\n"] if page.notice else []
+    answer = [to_section(page.answer), *(f"- {line}" for line in page.sentences), ""]
+    return "\n".join([title, *notice, main, *answer, *sections, *others])
 
 
 def _list(heading: str, lines: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from brainseg import vocabulary
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import summarize
 from brainseg.report.answer import UNTIMED
+from brainseg.report.page import Page
 from brainseg.report.rows import COLUMNS
-from brainseg.report.write import Report, print_report, show_report, write_report
+from brainseg.report.write import print_report, show_report, write_report
 from brainseg.rows import Row
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
@@ -101,16 +102,16 @@ def read_rows(experiment: Path) -> list[dict[str, Any]]:
     return json.loads((experiment / "report" / "table.json").read_text())["rows"]
 
 
-def cells(report: Report) -> list[dict[str, str]]:
-    return [dict(zip(report.table.columns, row, strict=True)) for row in report.table.rows]
+def cells(report: Page) -> list[dict[str, str]]:
+    return [dict(zip(report.tables[0].columns, row, strict=True)) for row in report.tables[0].rows]
 
 
-def under(report: Report) -> str:
+def under(report: Page) -> str:
     """All that stands under the main table."""
-    return "\n".join(report.table.lines)
+    return "\n".join(report.tables[0].lines)
 
 
-def printed(report: Report) -> str:
+def printed(report: Page) -> str:
     file = io.StringIO()
     print_report(report, Console(file=file, width=80))
     return file.getvalue()
@@ -276,7 +277,7 @@ def test_one_seed_of_two_without_numbers_is_counted(experiment: Path) -> None:
     report = write_report(experiment)
     (row,) = cells(report)
     assert (row["Mean IoU"], row["Note"]) == ("0.8100", "1 of 2: failed [1]")
-    assert report.table.notes == ["[1] out of memory"]
+    assert report.tables[0].notes == ["[1] out of memory"]
 
 
 def test_failed_and_running_runs_say_so(experiment: Path) -> None:
@@ -289,7 +290,7 @@ def test_failed_and_running_runs_say_so(experiment: Path) -> None:
     assert statuses["cbam-seed0"] == ("running", None)
     notes = {cell["Variant"]: cell["Note"] for cell in cells(report)}
     assert notes == {"none": "", "se": "failed [1]", "cbam": "running [2]"}
-    assert report.table.notes == [
+    assert report.tables[0].notes == [
         "[1] se-seed0: loss is NaN (stage: fit)",
         "[2] cbam-seed0: not finished yet (stage: fit)",
     ]
@@ -314,7 +315,7 @@ def test_unavailable_devices_share_one_footnote(experiment: Path) -> None:
     assert {cell[name] for cell in cuda for name in ("Mean IoU", "Latency, ms", "Size, MiB")} == {
         "–"
     }
-    assert report.table.notes == [f"[1] {NO_CUDA}"]
+    assert report.tables[0].notes == [f"[1] {NO_CUDA}"]
 
 
 def test_every_mode_of_a_missing_device_has_its_row(experiment: Path) -> None:
@@ -396,7 +397,7 @@ def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
     none, ag, se = cells(report)
     assert (none["Mean IoU"], none["Note"]) == ("0.7400", "")
     assert (ag["Mode"], ag["Device"], ag["Mean IoU"], ag["Note"]) == ("fp32", "–", "0.7500", "[1]")
-    assert "checkpoint" in report.table.notes[0]
+    assert "checkpoint" in report.tables[0].notes[0]
     assert (se["Mode"], se["Note"]) == ("–", "unavailable [2]")
     assert [row["mean_iou"] for row in read_rows(experiment)] == [0.75, 0.74, None]
 
@@ -493,7 +494,7 @@ def test_markdown_is_well_formed(experiment: Path) -> None:
     text = markdown(experiment)
     lines = [line for line in text.partition("## What")[0].splitlines() if line.startswith("|")]
     widths = {line.replace("\\|", "").count("|") for line in lines}
-    assert widths == {len(report.table.columns) + 1}
+    assert widths == {len(report.tables[0].columns) + 1}
     assert len(lines) == 2 + 3
     assert set(lines[1]) == set("|-: ")
     assert text.startswith("# study\n\n## Accuracy, size and speed\n\n| Variant |")
@@ -532,11 +533,11 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
 
 def test_columns_that_nobody_measured_are_left_out(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", [deploy_row("fp32")])
-    assert "Δ validation" not in write_report(experiment).table.columns
+    assert "Δ validation" not in write_report(experiment).tables[0].columns
     row = deploy_row("fp32", delta_val_mean_iou=0.0, end_to_end_ms={"p50": 41.0})
     make_run(experiment, "se-seed0", [row])
     report = write_report(experiment)
-    assert {"Δ validation", "End to end, ms"} < {*report.table.columns}
+    assert {"Δ validation", "End to end, ms"} < {*report.tables[0].columns}
     assert "End to end: image file to mask" in markdown(experiment)
     assert "End to end" not in printed(report)  # a terminal is too narrow
     frame = pd.read_csv(experiment / "report" / "table.csv")
