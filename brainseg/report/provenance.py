@@ -66,7 +66,10 @@ def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
             "also in training or validation."
         )
     if facts["leaks"].get("image"):
-        yield f"Leakage: {facts['leaks']['image']} test images are also in training; see leaks.csv."
+        yield (
+            f"Leakage: {facts['leaks']['image']} test images are also in training or validation; "
+            "see leaks.csv."
+        )
     if facts["shortcut_auc"] is not None:
         yield (
             "Source shortcut: border and histogram alone separate images without tumour from the "

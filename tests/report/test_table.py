@@ -433,7 +433,7 @@ def test_what_flatters_the_numbers_is_told(tmp_path: Path) -> None:
     make_run(tmp_path / "real", "ag-seed0", [deploy_row("fp32")], facts=facts)
     text = "\n".join(reported(tmp_path / "real"))
     assert "2 of 3 test images show patients who are also in training or validation" in text
-    assert "1 test images are also in training; see leaks.csv" in text
+    assert "1 test images are also in training or validation; see leaks.csv" in text
     assert "area under the curve of 0.935" in text
     assert "Left out: 4 images" in text
     honest = {"leaking_patients": 0, "leaks": {}, "shortcut_auc": None, "images": {}}
