@@ -1,8 +1,9 @@
-"""Whether tumours look as their class should, truth and predictions side by side (III-C)."""
+"""Whether tumours look as their class should: truth and predictions side by side (III-C)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from brainseg.evaluation.appropriateness import (
@@ -12,6 +13,7 @@ from brainseg.evaluation.appropriateness import (
 )
 from brainseg.experiment import Evaluation, find_evaluations
 from brainseg.files import read_json
+from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.run import Run
 from brainseg.vocabulary import TRUTH
@@ -23,16 +25,16 @@ Sources = Mapping[str, list[dict[str, Any]]]
 
 NOTE = (
     "Median of what was drawn in images of the class. A: area under the curve, the chance that an "
-    "image of the class lies on the expected side of one of another class, against that other "
-    "class from which it is told worse. ✓ or ✗: the 95 % interval of A over patients lies above or "
-    "below 0.5; ≈: it does not tell; no sign: too few patients, or unknown ones."
+    "image of the class lies further to the expected side than one of another class; that of the "
+    "most similar class. ✓ or ✗: the 95 % interval of A over patients lies above or below 0.5; ≈: "
+    "it includes 0.5; no sign: too few patients, or unknown ones."
 )
 
 
 def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[Evaluation]]]:
     """The evaluations of each variant's runs, by data set and then by variant.
 
-    A data set is a folder; it is named by its last part where no other one is called so.
+    A data set is a folder; where two have the same name, their folders are named too.
     """
     found: dict[str, dict[str, list[Evaluation]]] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
@@ -43,17 +45,16 @@ def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[E
             found[data["folder"]][variant].append(run)
     alike = Counter(names.values())
     labels = {
-        folder: name if alike[name] == 1 else f"{name} ({folder})" for folder, name in names.items()
+        name if alike[name] == 1 else f"{name} ({folder})": folder for folder, name in names.items()
     }
-    order = sorted(found, key=labels.__getitem__)
-    return {labels[folder]: dict(found[folder]) for folder in order}
+    return {label: dict(found[labels[label]]) for label in sorted(labels)}
 
 
 def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[str, Any]]]:
     """What the true masks look like, and what each variant's first run predicts.
 
     Variants that were tested on other images than the first one come after a truth of their own.
-    There is nothing where no image is of a class that something is expected of.
+    Nothing where no image is of a class that has expectations.
 
     Args:
         runs: by variant, one per seed; or folders of evaluations.
@@ -80,8 +81,16 @@ def is_truth(source: str) -> bool:
     return source == TRUTH or source.startswith(f"{TRUTH} (")
 
 
-def tabulate_appropriateness(sources: Sources) -> tuple[list[str], list[list[str]]]:
-    """A table: columns, and one row per class and thing that the paper says of it."""
+def tabulate_appropriateness(title: str, runs: Mapping[str, Sequence[Run]]) -> Table:
+    """A row per class and statement of the paper; no rows where nothing was measured.
+
+    Args:
+        title: of the table.
+        runs: as in `collect_sources`.
+    """
+    sources = collect_sources(runs)
+    if not sources:
+        return Table(title, COLUMNS, [])
     found = {name: compare_classes(rows) for name, rows in sources.items()}
     rows = [
         [
@@ -94,28 +103,22 @@ def tabulate_appropriateness(sources: Sources) -> tuple[list[str], list[list[str
         for class_, entries in EXPECTED.items()
         for index, entry in enumerate(entries)
     ]
-    return [*COLUMNS, *found], rows
+    return Table(title, [*COLUMNS, *found], rows, [NOTE, *_tell_drawn(sources)], list(found))
 
 
-def tell_drawn(sources: Sources) -> list[str]:
-    """By class, in what share of its images something was drawn at all."""
-    sentences = []
+def _tell_drawn(sources: Sources) -> Iterator[str]:
+    """By class, in what share of its images anything was drawn."""
     for class_ in EXPECTED:
         drawn = {
             name: [row["detected"] for row in rows if row["class"] == class_]
             for name, rows in sources.items()
         }
         shares = [
-            f"{name} {sum(found) / len(found):.1%} of {len(found)}"
-            for name, found in drawn.items()
-            if found
+            f"{name} {fmean(found):.1%} of {len(found)}" for name, found in drawn.items() if found
         ]
         if shares:
-            sentences.append(
-                f"Something was drawn in images of {class_}, be it in the wrong place: "
-                f"{', '.join(shares)}."
-            )
-    return sentences
+            text = f"Images of {class_} in which anything was drawn, even in the wrong place"
+            yield f"{text}: {', '.join(shares)}."
 
 
 def _read_truth(run: Run) -> list[dict[str, Any]]:
@@ -124,7 +127,7 @@ def _read_truth(run: Run) -> list[dict[str, Any]]:
 
 
 def _cell(compared: Mapping[str, Any]) -> str:
-    """The median, and how the class is told from the one that is most like it."""
+    """The median, and how well it separates the class from the most similar one."""
     if compared["median"] is None:
         return NOTHING
     digits = 3 if compared["measure"] == "solidity" else 2  # which all lie close to 1

@@ -1,4 +1,4 @@
-"""Which differences between variants, and between modes, are beyond the chance of the patients."""
+"""Which differences between variants, and between modes, are beyond chance."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -10,8 +10,8 @@ import numpy as np
 from brainseg.evaluation.cases import counts_of, read_cases
 from brainseg.evaluation.differences import holm, paired_interval, paired_test, training_test
 from brainseg.evaluation.metrics import mean_ious
-from brainseg.report.rows import REFERENCE
 from brainseg.run import Run
+from brainseg.vocabulary import REFERENCE
 
 COLUMNS = (
     *("family", "first", "second", "mode", "difference", "by_seed", "interval", "joint_interval"),
@@ -38,18 +38,17 @@ Seeds = Mapping[Any, list[dict[str, Any]]]
 def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) -> list[Comparison]:
     """Compare every pair of variants, and every mode of a variant with its fp32.
 
-    All on the same test images, with a paired interval and a permutation test over patients
-    (`brainseg.evaluation.differences`), corrected for the number of comparisons of each family by
-    Holm's method. All `joint_interval` of a family hold together as often as one `interval` does
-    (Bonferroni). Of several seeds that both have, the mean difference is taken. Between variants
-    it is beyond chance only where a t-test over the seeds, corrected likewise, says so too: with
-    one training each, it may be the luck of that training. A mode is compared with the very
-    network that it was made of; there it is enough that all seeds agree in the sign. Networks that
+    Each pair is compared on the same test images, with a paired interval and a permutation test
+    over patients (`brainseg.evaluation.differences`), corrected for the number of comparisons in
+    each family by Holm's method; `joint_interval` is corrected too (Bonferroni). Of several seeds
+    that both have, the mean difference is taken. Variants differ beyond chance only where a t-test
+    over the seeds, corrected likewise, agrees: one training each may be luck. A mode is compared
+    with the network it was made from; there the same sign in all seeds is enough. Networks that
     were tested on other images, or on none with a tumour, are not compared.
 
     Args:
         runs: by variant, one per seed.
-        modes: beside fp32, that are compared with it.
+        modes: compared with fp32.
     """
     found = {name: _cases_of(members) for name, members in runs.items()}
     variants = [
@@ -113,7 +112,7 @@ def _pair(before: Seeds, after: Seeds) -> tuple[Seeds, Seeds]:
 
 
 def _show_tumor(found: Seeds) -> bool:
-    """Whether any image has one: without, mean IoU only tells of false positives anywhere."""
+    """Whether any image has one: without, mean IoU only shows false positives."""
     return any(case["tp"] + case["fn"] for cases in found.values() for case in cases)
 
 

@@ -1,4 +1,4 @@
-"""What comparisons support, in a table and in plain sentences."""
+"""What comparisons support: a table, and at most a sentence for each kind of them."""
 
 from collections.abc import Sequence
 
@@ -11,193 +11,138 @@ from brainseg.report.comparisons import (
     is_judged,
     joint_level,
 )
-from brainseg.report.rows import NOTHING, REFERENCE, RUNTIME, signed, span
+from brainseg.report.render import Table
+from brainseg.report.rows import NOTHING, signed, span
+from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 COLUMNS = (
     *("Compared", "With", "Difference of mean IoU", "95 % interval", "p", "p, corrected"),
     *("p, trainings, corrected", "Beyond chance", "Seeds"),
 )
+NUMERIC = COLUMNS[2:7]
+
+NOTE = (
+    "Mean IoU on the same test images, mean over the seeds that both have. Interval: bootstrap "
+    "over patients, not corrected. p: permutation test over patients; p, trainings: t-test over "
+    "seeds; both corrected for the number of comparisons (Holm). Beyond chance: both below "
+    f"{LEVEL:g}; for a mode, the first below {LEVEL:g} and the same sign in every seed. Modes are "
+    f"compared in {REFERENCE_RUNTIME} on the cpu."
+)
+
+SHOWN = 3
+"""Differences that a sentence lists at most."""
 
 
-def tabulate(comparisons: Sequence[Comparison]) -> list[list[str]]:
-    """The cells under `COLUMNS`, a row per comparison."""
-    return [
+def tabulate(comparisons: Sequence[Comparison]) -> Table:
+    """A row per comparison."""
+    rows = [
         [
             row["second"] if row["family"] == VARIANTS else f"{row['second']} {row['mode']}",
             row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
             signed(row["difference"]),
-            _interval(row) or NOTHING,
+            " to ".join(map(signed, row["interval"])) if row["interval"] else NOTHING,
             *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training_corrected")),
             "yes" if row["beyond_chance"] else "no",
             ", ".join(row["by_seed"]),
         ]
         for row in comparisons
     ]
+    return Table("Differences", COLUMNS, rows, [NOTE], NUMERIC)
 
 
 def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
-    """What the comparisons support, in plain sentences.
+    """What the comparisons support, in at most three sentences.
 
     Args:
         comparisons: from `compare_all`.
-        variants: how many there are, scored or not.
+        variants: how many were scored.
     """
-    sentences = []
-    of_variants = [row for row in comparisons if row["family"] == VARIANTS]
-    if variants > 1:
-        sentences.append(_conclude_variants(of_variants, variants * (variants - 1) // 2))
-    of_modes = [row for row in comparisons if row["family"] == MODES]
-    if of_modes:
-        sentences.append(_conclude_modes(of_modes))
+    rows = {name: [row for row in comparisons if row["family"] == name] for name in FAMILIES}
+    sentences = [tell(rows[name]) for name, tell in FAMILIES.items() if rows[name]]
+    pairs = variants * (variants - 1) // 2
+    if missing := pairs - len(rows[VARIANTS]):
+        sentences.append(
+            f"{missing} of {pairs} pairs of variants could not be compared: they were tested on "
+            "other images, or on none with a tumour."
+        )
     return sentences
 
 
-def _conclude_variants(rows: Sequence[Comparison], pairs: int) -> str:
-    told = [row for row in rows if row["beyond_chance"]]
-    judged = list(filter(is_judged, rows))
-    lucky = [row for row in rows if _by_patients(row) and not row["beyond_chance"]]
-    which = "others" if told else "of them"
-    sentences = _open_variants(rows, told, judged)
-    if not told and judged:
-        sentences += _tell_unnoticed(rows)
-    if lucky:
-        sentences.append(
-            f"{len(lucky)} {which} would be beyond chance by the patients alone, but not by the "
-            "trainings: that may be luck in training."
-        )
-    if any(row["p_training"] is None for row in rows):
-        sentences.append(
-            "With one training each, nobody can tell a variant from the luck of its training: "
-            "train several seeds (+sweeps=attention_seeds) before you call one better."
-        )
-    if len(rows) < pairs:
-        missing = f"{pairs - len(rows)} of {pairs} pairs" if rows else "no pair"
-        was = "were not" if rows else "could be"
-        sentences.append(
-            f"{missing} {was} compared: they were not scored, not on the same images, or on none "
-            "with a tumour."
-        )
-    return "Between variants: " + " ".join(sentences + _tell_doubts(rows))
-
-
-def _open_variants(
-    rows: Sequence[Comparison], told: Sequence[Comparison], judged: Sequence[Comparison]
-) -> list[str]:
-    if not rows:
-        return []
-    what = _tell_beyond(rows, told, judged, "difference")
-    if told:
-        return [f"{what} ({_basis(rows)}): {'; '.join(map(_clause, told))}."]
-    return [f"{what} ({_basis(rows)}), so the data support no ranking."]
-
-
-def _tell_beyond(
-    rows: Sequence[Comparison],
-    told: Sequence[Comparison],
-    judged: Sequence[Comparison],
-    noun: str,
-) -> str:
-    """How many of the rows are beyond chance, if that can be judged."""
-    subject = f"the one {noun}" if len(rows) == 1 else f"the {len(rows)} {noun}s"
+def _conclude_variants(rows: Sequence[Comparison]) -> str:
+    if doubt := _doubt(rows):
+        return f"Differences between variants cannot be tested: {doubt}."
+    judged = [row for row in rows if is_judged(row)]
     if not judged:
-        return f"{subject} cannot be judged"
-    if len(rows) == 1:
-        return f"{subject} is {'' if told else 'not '}beyond chance"
-    count = f"{len(told)} of {subject}" if told else f"none of {subject}"
-    return f"{count} {'are' if len(told) > 1 else 'is'} beyond chance"
-
-
-def _tell_unnoticed(rows: Sequence[Comparison]) -> list[str]:
-    """How large a difference may be that patients and trainings do not exclude, of any pair."""
-    intervals = [
-        interval
-        for row in rows
-        for interval in (
-            row["joint_interval"],
-            training_interval(list(row["by_seed"].values()), joint_level(len(rows))),
+        return (
+            "With one training each, a difference between variants may be luck: train several "
+            "seeds (`+sweeps=attention_seeds`) before you rank them."
         )
-        if interval
-    ]
-    ends = [abs(end) for interval in intervals for end in interval]
-    if not ends or any(row["joint_interval"] is None for row in rows):
-        return []
-    return [f"Differences of up to {max(ends):.3f} mean IoU could have gone unnoticed."]
+    if told := [row for row in rows if row["beyond_chance"]]:
+        return f"Beyond chance ({_basis(rows)}): {_list([_better(row) for row in told])}."
+    return f"No difference between variants is beyond chance ({_basis(rows)}){_unnoticed(rows)}."
 
 
 def _conclude_modes(rows: Sequence[Comparison]) -> str:
-    told = [row for row in rows if row["beyond_chance"]]
-    judged = list(filter(is_judged, rows))
     worst = min(rows, key=lambda row: row["difference"])
-    unsteady = [row for row in rows if _by_patients(row) and not row["beyond_chance"]]
-    which_ones = f": {'; '.join(map(_change_of, told))}" if told else ""
-    sentences = [f"{_tell_beyond(rows, told, judged, 'change')}{which_ones}."]
-    if judged and signed(worst["difference"]).startswith("−") and worst not in told:
-        sentences.append(
-            f"The largest loss, {_change_of(worst)}, is not beyond chance, nor is it excluded."
-        )
-    if unsteady:
-        which = "others" if told else "of them"
-        sentences.append(
-            f"{len(unsteady)} {which} would be, but change their sign with the training."
-        )
-    where = f"By quantization, with {RUNTIME} on the cpu: "
-    return where + " ".join(sentences + _tell_doubts(rows))
+    loses = signed(worst["difference"]).startswith("−")
+    if doubt := _doubt(rows):
+        largest = f" of at most {_change_of(worst)}" if loses else ""
+        return f"Changes by quantization{largest} cannot be tested: {doubt}."
+    if told := [row for row in rows if row["beyond_chance"]]:
+        ranked = sorted(told, key=lambda row: row["difference"])
+        changes = _list([_change_of(row) for row in ranked])
+        return f"Quantization changes mean IoU on test beyond chance: {changes}."
+    largest = f"; the largest loss is {_change_of(worst)}" if loses else ""
+    return f"No change of mean IoU by quantization is beyond chance{largest}."
+
+
+FAMILIES = {VARIANTS: _conclude_variants, MODES: _conclude_modes}
+"""Family of comparisons → what tells of it."""
+
+
+def _doubt(rows: Sequence[Comparison]) -> str | None:
+    """Why no difference could be called beyond chance, however large, if that is so."""
+    if all(row["p"] is None for row in rows):
+        return "patients are unknown, and slices of one patient are not independent"
+    if all(row["smallest_p"] * len(rows) >= LEVEL for row in rows):
+        return f"{span([str(row['patients']) for row in rows])} patients are too few"
+    return None
+
+
+def _unnoticed(rows: Sequence[Comparison]) -> str:
+    """How large a difference of any pair patients and trainings do not exclude."""
+    level = joint_level(len(rows))
+    found = [row["joint_interval"] for row in rows]
+    found += [training_interval(list(row["by_seed"].values()), level) for row in rows]
+    if None in found:
+        return ""
+    largest = max(abs(end) for interval in found for end in interval)
+    size = "any" if largest >= 1 else f"one of up to {largest:.3f}"
+    return f"; {size} could have gone unnoticed"
 
 
 def _basis(rows: Sequence[Comparison]) -> str:
     images, patients, seeds = (
         span([str(row[key]) for row in rows]) for key in ("images", "patients", "seeds")
     )
-    trained = "one training each" if seeds == "1" else f"{seeds} trainings each"
-    return f"on {images} test images of {patients} known patients, {trained}"
+    return f"{images} test images of {patients} patients, {seeds} trainings each"
 
 
-def _by_patients(row: Comparison) -> bool:
-    return row["p_corrected"] is not None and row["p_corrected"] < LEVEL
-
-
-def _tell_doubts(rows: Sequence[Comparison]) -> list[str]:
-    """What keeps differences from being called beyond chance, though they may be there."""
-    if not rows:
-        return []
-    if all(row["p"] is None for row in rows):
-        return [
-            "The patients of the tumour images are unknown, so no test and no interval is "
-            "possible: slices that may show one patient are no evidence apart."
-        ]
-    if all(row["smallest_p"] * len(rows) >= LEVEL for row in rows):
-        return [
-            f"There are too few patients for {_count(rows, 'comparison')}: no difference, however "
-            "large, could be called beyond chance."
-        ]
-    return []
-
-
-def _count(rows: Sequence[Comparison], noun: str) -> str:
-    return f"{len(rows)} {noun}{'' if len(rows) == 1 else 's'}"
-
-
-def _clause(row: Comparison) -> str:
+def _better(row: Comparison) -> str:
     """The better one first."""
-    if row["difference"] < 0:
-        interval = row["interval"] and [-end for end in reversed(row["interval"])]
-        turned = {"first": row["second"], "second": row["first"], "interval": interval}
-        row = row | turned | {"difference": -row["difference"]}
-    return f"{row['second']} is better than {row['first']} by {_change(row).removeprefix('+')}"
+    names = (row["second"], row["first"])
+    better, worse = names if row["difference"] > 0 else reversed(names)
+    return f"{better} is better than {worse} by {abs(row['difference']):.4f}"
 
 
 def _change_of(row: Comparison) -> str:
     """What a mode changes."""
-    return f"{row['first']} in {row['mode']} {_change(row)}"
+    return f"{signed(row['difference'])} for {row['first']} in {row['mode']}"
 
 
-def _change(row: Comparison) -> str:
-    interval = _interval(row)
-    return signed(row["difference"]) + (f" ({interval})" if interval else "")
-
-
-def _interval(row: Comparison) -> str:
-    return " to ".join(map(signed, row["interval"] or ()))
+def _list(clauses: Sequence[str]) -> str:
+    more = len(clauses) - SHOWN
+    return "; ".join([*clauses[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _decimals(value: float | None) -> str:

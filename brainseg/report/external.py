@@ -1,7 +1,6 @@
 """What must be known of other data sets before their numbers are believed."""
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 from brainseg.experiment import Evaluation
@@ -16,12 +15,12 @@ NOTE = ": synthetic data"
 
 def note_synthetic(evaluations: Runs) -> str:
     """`NOTE` where evaluations on another data set, by variant, are on synthetic data, else ""."""
-    found = chain.from_iterable(evaluations.values())
-    return NOTE if any(read_json(run.evaluation)["data"]["synthetic"] for run in found) else ""
+    found = (read_json(run.evaluation) for members in evaluations.values() for run in members)
+    return NOTE if any(facts["data"]["synthetic"] for facts in found) else ""
 
 
 def tell_external(runs: Runs) -> Iterator[str]:
-    """Sentences on each other data set: what it is, what training knows of it, what has no truth.
+    """Sentences on each other data set: its images, overlap with training, and missing outlines.
 
     Args:
         runs: by variant, one per seed.
@@ -32,8 +31,7 @@ def tell_external(runs: Runs) -> Iterator[str]:
             for variant, members in variants.items()
             for run in members
         }
-        facts = {name: read_json(run.evaluation) for name, run in found.items()}
-        told = {name: _tell_known(each) for name, each in facts.items()}
+        told = {name: _describe(read_json(run.evaluation)) for name, run in found.items()}
         if len(set(told.values())) == 1:
             yield f"{label}: {next(iter(told.values()))}"
         else:
@@ -41,25 +39,24 @@ def tell_external(runs: Runs) -> Iterator[str]:
         yield from (f"{label}: {text}" for text in _tell_predicted(found))
 
 
-def _tell_known(facts: Mapping[str, Any]) -> str:
+def _describe(facts: Mapping[str, Any]) -> str:
     data = facts["data"]
-    synthetic = f"{SYNTHETIC}; " if data["synthetic"] else ""
-    images = f"{data['n']} images of {data['folder']}, {data['clusters']} of them distinct"
-    bare = f"; {data['unmasked']} show a tumour that nobody outlined" if data["unmasked"] else ""
-    if facts["unchecked"]:
-        known = f"not known what training knows of it ({facts['unchecked']})."
-    else:
-        known = f"{sum(facts['left_out'].values())} that training knows are left out."
-    if data["of_own_test"]:
-        known += (
-            f" {data['of_own_test']} are images of the run's own test split, or copies of them: "
-            "that much of it is no other data."
-        )
-    return f"{synthetic}{images}{bare}; {known}"
+    parts = [
+        SYNTHETIC if data["synthetic"] else "",
+        f"{data['n']} images of {data['folder']}, {data['clusters']} of them distinct",
+        f"{data['unmasked']} with a tumour but no outline" if data["unmasked"] else "",
+        f"overlap with training unknown ({facts['unchecked']})"
+        if facts["unchecked"]
+        else f"{sum(facts['left_out'].values())} images known from training are left out",
+        f"{data['of_own_test']} are also in the run's own test split, so they are not new data"
+        if data["of_own_test"]
+        else "",
+    ]
+    return "; ".join(filter(None, parts)) + "."
 
 
 def _tell_predicted(found: Mapping[str, Evaluation]) -> Iterator[str]:
-    """By class, in what share of the images that nobody outlined a tumour is predicted."""
+    """By class, in what share of the images without an outline a tumour is predicted."""
     shares: dict[str, list[str]] = {}
     for name, run in found.items():
         for class_, bare in read_json(run.metrics_of(run.modes[0]))["unmasked"].items():

@@ -2,14 +2,14 @@
 
 import base64
 import hashlib
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from brainseg.files import write_text
+from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.report.viewer import Viewer
 
@@ -17,34 +17,13 @@ LIGHTEST = 300_000
 """Bytes up to which the SVG of a figure is embedded, and not its PNG: plots, not pictures."""
 
 COLOURS = ("#F0E442", "#009E73", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7")
-"""Of the variants' contours, after Okabe and Ito (https://jfly.uni-koeln.de/color/). The figures
-draw `none` black and `ag` blue, which vanish on a slice; the third and fourth are theirs."""
+"""Of the variants' contours, after Okabe and Ito (https://jfly.uni-koeln.de/color/). The figures'
+black and blue would vanish on a slice."""
 
 DASHES = ("7 4", "2.5 2.5", "11 3 2 3", "7 2.5 2 2.5 2 2.5", "18 5")
 """Of the variants' contours, so that they can be told apart without colours."""
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
-
-NUMBER = re.compile(r"[-+−]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:[eE][-+−]?\d+)?")
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table that readers can sort.
-
-    Attributes:
-        title: its heading, unique on the page.
-        columns: their names.
-        rows: the cells under `columns`; rows that share their first cell belong together.
-        notes: lines under the table.
-        numeric: names of the columns that are sorted by the first number in a cell.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
-    numeric: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +33,7 @@ class PageFigure:
     Attributes:
         title: its heading.
         caption: what it shows.
-        alt: the same for who cannot see it.
+        alt: the same for those who cannot see it.
         stem: of its files `<stem>.svg` and `<stem>.png`.
     """
 
@@ -71,8 +50,9 @@ class Page:
     Attributes:
         title: of the experiment.
         notice: what a reader must know before any number, such as "synthetic data".
-        answer: what to deploy where, in sentences; what stands before a colon is emphasised.
-        tables: in their order.
+        answer: what to deploy where.
+        sentences: what else to know of it.
+        tables: in their order, the main one first.
         figures: in their order.
         viewer: test cases to look at.
         statements: lists under a heading: data, environment, limits.
@@ -80,8 +60,9 @@ class Page:
 
     title: str
     notice: str | None
-    answer: Sequence[str]
-    tables: Sequence[PageTable]
+    answer: Table
+    sentences: Sequence[str]
+    tables: Sequence[Table]
     figures: Sequence[PageFigure]
     viewer: Viewer | None
     statements: Sequence[tuple[str, Sequence[str]]]
@@ -96,7 +77,7 @@ def write_page(target: Path, page: Page) -> None:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"embed": _embed, "number": to_number, "sha256": _sha256}
+    environment.filters |= {"embed": _embed, "sha256": _sha256}
     html = environment.get_template("page.html").render(
         page=page,
         viewer=asdict(page.viewer) if page.viewer else None,
@@ -107,12 +88,6 @@ def write_page(target: Path, page: Page) -> None:
         nothing=NOTHING,
     )
     write_text(target, html)
-
-
-def to_number(cell: str) -> float | None:
-    """The first number in a cell such as `126.5 (100%)` or `−0.0004 ± 0.0002`, if there is one."""
-    found = NUMBER.search(cell)
-    return float(found[0].replace("−", "-").replace(",", "")) if found else None
 
 
 def _embed(figure: PageFigure) -> str:

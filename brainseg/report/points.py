@@ -1,22 +1,14 @@
-"""Rows to points of accuracy, latency and size: what recommendation and figures compare."""
+"""Rows to points of accuracy, latency and size: what the answer and figures compare."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from brainseg.report.rows import (
-    RUNTIME,
-    SETTINGS,
-    Row,
-    canonical,
-    is_reference,
-    name_mode,
-    order,
-    varying_options,
-)
+from brainseg.report.rows import TableRow, name_mode, order, varying_options
+from brainseg.vocabulary import REFERENCE_RUNTIME
 
-Place = tuple[str, int | None]
+Place = tuple[str | None, int | None]
 """Device and threads: latencies are compared within."""
 
 
@@ -25,30 +17,29 @@ class Point:
     """One configuration of one variant in one place; at least one of its seeds was timed.
 
     Attributes:
-        mode: with the options that tell it from others.
+        mode: with the options that distinguish it from others.
         rows: one per seed.
-        baseline: fp32 with onnxruntime of every seed of the variant in that place.
+        baseline: the reference (fp32 with onnxruntime) of every seed of the variant in that place.
     """
 
     mode: str
-    rows: tuple[Row, ...]
-    baseline: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
+    baseline: tuple[TableRow, ...]
 
     @property
     def name(self) -> str:
         """Mode and runtime."""
-        return f"{self.mode} with {self.rows[0]['runtime']}"
+        return f"{self.mode} with {self.rows[0].runtime}"
 
     @property
     def brief(self) -> str:
-        """Mode and runtime as in the table: onnxruntime where none is named."""
-        return self.mode if self.rows[0]["runtime"] == RUNTIME else self.name
+        """Mode, and the runtime where it is not onnxruntime."""
+        return self.mode if self.rows[0].runtime == REFERENCE_RUNTIME else self.name
 
     @property
-    def references(self) -> list[Row | None]:
-        """Of each row the one of the same run in the baseline, if it was measured."""
-        by_run = {row["run"]: row for row in self.baseline}
-        return [by_run.get(row["run"]) for row in self.rows]
+    def is_reference(self) -> bool:
+        """Whether its rows are the references."""
+        return self.rows[0].is_reference
 
     @property
     def latency(self) -> float:
@@ -57,7 +48,7 @@ class Point:
 
     @property
     def pace(self) -> float:
-        """Latency as a share of the reference's, measured within one session where it can be.
+        """Latency as a share of the reference's, measured within one session where possible.
 
         In ms where the reference was not timed, and so no configuration has a ratio.
         """
@@ -75,94 +66,97 @@ class Point:
     @property
     def noisy(self) -> bool:
         """Whether any of its timings is."""
-        return any(row["noisy"] for row in self.rows)
+        return any(row.noisy for row in self.rows)
 
     @property
     def speedup(self) -> float | None:
-        """How much faster it is than fp32 with onnxruntime, timed in the same session."""
-        found = [
-            speedup
-            for row, reference in zip(self.rows, self.references, strict=True)
-            if (speedup := _speedup(row, reference)) is not None
-        ]
-        return fmean(found) if found else None
+        """How much faster it is than the reference, timed in the same session."""
+        found = [_speedup(row, reference) for row, reference in self._pairs()]
+        return _mean(found)
 
     def mean(self, key: str) -> float | None:
-        """Mean of a number of the rows, where one has it."""
-        values = [row[key] for row in self.rows if row[key] is not None]
-        return fmean(values) if values else None
+        """Mean of a number of the rows that have it."""
+        return mean_of(self.rows, key)
 
     def expected(self, key: str) -> float | None:
         """The mean that a number would have over all seeds of the variant.
 
-        That of the reference plus what the configuration changes in the seeds that it has: so
+        That of the reference plus what the configuration changes in its own seeds, so that
         configurations with fewer seeds do not differ by the luck of their seeds.
         """
-        changes = self.changes(key)
-        if not changes:
-            return self.mean(key)
-        return fmean(changes) + fmean(row[key] for row in self.baseline if row[key] is not None)
+        changes, baseline = self.changes(key), mean_of(self.baseline, key)
+        return fmean(changes) + baseline if changes and baseline is not None else self.mean(key)
 
     def changes(self, key: str) -> list[float]:
         """A number of each row minus that of its reference, where both have it."""
-        return [
-            row[key] - reference[key]
-            for row, reference in zip(self.rows, self.references, strict=True)
-            if reference and row[key] is not None and reference[key] is not None
-        ]
+        pairs = [(getattr(row, key), getattr(ref, key, None)) for row, ref in self._pairs()]
+        return [value - before for value, before in pairs if None not in (value, before)]
+
+    def _pairs(self) -> list[tuple[TableRow, TableRow | None]]:
+        """Each row with the reference of its run, if that was measured."""
+        by_run = {row.run: row for row in self.baseline}
+        return [(row, by_run.get(row.run)) for row in self.rows]
 
 
-def is_measured(row: Row) -> bool:
-    """Whether a row is about one image at a time, and nothing kept it from being measured."""
-    return row["status"] == "ok" and row["batch"] == 1
+def mean_of(rows: Iterable[TableRow], key: str) -> float | None:
+    """Mean of a number of those rows that have it; `None` where none has."""
+    return _mean(getattr(row, key) for row in rows)
 
 
-def is_timed(row: Row) -> bool:
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def is_measured(row: TableRow) -> bool:
+    """Whether a row is about one image at a time on a device, and was measured."""
+    return row.status == "ok" and row.batch == 1 and row.device is not None
+
+
+def is_timed(row: TableRow) -> bool:
     """Whether a measured row has a latency."""
-    return is_measured(row) and (row["latency_ms"] or {}).get("p50") is not None
+    return is_measured(row) and row.median_ms is not None
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: TableRow) -> Place:
     """Where a row was measured."""
-    return row["device"], row["threads"]
+    return row.device, row.threads
 
 
-def name_places(rows: Iterable[Row]) -> dict[Place, str]:
+def name_places(rows: Iterable[TableRow]) -> dict[Place, str]:
     """The places of `rows` in their order; threads are named where a device has several."""
     places = list(dict.fromkeys(place_of(row) for row in sorted(rows, key=order)))
     devices = [device for device, _ in places]
     return {
-        (device, threads): device if devices.count(device) == 1 else f"{device} (threads {threads})"
+        (device, threads): f"{device} (threads {threads})"
+        if devices.count(device) > 1
+        else str(device)
         for device, threads in places
     }
 
 
-def collect_points(rows: Iterable[Row]) -> list[Point]:
+def collect_points(rows: Iterable[TableRow]) -> list[Point]:
     """The points of the measured rows, in the order of the table.
 
     A configuration is a point where one of its seeds was timed; scores are of all its seeds.
     """
     rows = list(rows)
     varying = varying_options(rows)
-    merged: dict[str, list[Row]] = defaultdict(list)
-    baselines: dict[str, list[Row]] = defaultdict(list)
+    merged: dict[tuple[str, str], list[TableRow]] = defaultdict(list)
+    baselines: dict[tuple[str, Place], list[TableRow]] = defaultdict(list)
     for row in sorted(filter(is_measured, rows), key=order):
-        merged[canonical([row["variant"], *(row[key] for key in SETTINGS)])].append(row)
-        if is_reference(row):
-            baselines[_name_baseline(row)].append(row)
+        merged[row.variant, row.key].append(row)
+        if row.is_reference:
+            baselines[row.variant, place_of(row)].append(row)
     return [
         Point(
             name_mode(members[0], varying),
             tuple(members),
-            tuple(baselines[_name_baseline(members[0])]),
+            tuple(baselines[members[0].variant, place_of(members[0])]),
         )
         for members in merged.values()
         if any(map(is_timed, members))
     ]
-
-
-def _name_baseline(row: Row) -> str:
-    return canonical([row["variant"], place_of(row)])
 
 
 def scored_points(points: Sequence[Point]) -> list[Point]:
@@ -176,16 +170,15 @@ def dominates(costs: Sequence[float], others: Sequence[float]) -> bool:
     return all(cost <= other for cost, other in pairs) and any(a < b for a, b in pairs)
 
 
-def _speedup(row: Row, reference: Row | None) -> float | None:
-    if row["speedup_vs_reference"] is not None:
-        return row["speedup_vs_reference"]
+def _speedup(row: TableRow, reference: TableRow | None) -> float | None:
+    if row.speedup_vs_reference is not None:
+        return row.speedup_vs_reference
     # Medians of two sessions are no ratio: the machine may have changed between them.
-    if reference is None or not (is_timed(row) and is_timed(reference)):
+    if reference is None or row.session is None or row.session != reference.session:
         return None
-    if row["session"] is None or row["session"] != reference["session"]:
-        return None
-    return reference["latency_ms"]["p50"] / row["latency_ms"]["p50"]
+    own, other = row.median_ms, reference.median_ms
+    return None if own is None or other is None else other / own
 
 
-def _latencies(rows: Iterable[Row]) -> list[float]:
-    return [row["latency_ms"]["p50"] for row in rows if is_timed(row)]
+def _latencies(rows: Iterable[TableRow]) -> list[float]:
+    return [row.median_ms for row in rows if row.median_ms is not None]

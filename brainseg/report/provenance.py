@@ -1,29 +1,26 @@
 """Where numbers come from: data, split and machine of the runs."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from brainseg.files import read_csv, read_json
 from brainseg.run import Run
-
-PARTS = ("train", "val", "test")
+from brainseg.vocabulary import NEGATIVE, PARTS
 
 SYNTHETIC = "synthetic data (phantoms): these numbers say nothing about patients"
 
 LIMITS = (
     "Research use; not for diagnosis.",
-    "Slices are judged one by one: what continues into the next slice is not seen.",
-    "A network knows the few scanners and clinics of its data; elsewhere its numbers do not hold "
-    "until they are measured there (`brainseg evaluate`).",
+    "Slices are judged one by one, without their neighbours.",
+    "The data come from few scanners and clinics; elsewhere, measure first (`brainseg evaluate`).",
     "Lesions, sequences and planes that are not in the training data were never seen.",
     "Images without tumour often come from other sources than those with one: few false alarms on "
-    "them promise nothing in the clinic.",
-    "Intervals tell what other patients of the same kind would change, not what another training "
-    "or another hospital would.",
-    "Timings hold for the machine that is named, with its threads and versions.",
+    "them do not promise few in the clinic.",
+    "Intervals cover other patients of the same kind, not another training or another hospital.",
+    "Timings hold for the machine, threads and versions named here.",
 )
-"""What no number in a report can do away with."""
+"""What no number in a report can remove."""
 
 
 def data_statements(runs: Sequence[Run]) -> Iterator[str]:
@@ -36,19 +33,19 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
         data, split = config.get("data", {}), config.get("split", {})
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
         seen = ", ".join(f"{part}: {_count(parts[part])}" for part in PARTS if part in parts)
-        negative = sum(row["class"] == "notumor" for row in test)
+        negative = sum(row["class"] == NEGATIVE for row in test)
         name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (
             f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
             f"{split.get('seed')}{fold}); image size {data.get('image_size')}; {seen}, "
-            f"{negative} of the class notumor."
+            f"{negative} of the class {NEGATIVE}."
         )
         if run.data.exists():
             yield from _describe_weaknesses(read_json(run.data), len(test))
 
 
 def _describe_joined(data: dict[str, Any]) -> str:
-    """The data sets that joined, and what was done with them."""
+    """The data sets that were added, and how."""
     told = {
         f", slices without tumour from {data.get('negatives')}": data.get("negatives"),
         " (in training with the tumour slices' histograms)": data.get("harmonize"),
@@ -59,20 +56,23 @@ def _describe_joined(data: dict[str, Any]) -> str:
 
 
 def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
-    """What was left out, and what makes the numbers look better than they are."""
+    """What was left out, and what flatters the numbers."""
     if "left_out" in facts["images"]:
         left_out = sum(facts["images"]["left_out"].values())
-        yield f"Left out: {left_out} images that stand there twice, or that training knows."
+        yield f"Left out: {left_out} images that are copies, or known from training."
     if facts["leaking_patients"]:
         yield (
             f"Leakage: {facts['leaking_patients']} of {test} test images show patients who are "
             "also in training or validation."
         )
     if facts["leaks"].get("image"):
-        yield f"Leakage: {facts['leaks']['image']} test images were known; see leaks.csv."
+        yield (
+            f"Leakage: {facts['leaks']['image']} test images are also in training or validation; "
+            "see leaks.csv."
+        )
     if facts["shortcut_auc"] is not None:
         yield (
-            "Source shortcut: border and histogram alone tell images without tumour from the "
+            "Source shortcut: border and histogram alone separate images without tumour from the "
             f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5: chance)."
         )
 
@@ -86,9 +86,16 @@ def training_statements(runs: Sequence[Run]) -> Iterator[str]:
         yield (
             f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "
             f"learning rate of {config['optim']['lr']:g}, loss {config['loss']['name']}, schedule "
-            f"{config['schedule']['name']}; encoder: {config['model']['encoder']}, weights: "
-            f"{config['model']['weights']}. The epoch with the best mean IoU on validation is kept."
+            f"{config['schedule']['name']}; {describe_network(config['model'])}. The epoch with "
+            "the best mean IoU on validation is kept."
         )
+
+
+def describe_network(model: Mapping[str, Any]) -> str:
+    """The network of a configuration, such as `resunet, encoder: resnetv2_50, weights: none`."""
+    parts = [str(model.get("target") or model.get("name", "resunet"))]
+    parts += [f"{key}: {model[key]}" for key in ("encoder", "weights") if model.get(key)]
+    return ", ".join(parts)
 
 
 def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
@@ -104,7 +111,7 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
 def _describe_session(session: dict[str, Any]) -> str:
     control, others = session["control"], session["other_cpu_share"]
     low, high = control["interval"]
-    failed = "" if low <= 1 <= high else ": speed-ups nearer to 1 than that tell nothing"
+    failed = "" if low <= 1 <= high else ": speed-ups closer to 1 than that mean nothing"
     return (
         f"Timed on {_describe_machine(session['environment'])} {session['passes']} rounds on "
         f"{session['device']} with {session['threads']} threads, begun {session['started_at']}; "

@@ -1,35 +1,63 @@
-"""A described table as Markdown and for the terminal."""
+"""A table as Markdown and for the terminal."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from brainseg.report.rows import NOTHING
-from brainseg.report.summary import COLUMNS, TEXTUAL, Table
 
-WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
-"""Columns for which a terminal has no room."""
+@dataclass(frozen=True)
+class Table:
+    """A table for people, before it is Markdown, HTML or anything else.
 
-OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
-"""Columns that are left out where no row has a number."""
+    Attributes:
+        title: its heading, unique in a report.
+        columns: their names.
+        rows: the cells under `columns`; rows that share their first cell belong together.
+        notes: lines under the table.
+        numeric: names of the columns that hold numbers.
+        legend: what the cells under a column mean: the column's name and a sentence.
+        wide: names of the columns for which only Markdown has room.
+    """
 
-BREAKING = ("Attention", "Mode", "Device")
-"""Columns in which what stands in brackets has its own line in a terminal."""
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    numeric: Collection[str] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    wide: Collection[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """All that stands under it: the notes, and the legend in one line."""
+        return [*self.notes, *filter(None, [" ".join(text for _, text in self.legend)])]
+
+    @property
+    def narrow(self) -> "Table":
+        """The table for a terminal and for the page."""
+        return self.without(self.wide)
+
+    def without(self, names: Collection[str]) -> "Table":
+        """The table without some of its columns."""
+        kept = [place for place, name in enumerate(self.columns) if name not in names]
+        return replace(
+            self,
+            columns=[self.columns[place] for place in kept],
+            rows=[[row[place] for place in kept] for row in self.rows],
+            legend=[(column, text) for column, text in self.legend if column not in names],
+        )
 
 
-def to_markdown(table: Table) -> str:
-    """The table as a Markdown document."""
-    names, groups = select_columns(table)
-    lines = [markdown_table(names, [row for group in groups for row in group], TEXTUAL)]
-    notes = [f"- [{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
-    legend = describe_columns(table, names)
-    figure = [f"![{table.title}: accuracy against latency]({table.figure})"] if table.figure else []
-    captions = ([caption] for caption in (legend, *table.captions))
-    parts = [[f"# {table.title}"], lines, notes, *captions, figure]
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+def to_section(table: Table) -> str:
+    """A table as a section of a Markdown document."""
+    textual = [name for name in table.columns if name not in table.numeric]
+    drawn = [markdown_table(table.columns, table.rows, textual)] if table.rows else []
+    notes = "\n".join(f"- {line}" for line in table.lines)
+    return "\n\n".join(filter(None, [f"## {table.title}", *drawn, notes])) + "\n"
 
 
 def markdown_table(
@@ -43,47 +71,33 @@ def markdown_table(
     )
 
 
-def to_rich(table: Table) -> Group:
-    """The table for a terminal, readable from 100 columns on."""
-    names, groups = select_columns(table, [name for name in COLUMNS if name not in WIDE])
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=table.title)
-    for name in names:
+def to_rich(table: Table, breaking: Collection[str] = ()) -> Group:
+    """The table for a terminal of at least 100 columns, with the lines under it.
+
+    Args:
+        table: what is drawn.
+        breaking: columns in which text in brackets gets its own line.
+    """
+    drawn = RichTable(
+        box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=table.title, title_justify="left"
+    )
+    for name in table.columns:
         drawn.add_column(
             name.replace(" IoU", "\nIoU").replace(", ", ",\n"),
-            justify="left" if name in TEXTUAL else "right",
-            no_wrap=name not in ("Attention", "Note"),
+            justify="right" if name in table.numeric else "left",
+            no_wrap=name in table.numeric or name in breaking,
             overflow="fold",
         )
-    tall = any(" ± " in cell for group in groups for cells in group for cell in cells)
-    breaking = [names.index(name) for name in (*BREAKING, *(["Size, MiB"] if tall else []))]
-    for group in groups:
-        above = ""
-        for cells in group:
-            broken = [cell.replace(" ± ", "\n± ") for cell in cells]
-            for column in breaking:
-                broken[column] = broken[column].replace(" (", "\n(")
-            broken[0] = "" if cells[0] == above else broken[0]
-            above = cells[0]
-            # Text, because brackets in a plain string would be read as markup.
-            drawn.add_row(*map(Text, broken))
-        drawn.add_section()
-    notes = [Text(f"[{number}] {text}") for number, text in enumerate(table.footnotes, 1)]
-    captions = map(Text, (describe_columns(table, names), *table.captions))
-    return Group(drawn, Text(), *notes, *captions)
-
-
-def describe_columns(table: Table, names: Collection[str]) -> str:
-    """The legend of those columns that are shown and have a number, in one line."""
-    return " ".join(sentence for column, sentence in table.legend if column in names)
-
-
-def select_columns(
-    table: Table, names: Sequence[str] = COLUMNS
-) -> tuple[list[str], list[list[list[str]]]]:
-    """Those of the columns in which something stands, and the cells of each group under them."""
-    rows = [dict(zip(COLUMNS, cells, strict=True)) for group in table.groups for cells in group]
-    shown = [
-        name for name in names if name not in OPTIONAL or any(row[name] != NOTHING for row in rows)
-    ]
-    indices = [COLUMNS.index(name) for name in shown]
-    return shown, [[[cells[i] for i in indices] for cells in group] for group in table.groups]
+    above = None
+    for cells in table.rows:
+        if above not in (None, cells[0]):
+            drawn.add_section()
+        broken = [
+            cell.replace(" ± ", "\n± ").replace(" (", "\n(" if name in breaking else " (")
+            for name, cell in zip(table.columns, cells, strict=True)
+        ]
+        broken[0] = "" if cells[0] == above else broken[0]
+        above = cells[0]
+        # Text, because brackets in a plain string would be read as markup.
+        drawn.add_row(*map(Text, broken))
+    return Group(drawn, Text(), *map(Text, table.lines))

@@ -1,51 +1,91 @@
-"""The runs of an experiment to rows, and to `table.json`, `table.csv` and `table.md`."""
+"""The runs of an experiment to rows, and to `table.json` and `table.csv`."""
 
 import json
 import re
+import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from brainseg.files import read_json, write_csv, write_json, write_text
+import pandas as pd
+
+from brainseg import vocabulary
+from brainseg.errors import InputError
+from brainseg.files import read_json, replacing, write_json
 from brainseg.report.provenance import commit_of, read_config, read_test
-from brainseg.report.render import to_markdown
-from brainseg.report.rows import Row, order
-from brainseg.report.summary import Table
+from brainseg.report.rows import COLUMNS, TableRow, order
 from brainseg.run import Run
-
-COLUMNS = (
-    *("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit"),
-    *("mode", "options", "runtime", "device", "batch", "threads", "status", "reason"),
-    *("size_bytes", "size_ratio", "mean_iou", "tumor_iou", "dice", "delta_mean_iou"),
-    *("delta_mean_iou_interval", "val_mean_iou", "delta_val_mean_iou"),
-    *("latency_ms", "end_to_end_ms", "speedup", "speedup_interval", "speedup_vs_reference"),
-    *("passes", "placement", "kernels", "memcpy_nodes", "load_ms", "peak_memory_mb"),
-    *("session", "measured_at", "noisy"),
-)
-"""What every row has; a row of `deploy.json` may bring more."""
+from brainseg.vocabulary import REFERENCE
 
 Runs = Mapping[str, Sequence[Run]]
 """Variants in the order of the table, each with its runs, one per seed."""
 
-LATENCIES = ("p50", "p90", "p99", "mean")
+INHERENT = ("seed", "model.attention", "model.name", "data.fingerprint")
+"""Parts of a run's identity that its label never names."""
 
 
-def write_table(folder: Path, table: Table, rows: Sequence[Row], sections: Sequence[str]) -> None:
-    """Write `table.json`, `table.csv` and `table.md`.
+def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
+    """Write `table.json` and `table.csv`."""
+    found = [{name: values[name] for name in COLUMNS} for values in map(asdict, rows)]
+    write_json(folder / "table.json", {"rows": found})
+    write_flat(folder / "table.csv", found)
 
-    Args:
-        folder: the report's.
-        table: for people.
-        rows: from `collect_rows`.
-        sections: Markdown that follows the table.
+
+def write_flat(target: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write a CSV in which `latency_ms: {p50: …}` is the column `latency_ms.p50`, and so on.
+
+    Without rows, it is a header of `columns`.
     """
-    write_json(folder / "table.json", {"rows": rows})
-    flat = [flatten(row) for row in rows]
-    write_csv(folder / "table.csv", flat, list(dict.fromkeys(key for row in flat for key in row)))
-    write_text(folder / "table.md", "\n".join([to_markdown(table), *sections]))
+    frame = pd.json_normalize(rows) if rows else pd.DataFrame(columns=list(columns))
+    with replacing(target) as temporary:
+        frame.convert_dtypes().to_csv(temporary, index=False)
 
 
-def group_runs(runs: Sequence[Run], rows: Sequence[Row], experiment: Path) -> dict[str, list[Run]]:
+def find_damage(run: Run) -> str | None:
+    """Which `.json` or `.npz` of a run cannot be read, such as one that was copied in part."""
+    files = (each for each in sorted(run.path.rglob("*")) if not each.name.startswith("."))
+    for file in (each for each in files if run.wandb not in each.parents):
+        if file.suffix == ".npz" and not zipfile.is_zipfile(file):
+            return f"{file.relative_to(run.path)} is damaged. Restore or remove it."
+        if file.suffix == ".json" and not _is_json(file):
+            return f"{file.relative_to(run.path)} is not valid JSON. Restore or remove it."
+    return None
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        read_json(file)
+    except (InputError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def damaged_row(experiment: Path, run: Run, reason: str) -> TableRow:
+    """The row of a run that the report leaves out."""
+    name, seed = _name_parts(run)
+    folder = run.path.relative_to(experiment).as_posix()
+    return TableRow(run=folder, variant=name, seed=seed, status="failed", reason=reason)
+
+
+def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[TableRow]:
+    """One row per run and row of its `deploy.json`.
+
+    A run without scores of `fp32` gives those of its checkpoint instead. A run that did not
+    finish, or has nothing to show, gives a row without a mode that says why.
+    """
+    variants = _variants(experiment, runs)
+    return [
+        TableRow.from_json(_describe(experiment, run) | {"variant": variant} | row)
+        for run, variant in zip(runs, variants, strict=True)
+        for row in _rows_of(run)
+    ]
+
+
+def group_runs(
+    runs: Sequence[Run], rows: Sequence[TableRow], experiment: Path
+) -> dict[str, list[Run]]:
     """The runs of each variant, one per seed, in the order of the table; scored ones come first.
 
     Args:
@@ -56,7 +96,7 @@ def group_runs(runs: Sequence[Run], rows: Sequence[Row], experiment: Path) -> di
     by_name = {run.path.relative_to(experiment).as_posix(): run for run in runs}
     groups: dict[str, dict[str, Run]] = defaultdict(dict)
     for row in sorted(rows, key=order):
-        groups[row["variant"]][row["run"]] = by_name[row["run"]]
+        groups[row.variant][row.run] = by_name[row.run]
     return {
         variant: sorted(members.values(), key=_scored_first) for variant, members in groups.items()
     }
@@ -66,42 +106,14 @@ def _scored_first(run: Run) -> tuple[bool, int]:
     return run.float_mode() is None, read_config(run).get("seed", 0)
 
 
-def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[Row]:
-    """One row per run and row of its `deploy.json`.
-
-    A run without scores of `fp32` gives those of its checkpoint instead. A run that did not
-    finish, or has nothing to show, gives a row without a mode that says why.
-
-    `variant` is the same for runs that differ in nothing but the seed.
-    """
-    variants = _variants(experiment, runs)
-    return [
-        dict.fromkeys(COLUMNS) | _identity(experiment, run) | {"variant": variant} | row
-        for run, variant in zip(runs, variants, strict=True)
-        for row in _rows_of(run)
-    ]
-
-
-def flatten(row: Row) -> Row:
-    """One level: `latency_ms` becomes `latency_p50_ms`, …; other objects become JSON text."""
-    flat: Row = {}
-    for key, value in row.items():
-        if key in ("latency_ms", "end_to_end_ms"):
-            what = key.removesuffix("_ms")
-            flat |= {f"{what}_{name}_ms": (value or {}).get(name) for name in LATENCIES}
-        else:
-            flat[key] = json.dumps(value) if isinstance(value, (dict, list)) else value
-    return flat
-
-
-def _rows_of(run: Run) -> list[Row]:
-    rows: list[Row] = read_json(run.deploy) if run.deploy.exists() else []
-    scored = any(row["mode"] == "fp32" and row["mean_iou"] is not None for row in rows)
+def _rows_of(run: Run) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = read_json(run.deploy) if run.deploy.exists() else []
+    scored = any(row["mode"] == REFERENCE and row["mean_iou"] is not None for row in rows)
     if not scored and run.metrics.exists():
         metrics = read_json(run.metrics)
         scores = {key: metrics[key] for key in ("mean_iou", "tumor_iou", "dice")}
         reason = "not deployed: scores of the checkpoint itself"
-        rows = [{"mode": "fp32", "status": "ok", "reason": reason, **scores}, *rows]
+        rows = [{"mode": REFERENCE, "reason": reason, **scores}, *rows]
     state = run.read_state()
     if state.get("status") != "finished":
         reason = f"{state.get('reason') or 'not finished yet'} (stage: {state.get('stage')})"
@@ -109,15 +121,15 @@ def _rows_of(run: Run) -> list[Row]:
     return rows or [{"status": "unavailable", "reason": "neither scored nor deployed"}]
 
 
-def _identity(experiment: Path, run: Run) -> Row:
+def _describe(experiment: Path, run: Run) -> dict[str, Any]:
     config = read_config(run)
-    name, seed, _ = _name_parts(run)
+    name, seed = _name_parts(run)
+    known = name if name in vocabulary.STUDY else None
     return {
         "run": run.path.relative_to(experiment).as_posix(),
-        "attention": config.get("model", {}).get("attention") or name,
+        "attention": config["model"].get("attention") if "model" in config else known,
         "data": config.get("data", {}).get("name"),
         "split": config.get("split", {}).get("name"),
-        "part": "test",
         "n": len(read_test(run)) or None,
         "seed": config.get("seed", seed),
         "commit": commit_of(run.read_environment()),
@@ -125,32 +137,53 @@ def _identity(experiment: Path, run: Run) -> Row:
 
 
 def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
-    """Each run's name without its seed; another identity of that name is called as its folder.
+    """Each run's name without its seed, with the settings in which the runs differ.
 
-    So is a second run of the same seed, such as a copy: it is no other training. A suffix that all
-    runs share tells none from another and is left out.
+    Where that does not distinguish two networks, the second is named after its folder. So is a
+    second run of the same seed, such as a copy: it is no other training.
     """
-    suffixes = {_name_parts(run)[2] for run in runs}
+    identities = [run.read_state().get("identity") or {} for run in runs]
+    names = [_name_parts(run) for run in runs]
     labels: dict[tuple[str, str], str] = {}
     taken: set[tuple[str, int | None]] = set()
     variants = []
-    for run in runs:
-        name, seed, suffix = _name_parts(run)
-        variant = f"{name} {suffix}".strip() if len(suffixes) > 1 else name
-        identity = run.read_state().get("identity") or {}
-        kind = json.dumps({key: identity[key] for key in identity if key != "seed"}, sort_keys=True)
+    for run, identity, (name, seed) in zip(runs, identities, names, strict=True):
+        alike = [other for other, (own, _) in zip(identities, names, strict=True) if own == name]
+        outside = {key for key in _varying(identities) if not key.startswith("model.")}
+        told = [_tell_setting(key, identity) for key in sorted(_varying(alike) | outside)]
+        variant = " ".join([name, ", ".join(filter(None, told))]).strip()
         if not (run.metrics.exists() or run.deploy.exists()):
             variants.append(variant)  # there is nothing to average, and its identity may be a part
             continue
-        known = variant in labels.values()
+        kind = _text({key: identity[key] for key in identity if key != "seed"})
         other = f"{variant} ({run.path.relative_to(experiment).as_posix()})"
-        label = labels.setdefault((variant, kind), other if known else variant)
+        label = labels.setdefault((variant, kind), other if variant in labels.values() else variant)
         variants.append(other if (label, seed) in taken else label)
         taken.add((label, seed))
     return variants
 
 
-def _name_parts(run: Run) -> tuple[str, int | None, str]:
-    """Name, seed and suffix of a folder such as `ag-seed0-lr0.0001`."""
-    match = re.fullmatch(r"(.+?)-seed(\d+)(?:-(.+))?", run.name)
-    return (match[1], int(match[2]), match[3] or "") if match else (run.name, None, "")
+def _varying(identities: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Keys that have several values, where they have one; networks of other kinds lack some."""
+    keys = {key for identity in identities for key in identity} - {*INHERENT}
+    return {
+        key for key in keys if len({_text(each[key]) for each in identities if key in each}) > 1
+    }
+
+
+def _tell_setting(key: str, identity: Mapping[str, Any]) -> str:
+    """Such as `lr 0.01`; empty where the network has no such setting."""
+    if key not in identity:
+        return ""
+    value = identity[key]
+    return f"{key.rpartition('.')[2]} {value if isinstance(value, str) else _text(value)}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _name_parts(run: Run) -> tuple[str, int | None]:
+    """Name and seed of a folder such as `ag-seed0-lr0.0001`."""
+    match = re.fullmatch(r"(.+?)-seed(\d+)(?:-.+)?", run.name)
+    return (match[1], int(match[2])) if match else (run.name, None)

@@ -1,14 +1,17 @@
-"""All that is said about an experiment: tables, figures, one page, and a card of each run."""
+"""The report of an experiment: tables, figures, one page, and a card for each run."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
+from itertools import starmap
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from brainseg import vocabulary
 from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
 from brainseg.experiment import find_experiment
-from brainseg.files import write_csv, write_json
+from brainseg.files import write_json, write_text
+from brainseg.report.answer import answer_table, choose_all, tell_best
 from brainseg.report.card import write_card
 from brainseg.report.comparisons import COLUMNS as COMPARED
 from brainseg.report.comparisons import compare_all
@@ -22,90 +25,109 @@ from brainseg.report.provenance import (
     machine_statements,
     training_statements,
 )
-from brainseg.report.recommend import recommend
-from brainseg.report.render import to_rich
-from brainseg.report.rows import ORDERS, REFERENCE
-from brainseg.report.sections import main_table, make_tables, to_section
-from brainseg.report.summary import Table, summarize
-from brainseg.report.table import collect_rows, flatten, group_runs, write_table
-from brainseg.report.terms import TERMS
+from brainseg.report.render import to_rich, to_section
+from brainseg.report.sections import make_tables
+from brainseg.report.summary import summarize
+from brainseg.report.table import (
+    collect_rows,
+    damaged_row,
+    find_damage,
+    group_runs,
+    write_flat,
+    write_rows,
+)
+from brainseg.report.terms import explain_terms
 from brainseg.report.viewer import collect_viewer
 from brainseg.terminal import bar, widen
 
-MAIN_FIGURE = "figures/accuracy_latency.png"
-"""Accuracy against latency, which takes two points."""
+MAIN_FIGURE = "![Accuracy against latency](figures/accuracy_latency.png)\n"
+
+SENTENCES = 5
+"""That follow the answer, at most."""
 
 
-def write_report(experiment: Path) -> Table:
+def write_report(experiment: Path) -> Page:
     """Write `report/` of an experiment, and the card of each of its runs.
 
-    `table.{json,csv,md}`, `comparisons.{json,csv}`, `figures/`, and `index.html` that holds all of
-    it. What the runs do not have yet is left out.
+    `table.{json,csv,md}`, `comparisons.{json,csv}`, `figures/`, and `index.html`, which holds all
+    of it. What the runs do not have yet is left out, and so is a run with a damaged file: its row
+    says so.
 
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
     """
-    runs = find_experiment(experiment)
-    folder = experiment / "report"
+    found = find_experiment(experiment)
+    damage = {run: reason for run in found if (reason := find_damage(run))}
+    runs = [run for run in found if run not in damage]
     rows = collect_rows(experiment, runs)
     variants = group_runs(runs, rows, experiment)
+    rows += [damaged_row(experiment, run, reason) for run, reason in damage.items()]
     points = collect_points(rows)
-    comparisons = compare_all(variants, [mode for mode in ORDERS["mode"] if mode != REFERENCE])
-    table = summarize(experiment.resolve().name, rows, comparisons)
-    tables = make_tables(variants, comparisons)
-    answer = [*recommend(rows), *conclude(comparisons, len(variants))]
+    comparisons = compare_all(variants, vocabulary.quantized_modes())
+    choices = choose_all(rows)
+    scored = sum(any(run.float_mode() for run in members) for members in variants.values())
     statements = [
         ("Data", _unique(data_statements(runs))),
         ("Training", _unique(training_statements(runs))),
         ("Environment", _unique(machine_statements(runs))),
     ]
-    table = replace(
-        table,
-        captions=[*answer, *(line for _, lines in statements for line in lines)],
-        figure=MAIN_FIGURE if len(scored_points(points)) > 1 else None,
-    )
-    write_table(folder, table, rows, [to_section(each) for each in tables])
+    terms = [("Terms", explain_terms()), ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)]
+    folder = experiment / "report"
+    write_rows(folder, rows)
     write_json(folder / "comparisons.json", comparisons)
-    write_csv(folder / "comparisons.csv", [flatten(row) for row in comparisons], COMPARED)
+    write_flat(folder / "comparisons.csv", comparisons, COMPARED)
     # matplotlib takes longer than all of the above
     from brainseg.report.figures.gallery import draw_all
 
-    figures = draw_all(variants, points, comparisons, folder / "figures")
     page = Page(
-        table.title,
-        _notice({row["data"] for row in rows}),
-        answer,
-        [main_table(table), *tables],
-        figures,
+        experiment.resolve().name,
+        _notice({row.data for row in rows if row.data}),
+        answer_table(rows, choices),
+        [*tell_best(choices)[:2], *conclude(comparisons, scored)][:SENTENCES],
+        [summarize(rows, comparisons), *make_tables(variants, comparisons)],
+        draw_all(variants, points, comparisons, folder / "figures"),
         collect_viewer(variants),
-        [
-            *statements,
-            ("Terms", TERMS),
-            ("Limits", LIMITS),
-            ("Limits of appropriateness", UNSEEN),
-        ],
+        [*statements, *terms],
     )
     write_page(folder / "index.html", page)
+    figure = [MAIN_FIGURE] if len(scored_points(points)) > 1 else []
+    write_text(folder / "table.md", _to_markdown(page, [*figure, *starmap(_list, statements)]))
     for run in bar(runs, "Writing cards"):
         write_card(run)
-    return table
+    return page
 
 
-def print_table(table: Table, console: Console) -> None:
-    """Print the table and what stands under it; into a file or pipe at least 100 columns wide."""
-    widen(console).print(to_rich(table))
+def print_report(page: Page, console: Console) -> None:
+    """Print the main table, the answer and its sentences, at least 100 columns wide."""
+    console = widen(console)
+    console.print(Text(": ".join(filter(None, [page.title, page.notice]))))
+    console.print(to_rich(page.tables[0].narrow, ("Variant", "Mode", "Device", "Size, MiB")))
+    console.print(Text(), to_rich(page.answer, ("Deploy",)))
+    for sentence in page.sentences:
+        console.print(Text(sentence))
 
 
 def show_report(experiment: Path) -> None:
-    """Write the report of an experiment, print its table, and say where it is."""
+    """Write the report of an experiment, print it, and say where it is."""
     console = Console()
-    print_table(write_report(experiment), console)
+    print_report(write_report(experiment), console)
     page = experiment / "report" / "index.html"
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
 
-def _notice(data: Collection[str | None]) -> str | None:
-    """What the page says before anything else, of runs on these data sets."""
+def _to_markdown(page: Page, sections: Sequence[str]) -> str:
+    main, *others = map(to_section, page.tables)
+    title = f"# {page.title}\n"
+    notice = [f"**{page.notice}**\n"] if page.notice else []
+    answer = [to_section(page.answer), *(f"- {line}" for line in page.sentences), ""]
+    return "\n".join([title, *notice, main, *answer, *sections, *others])
+
+
+def _list(heading: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"## {heading}\n", *(f"- {line}" for line in lines), ""])
+
+
+def _notice(data: Collection[str]) -> str | None:
     if "phantom" not in data:
         return None
     return f"{SYNTHETIC.capitalize()}." if len(data) == 1 else f"Some runs: {SYNTHETIC}."

@@ -6,9 +6,10 @@ from huggingface_hub import ModelCard
 
 from brainseg.evaluation.cases import summarize
 from brainseg.files import write_json, write_text
-from brainseg.report.card import METRICS, write_card
+from brainseg.report.card import write_card
 from brainseg.report.provenance import LIMITS
 from brainseg.run import Run
+from brainseg.vocabulary import METRICS
 
 CONFIG = {
     "seed": 3,
@@ -116,7 +117,7 @@ def test_phantoms_are_called_synthetic_first_of_all(run):
     write_text(run.config, yaml.safe_dump(CONFIG | {"data": data}))
     write_card(run)
     text = run.card.read_text()
-    assert text.index("Synthetic data") < text.index("Res-UNet")
+    assert text.index("Synthetic data") < text.index("Network:")
 
 
 def add_evaluation(run, name, **data):
@@ -139,7 +140,7 @@ def test_what_is_no_other_data_or_synthetic_is_told(run):
     others = run.card.read_text().split("## On other data")[1].split("##")[0]
     clinic, ph = (line for line in others.splitlines() if line.startswith("- "))
     assert clinic.startswith("- clinic: 11 images of /data/clinic")
-    assert "11 are images of the run's own test split" in clinic
+    assert "11 are also in the run's own test split" in clinic
     assert ph.startswith("- ph: synthetic data")
     assert "\n\n\n" not in others
 
@@ -163,6 +164,15 @@ def test_the_same_run_has_the_same_card(run):
     first = run.card.read_bytes()
     write_card(run)
     assert run.card.read_bytes() == first
+
+
+def test_a_network_of_ones_own_has_a_card_too(run):
+    config = CONFIG | {"model": {"name": "own", "target": "my_package.MyNet"}}
+    write_text(run.config, yaml.safe_dump(config))
+    write_card(run)
+    text = run.card.read_text()
+    assert "Network: my_package.MyNet. It takes" in text
+    assert "attention" not in text
 
 
 @pytest.mark.parametrize("missing", ["metrics", "config"])

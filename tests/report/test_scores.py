@@ -7,8 +7,8 @@ from brainseg.experiment import find_evaluations
 from brainseg.files import write_json
 from brainseg.report.render import markdown_table
 from brainseg.report.scores import (
-    COLUMNS,
     external_rows,
+    score_columns,
     score_rows,
     show_evaluation,
     with_interval,
@@ -42,7 +42,7 @@ METRICS = summarize(CASES) | {"unmasked": {}}
 
 
 def cells():
-    return [dict(zip(COLUMNS, row, strict=True)) for row in score_rows(METRICS)]
+    return [dict(zip(score_columns(), row, strict=True)) for row in score_rows(METRICS)]
 
 
 def test_all_images_come_first_then_each_class():
@@ -66,7 +66,7 @@ def test_an_interval_stands_in_brackets_where_there_is_one():
     assert with_interval(known, "dice") == "0.500 (0.432–0.600)"
     assert with_interval({"dice": 0.5, "dice_interval": None}, "dice") == "0.500"
     rate = {"detection_rate": 0.5, "detection_rate_interval": [0.25, 0.75]}
-    assert with_interval(rate, "detection_rate", ".1%") == "50.0% (25.0%–75.0%)"
+    assert with_interval(rate, "detection_rate") == "50.0% (25.0%–75.0%)"
     assert with_interval({"dice": None}, "dice") == "–"
     assert with_interval({}, "patient_dice") == "–"  # written by an earlier version
 

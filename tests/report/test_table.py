@@ -4,7 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import pytest
 import yaml
 from rich.console import Console
 
+from brainseg import vocabulary
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import summarize
-from brainseg.report.recommend import UNTIMED
-from brainseg.report.render import to_markdown
-from brainseg.report.summary import COLUMNS, Table
-from brainseg.report.write import print_table, show_report, write_report
+from brainseg.report.answer import UNTIMED
+from brainseg.report.page import Page
+from brainseg.report.rows import COLUMNS
+from brainseg.report.write import print_report, show_report, write_report
+from brainseg.rows import Row
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
 
@@ -37,8 +39,7 @@ def deploy_row(mode: str, device: str = "cpu", **values: Any) -> dict[str, Any]:
         **{"peak_memory_mb": 400.0, "session": "s1", "measured_at": "2026-01-01T00:00:00+00:00"},
         "noisy": False,
     }
-    assert values.keys() <= row.keys()
-    return row | values
+    return asdict(Row.from_json(row | values))
 
 
 def unavailable(mode: str, reason: str = NO_CUDA) -> dict[str, Any]:
@@ -59,8 +60,8 @@ def make_run(
     folder = experiment / name
     folder.mkdir(parents=True)
     attention, seed = name.split("-")[0], int(name.split("-seed")[1].split("-")[0])
-    suffix = name.partition(f"-seed{seed}")[2]
-    identity = {"seed": seed, "model": {"attention": attention}, "rest": suffix}
+    lr = float(name.partition("-lr")[2] or 0.001)
+    identity = {"seed": seed, "model.attention": attention, "optim.lr": lr, "loss.name": "bce"}
     config = {
         "experiment_name": experiment.name,
         "seed": seed,
@@ -101,14 +102,23 @@ def read_rows(experiment: Path) -> list[dict[str, Any]]:
     return json.loads((experiment / "report" / "table.json").read_text())["rows"]
 
 
-def cells(table: Table) -> Iterable[dict[str, str]]:
-    return [dict(zip(COLUMNS, row, strict=True)) for group in table.groups for row in group]
+def cells(report: Page) -> list[dict[str, str]]:
+    return [dict(zip(report.tables[0].columns, row, strict=True)) for row in report.tables[0].rows]
 
 
-def printed(table: Table) -> str:
+def under(report: Page) -> str:
+    """All that stands under the main table."""
+    return "\n".join(report.tables[0].lines)
+
+
+def printed(report: Page) -> str:
     file = io.StringIO()
-    print_table(table, Console(file=file, width=80))
+    print_report(report, Console(file=file, width=80))
     return file.getvalue()
+
+
+def markdown(experiment: Path) -> str:
+    return (experiment / "report" / "table.md").read_text()
 
 
 def test_rows_hold_the_run_and_all_that_was_measured(experiment: Path) -> None:
@@ -117,6 +127,7 @@ def test_rows_hold_the_run_and_all_that_was_measured(experiment: Path) -> None:
     write_report(experiment)
     rows = read_rows(experiment)
     assert [found["mode"] for found in rows] == ["fp32", "int8_static"]
+    assert tuple(rows[1]) == COLUMNS
     assert rows[1] == row | {
         "run": "ag-seed3-lr0.01",
         "variant": "ag",
@@ -139,16 +150,15 @@ def test_csv_holds_the_same_numbers_in_one_level(experiment: Path) -> None:
     rows = read_rows(experiment)
     frame = pd.read_csv(experiment / "report" / "table.csv")
     assert len(frame) == len(rows) == 3
-    assert {"latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "latency_mean_ms"} < {*frame}
-    assert "latency_ms" not in frame
+    assert {f"latency_ms.{name}" for name in ("p50", "p90", "p99", "mean")} < {*frame}
     assert list(frame["attention"]) == ["ag", "none", "none"]
     for row, (_, line) in zip(rows, frame.iterrows(), strict=True):
         for key in ("mean_iou", "size_bytes", "speedup", "threads"):
             assert (row[key] is None and pd.isna(line[key])) or row[key] == line[key]
         assert row["run"] == line["run"]
-    timed = frame[frame["latency_p50_ms"].notna()].iloc[0]
-    assert (timed["latency_p50_ms"], timed["latency_mean_ms"]) == (40.0, 41.0)
-    assert json.loads(timed["placement"])["CPUExecutionProvider"]["nodes"] == 100
+    timed = frame[frame["latency_ms.p50"].notna()].iloc[0]
+    assert (timed["latency_ms.p50"], timed["latency_ms.mean"]) == (40.0, 41.0)
+    assert timed["placement.CPUExecutionProvider.nodes"] == 100
 
 
 def test_table_is_ordered_by_attention_mode_device_and_runtime(experiment: Path) -> None:
@@ -162,12 +172,11 @@ def test_table_is_ordered_by_attention_mode_device_and_runtime(experiment: Path)
     ]
     for attention in ("ag", "cbam", "none", "se"):
         make_run(experiment, f"{attention}-seed0", shuffled)
-    table = write_report(experiment)
-    found = [(cell["Attention"], cell["Mode"], cell["Device"]) for cell in cells(table)]
+    report = write_report(experiment)
+    found = [(cell["Variant"], cell["Mode"], cell["Device"]) for cell in cells(report)]
     places = [("fp32", "cpu"), ("fp32", "cuda"), ("fp16", "cpu"), ("int8_dynamic", "cpu")]
     places += [("int8_static", "cpu"), ("int8_static", "cpu (openvino)")]
     assert found == [(name, *place) for name in ("none", "ag", "se", "cbam") for place in places]
-    assert [len(group) for group in table.groups] == [6, 6, 6, 6]
 
 
 def test_cells_show_units_and_shares(experiment: Path) -> None:
@@ -183,7 +192,7 @@ def test_cells_show_units_and_shares(experiment: Path) -> None:
     fp32, int8 = cells(write_report(experiment))
     assert fp32["Size, MiB"] == "126.0 (100%)"
     assert int8 == {
-        "Attention": "ag",
+        "Variant": "ag",
         "Mode": "int8_static",
         "Device": "cpu",
         "Mean IoU": "0.8451",
@@ -214,16 +223,21 @@ def test_seeds_become_mean_and_standard_deviation_and_suffixes_stay_apart(experi
         row = deploy_row("fp32", mean_iou=score, latency_ms=latency)
         make_run(experiment, f"ag-seed{seed}", [row])
     make_run(experiment, "ag-seed0-lr0.01", [deploy_row("fp32", mean_iou=0.5)])
-    table = write_report(experiment)
-    merged, apart = cells(table)
-    assert merged["Attention"] == "ag (3 seeds)"
+    report = write_report(experiment)
+    merged, apart = cells(report)
+    assert merged["Variant"] == "ag lr 0.001 (3 seeds)"
     assert merged["Mean IoU"] == f"{sum(scores) / 3:.4f} ± {statistics.stdev(scores):.4f}"
     assert merged["Mean IoU"] == "0.8300 ± 0.0361"
     assert merged["Latency, ms"] == "41.0 ± 1.0"
     assert merged["Size, MiB"] == "126.0 (100%)"
-    assert (apart["Attention"], apart["Mean IoU"]) == ("ag lr0.01 (1 seed)", "0.5000")
-    assert "standard deviation" in to_markdown(table)
-    assert [row["variant"] for row in read_rows(experiment)] == ["ag", "ag lr0.01", "ag", "ag"]
+    assert (apart["Variant"], apart["Mean IoU"]) == ("ag lr 0.01 (1 seed)", "0.5000")
+    assert "standard deviation" in under(report)
+    assert [row["variant"] for row in read_rows(experiment)] == [
+        "ag lr 0.001",
+        "ag lr 0.01",
+        "ag lr 0.001",
+        "ag lr 0.001",
+    ]
 
 
 def test_runs_of_one_name_but_another_identity_are_not_averaged(experiment: Path) -> None:
@@ -233,17 +247,17 @@ def test_runs_of_one_name_but_another_identity_are_not_averaged(experiment: Path
             experiment,
             f"ag-seed{seed}",
             [deploy_row("fp32")],
-            identity={"seed": seed, "epochs": 99},
+            identity={"seed": seed, "trainer.max_epochs": 99},
         )
     make_run(experiment, "ag-seed3", status="failed", stage="data", identity={"seed": 3})
-    names = [cell["Attention"] for cell in cells(write_report(experiment))]
+    names = [cell["Variant"] for cell in cells(write_report(experiment))]
     assert names == ["ag (1 seed)", "ag (1 seed)", "ag (ag-seed1) (2 seeds)"]
 
 
 def test_a_copy_of_a_run_is_no_second_training(experiment: Path) -> None:
     for name in ("ag-seed0", "copies/ag-seed0", "ag-seed1"):
         make_run(experiment, name, [deploy_row("fp32")])
-    names = [cell["Attention"] for cell in cells(write_report(experiment))]
+    names = [cell["Variant"] for cell in cells(write_report(experiment))]
     assert names == ["ag (2 seeds)", "ag (copies/ag-seed0) (1 seed)"]
 
 
@@ -252,33 +266,33 @@ def test_seeds_that_were_not_timed_are_told(experiment: Path, timed: bool) -> No
     make_run(experiment, "ag-seed0", [deploy_row("fp32")])
     latency = deploy_row("fp32")["latency_ms"] if timed else None
     make_run(experiment, "ag-seed1", [deploy_row("fp32", latency_ms=latency)])
-    told = "Times are of those seeds that were timed; not all were."
-    assert (told in to_markdown(write_report(experiment))) == (not timed)
+    told = "Not all seeds were timed."
+    assert (told in under(write_report(experiment))) == (not timed)
 
 
 def test_one_seed_of_two_without_numbers_is_counted(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", [deploy_row("fp32", mean_iou=0.81)])
     failed = deploy_row("fp32", status="failed", reason="out of memory", mean_iou=None)
     make_run(experiment, "ag-seed1", [failed])
-    table = write_report(experiment)
-    (row,) = cells(table)
+    report = write_report(experiment)
+    (row,) = cells(report)
     assert (row["Mean IoU"], row["Note"]) == ("0.8100", "1 of 2: failed [1]")
-    assert table.footnotes == ["out of memory"]
+    assert report.tables[0].notes == ["[1] out of memory"]
 
 
 def test_failed_and_running_runs_say_so(experiment: Path) -> None:
     make_run(experiment, "none-seed0", [deploy_row("fp32")])
     make_run(experiment, "se-seed0", stage="fit", status="failed", reason="loss is\nNaN")
     make_run(experiment, "cbam-seed0", stage="fit", status="running")
-    table = write_report(experiment)
+    report = write_report(experiment)
     statuses = {row["run"]: (row["status"], row["mode"]) for row in read_rows(experiment)}
     assert statuses["se-seed0"] == ("failed", None)
     assert statuses["cbam-seed0"] == ("running", None)
-    notes = {cell["Attention"]: cell["Note"] for cell in cells(table)}
+    notes = {cell["Variant"]: cell["Note"] for cell in cells(report)}
     assert notes == {"none": "", "se": "failed [1]", "cbam": "running [2]"}
-    assert table.footnotes == [
-        "se-seed0: loss is NaN (stage: fit)",
-        "cbam-seed0: not finished yet (stage: fit)",
+    assert report.tables[0].notes == [
+        "[1] se-seed0: loss is NaN (stage: fit)",
+        "[2] cbam-seed0: not finished yet (stage: fit)",
     ]
 
 
@@ -286,22 +300,22 @@ def test_a_run_that_failed_before_it_had_a_configuration_is_visible(experiment: 
     (experiment / "cbam-seed1").mkdir(parents=True)
     state = {"stage": "data", "status": "failed", "reason": "no such folder: /data"}
     (experiment / "cbam-seed1" / "state.json").write_text(json.dumps(state))
-    table = write_report(experiment)
+    report = write_report(experiment)
     (row,) = read_rows(experiment)
     assert (row["attention"], row["seed"], row["status"]) == ("cbam", 1, "failed")
-    assert "no such folder: /data" in printed(table)
+    assert "no such folder: /data" in printed(report)
 
 
 def test_unavailable_devices_share_one_footnote(experiment: Path) -> None:
     make_run(experiment, "none-seed0", [deploy_row("fp32"), unavailable("fp32")])
     make_run(experiment, "ag-seed0", [deploy_row("fp32"), unavailable("fp32")])
-    table = write_report(experiment)
-    cuda = [cell for cell in cells(table) if cell["Device"] == "cuda"]
+    report = write_report(experiment)
+    cuda = [cell for cell in cells(report) if cell["Device"] == "cuda"]
     assert [cell["Note"] for cell in cuda] == ["unavailable [1]"] * 2
     assert {cell[name] for cell in cuda for name in ("Mean IoU", "Latency, ms", "Size, MiB")} == {
         "–"
     }
-    assert table.footnotes == [NO_CUDA]
+    assert report.tables[0].notes == [f"[1] {NO_CUDA}"]
 
 
 def test_every_mode_of_a_missing_device_has_its_row(experiment: Path) -> None:
@@ -309,13 +323,13 @@ def test_every_mode_of_a_missing_device_has_its_row(experiment: Path) -> None:
     for attention in ("none", "ag"):
         rows = [*map(deploy_row, modes), *map(unavailable, modes)]
         make_run(experiment, f"{attention}-seed0", rows)
-    table = write_report(experiment)
-    found = [(cell["Attention"], cell["Mode"], cell["Device"]) for cell in cells(table)]
+    report = write_report(experiment)
+    found = [(cell["Variant"], cell["Mode"], cell["Device"]) for cell in cells(report)]
     assert found == list(itertools.product(("none", "ag"), modes, ("cpu", "cuda")))
-    notes = {cell["Device"]: cell["Note"] for cell in cells(table)}
+    notes = {cell["Device"]: cell["Note"] for cell in cells(report)}
     assert notes == {"cpu": "", "cuda": "unavailable [1]"}
     nothing = " | ".join(["–"] * 7)
-    lines = to_markdown(table).splitlines()
+    lines = markdown(experiment).splitlines()
     for attention in ("none", "ag"):
         assert f"| {attention} | int8_dynamic | cuda | {nothing} | unavailable [1] |" in lines
 
@@ -327,9 +341,9 @@ def test_noisy_rows_and_nodes_that_ran_elsewhere_are_named(experiment: Path) -> 
     }
     dynamic = deploy_row("int8_dynamic", "cuda", placement=placement)
     make_run(experiment, "ag-seed0", [deploy_row("fp32", noisy=True), dynamic])
-    table = write_report(experiment)
-    assert [cell["Note"] for cell in cells(table)] == ["noisy", "70% of nodes on CPU"]
-    assert "Noisy: " in to_markdown(table)
+    report = write_report(experiment)
+    assert [cell["Note"] for cell in cells(report)] == ["noisy", "70% of nodes on CPU"]
+    assert "Noisy: " in under(report)
 
 
 def test_threads_and_batches_are_shown_where_they_differ(experiment: Path) -> None:
@@ -379,67 +393,72 @@ def test_without_a_deployment_the_checkpoint_is_shown(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", metrics=metrics)
     make_run(experiment, "none-seed0", [deploy_row("fp32", mean_iou=0.74)], metrics=metrics)
     make_run(experiment, "se-seed0")
-    table = write_report(experiment)
-    none, ag, se = cells(table)
+    report = write_report(experiment)
+    none, ag, se = cells(report)
     assert (none["Mean IoU"], none["Note"]) == ("0.7400", "")
     assert (ag["Mode"], ag["Device"], ag["Mean IoU"], ag["Note"]) == ("fp32", "–", "0.7500", "[1]")
-    assert "checkpoint" in table.footnotes[0]
+    assert "checkpoint" in report.tables[0].notes[0]
     assert (se["Mode"], se["Note"]) == ("–", "unavailable [2]")
     assert [row["mean_iou"] for row in read_rows(experiment)] == [0.75, 0.74, None]
 
 
-def test_captions_name_the_data_sets_that_joined(tmp_path: Path) -> None:
-    make_run(tmp_path / "real", "ag-seed0", [deploy_row("fp32")])
-    config = tmp_path / "real" / "ag-seed0" / "config.yaml"
+def reported(experiment: Path) -> list[str]:
+    """Lines of `table.md` once it was written."""
+    write_report(experiment)
+    return markdown(experiment).splitlines()
+
+
+def test_data_sets_that_joined_are_named(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32")])
+    config = experiment / "ag-seed0" / "config.yaml"
     changed = yaml.safe_load(config.read_text())
     joined = {"negatives": "/k", "harmonize": True, "test": "/t", "duplicates": "one_per_cluster"}
     changed["data"] |= joined
     changed["split"] = {"name": "kfold", "seed": 0, "fold": 2, "folds": 5}
     config.write_text(yaml.safe_dump(changed))
-    (caption,) = (text for text in write_report(tmp_path / "real").captions if "Data:" in text)
+    (line,) = (line for line in reported(experiment) if "Data:" in line)
     for part in (
         "figshare, slices without tumour from /k (in training with the tumour slices' histograms)",
         "tested on /t, one image of each cluster of copies. Split: kfold (seed 0, fold 2 of 5)",
         "3 images of 2 known patients, 0 of the class notumor",
     ):
-        assert part in caption
+        assert part in line
 
 
-def test_captions_tell_what_flatters_the_numbers(tmp_path: Path) -> None:
+def test_what_flatters_the_numbers_is_told(tmp_path: Path) -> None:
     facts = {
         **{"leaking_patients": 2, "leaks": {"image": 1, "patient": 2}, "shortcut_auc": 0.93456},
         "images": {"test": {"glioma": 3}, "left_out": {"notumor": 4}},
     }
     make_run(tmp_path / "real", "ag-seed0", [deploy_row("fp32")], facts=facts)
-    captions = "\n".join(write_report(tmp_path / "real").captions)
-    assert "2 of 3 test images show patients who are also in training or validation" in captions
-    assert "1 test images were known; see leaks.csv" in captions
-    assert "area under the curve of 0.935" in captions
-    assert "Left out: 4 images" in captions
+    text = "\n".join(reported(tmp_path / "real"))
+    assert "2 of 3 test images show patients who are also in training or validation" in text
+    assert "1 test images are also in training or validation; see leaks.csv" in text
+    assert "area under the curve of 0.935" in text
+    assert "Left out: 4 images" in text
     honest = {"leaking_patients": 0, "leaks": {}, "shortcut_auc": None, "images": {}}
     make_run(tmp_path / "clean", "ag-seed0", [deploy_row("fp32")], facts=honest)
-    clean = "\n".join(write_report(tmp_path / "clean").captions)
+    clean = "\n".join(reported(tmp_path / "clean"))
     assert "Leakage" not in clean
     assert "shortcut" not in clean
 
 
 @pytest.mark.parametrize("data", ["figshare", "phantom"])
-def test_captions_name_data_and_machine(experiment: Path, data: str) -> None:
+def test_data_and_machine_are_named(experiment: Path, data: str) -> None:
     for name in ("none-seed0", "ag-seed0"):
         make_run(experiment, name, [deploy_row("fp32")], data=data)
-    table = write_report(experiment)
-    told, compared, about_data, trained, machine = table.captions
-    assert compared.startswith("Between variants: no pair could be compared")
-    assert "median over 500 passes of one image with 2 threads" in to_markdown(table)
-    assert told == UNTIMED
-    synthetic = "synthetic data (phantoms): these numbers say nothing about patients"
-    assert (synthetic in about_data) == (data == "phantom")
-    assert ("Data: figshare." in about_data) == (data == "figshare")
-    assert "test: 3 images of 2 known patients" in about_data
-    assert trained.startswith(
-        "At most 50 epochs, batches of 16, Adam with a learning rate of 0.001"
-    )
-    for part in ("Trained on", "Xeon", "2 cores", "GPU: none", "onnxruntime 1.31.1", "abc1234"):
+    report = write_report(experiment)
+    text = markdown(experiment)
+    assert "Latency: median of one image, 2 threads." in text
+    assert report.sentences == [UNTIMED]
+    synthetic = "Synthetic data (phantoms): these numbers say nothing about patients"
+    for shown in (text, printed(report)):
+        assert (synthetic in " ".join(shown.split())) == (data == "phantom")
+    assert ("Data: figshare." in text) == (data == "figshare")
+    assert "test: 3 images of 2 known patients" in text
+    assert "At most 50 epochs, batches of 16, Adam with a learning rate of 0.001" in text
+    (machine,) = (line for line in text.splitlines() if "Trained on" in line)
+    for part in ("Xeon", "2 cores", "GPU: none", "onnxruntime 1.31.1", "abc1234"):
         assert part in machine
 
 
@@ -457,30 +476,30 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
     off = control | {"ratio": 0.918, "interval": [0.911, 0.928]}
     sessions = {"a": session, "b": session | {"control": off, "other_cpu_share": 0.19}}
     (run / "benchmarks.json").write_text(json.dumps(sessions))
-    good, bad = (line for line in write_report(experiment).captions if "Timed on" in line)
+    good, bad = (line for line in reported(experiment) if "Timed on" in line)
     assert "GPU: H100;" in good
     assert "commit fff0000-dirty." in good
     assert good.endswith(
         "100 rounds on cuda with 2 threads, begun 2026-01-01T00:00:00+00:00; other processes took "
         "1% of the CPU; control, fp32 with onnxruntime against itself: 1.00 (0.99–1.02)."
     )
-    assert bad.endswith("0.92 (0.91–0.93): speed-ups nearer to 1 than that tell nothing.")
+    assert bad.endswith("0.92 (0.91–0.93): speed-ups closer to 1 than that mean nothing.")
     assert read_rows(experiment)[0]["commit"] == "abc1234"
 
 
 def test_markdown_is_well_formed(experiment: Path) -> None:
     make_run(experiment, "none-seed0", [deploy_row("fp32"), unavailable("fp32")])
-    make_run(experiment, "ag-seed0-a|b", status="failed", stage="fit", reason="x | y")
-    write_report(experiment)
-    text = (experiment / "report" / "table.md").read_text()
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    make_run(experiment, "a|b-seed0", status="failed", stage="fit", reason="x | y")
+    report = write_report(experiment)
+    text = markdown(experiment)
+    lines = [line for line in text.partition("## What")[0].splitlines() if line.startswith("|")]
     widths = {line.replace("\\|", "").count("|") for line in lines}
-    assert widths == {len(COLUMNS) - 3 + 1}  # validation, interval, end to end: not measured
+    assert widths == {len(report.tables[0].columns) + 1}
     assert len(lines) == 2 + 3
     assert set(lines[1]) == set("|-: ")
-    assert text.startswith("# study\n\n| Attention |")
-    assert "ag a\\|b" in text
-    assert f"- [1] {NO_CUDA}\n- [2] ag-seed0-a|b: x | y (stage: fit)\n" in text
+    assert text.startswith("# study\n\n## Accuracy, size and speed\n\n| Variant |")
+    assert "a\\|b" in text
+    assert f"- [1] {NO_CUDA}\n- [2] a|b-seed0: x | y (stage: fit)\n" in text
 
 
 def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path) -> None:
@@ -514,27 +533,86 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
 
 def test_columns_that_nobody_measured_are_left_out(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", [deploy_row("fp32")])
-    assert "Δ validation" not in to_markdown(write_report(experiment))
+    assert "Δ validation" not in write_report(experiment).tables[0].columns
     row = deploy_row("fp32", delta_val_mean_iou=0.0, end_to_end_ms={"p50": 41.0})
     make_run(experiment, "se-seed0", [row])
-    table = write_report(experiment)
-    assert "| Δ validation | Tumour IoU |" in to_markdown(table)
-    told = "End to end: from an image file to its mask"
-    assert told in to_markdown(table)
-    assert told not in printed(table).replace("\n", " ")  # nor is the column
-    assert "End to end, ms" not in printed(table).replace("\n", " ")
-    assert pd.read_csv(experiment / "report" / "table.csv")["end_to_end_p50_ms"].max() == 41.0
+    report = write_report(experiment)
+    assert {"Δ validation", "End to end, ms"} < {*report.tables[0].columns}
+    assert "End to end: image file to mask" in markdown(experiment)
+    assert "End to end" not in printed(report)  # a terminal is too narrow
+    frame = pd.read_csv(experiment / "report" / "table.csv")
+    assert frame["end_to_end_ms.p50"].max() == 41.0
 
 
-def test_what_to_deploy_stands_under_the_table(experiment: Path) -> None:
+def test_the_answer_stands_under_the_table(experiment: Path) -> None:
     fast = {"p50": 10.0, "p90": 0, "p99": 0, "mean": 0}
     static = deploy_row("int8_static", latency_ms=fast, speedup_vs_reference=4.0)
     rows = [row | {"val_mean_iou": 0.8} for row in (deploy_row("fp32"), static)]
+    for name in ("none", "ag", "se", "cbam"):
+        make_run(experiment, f"{name}-seed0", [*rows, unavailable("fp32")])
+    report = write_report(experiment)
+    line = "| cpu | ag | int8_static with onnxruntime | 10.0 | 4.0× | 0.0000 | fastest |"
+    assert line in markdown(experiment)
+    assert [row[0] for row in report.answer.rows] == ["cpu"] * 4 + ["cuda"]
+    text = printed(report)
+    assert text.index("Accuracy, size and speed") < text.index("What to deploy")
+    assert 1 <= len(report.sentences) <= 5
+    assert " ".join(text.split()).endswith(" ".join(report.sentences))
+
+
+def test_a_mode_that_is_registered_is_shown_in_its_place(
+    experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = vocabulary.Option(4, int, "bits", telling=True)
+    mode = vocabulary.Mode("int4_test", "Weights in 4 bits.", {"bits": option})
+    monkeypatch.setitem(vocabulary.MODES, mode.name, mode)
+    names = ["int4_test", "int8_static", "fp32", "a_stranger"]
+    rows = [deploy_row(name, options={"bits": 4} if "4" in name else {}) for name in names]
     make_run(experiment, "ag-seed0", rows)
-    table = write_report(experiment)
-    sentence = "On cpu deploy int8_static with onnxruntime (ag): 4.0× as fast as fp32"
-    for text in (printed(table), to_markdown(table)):
-        assert sentence in text
+    shown = [cell["Mode"] for cell in cells(write_report(experiment))]
+    assert shown == ["fp32", "int8_static", "int4_test (bits 4)", "a_stranger"]
+    assert "int4_test: Weights in 4 bits." in (experiment / "report" / "index.html").read_text()
+
+
+def test_a_run_without_attention_is_named_after_its_model(experiment: Path) -> None:
+    for name in ("smp_unet-seed0", "own-seed0", "cbam-seed0"):
+        make_run(experiment, name, [deploy_row("fp32")])
+        config = experiment / name / "config.yaml"
+        if not name.startswith("cbam"):
+            changed = yaml.safe_load(config.read_text())
+            changed["model"] = {"name": name.partition("-")[0], "target": "a.Net"}
+            config.write_text(yaml.safe_dump(changed))
+    write_report(experiment)
+    rows = read_rows(experiment)
+    found = [(row["variant"], row["attention"]) for row in rows]
+    assert found == [("cbam", "cbam"), ("own", None), ("smp_unet", None)]
+    frame = pd.read_csv(experiment / "report" / "table.csv")
+    assert frame["attention"].isna().tolist() == [False, True, True]
+    assert "own-seed0/" not in markdown(experiment)
+
+
+@pytest.mark.parametrize("name", ["deploy.json", "test.npz"])
+def test_a_damaged_run_is_left_out_and_named(experiment: Path, name: str) -> None:
+    for run in ("none-seed0", "ag-seed0"):
+        make_run(experiment, run, [deploy_row("fp32")])
+    (experiment / "ag-seed0" / name).write_bytes(b'[{"mode": "fp32", "la')
+    report = write_report(experiment)
+    assert [(cell["Variant"], cell["Mode"]) for cell in cells(report)] == [
+        *(("none", "fp32"), ("ag", "–"))
+    ]
+    assert f"[1] ag-seed0: {name} " in printed(report)
+
+
+def test_labels_name_only_what_differs(experiment: Path) -> None:
+    shared = {"data.image_size": 96, "loss.name": "dice", "trainer.max_epochs": 400}
+    runs = {"ag": {"model.attention_at": "skips"}, "ag ": {"model.attention_at": "paper"}, "se": {}}
+    for place, (name, own) in enumerate(runs.items()):
+        identity = {"seed": 0, "model.attention": name.strip()} | shared | own
+        identity["data.fingerprint"] = str(place)
+        folder = f"{name.strip()}-seed0-image_size96-dice{'-x' * (name == 'ag ')}"
+        make_run(experiment, folder, [deploy_row("fp32")], identity=identity)
+    names = [cell["Variant"] for cell in cells(write_report(experiment))]
+    assert names == ["ag attention_at paper", "ag attention_at skips", "se"]
 
 
 def test_show_report_prints_the_table_and_where_it_is(

@@ -11,14 +11,10 @@ from brainseg.evaluation.appropriateness import (
 )
 from brainseg.experiment import find_runs
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
-from brainseg.report.appropriateness import (
-    collect_sources,
-    tabulate_appropriateness,
-    tell_drawn,
-)
+from brainseg.report.answer import UNTIMED
+from brainseg.report.appropriateness import collect_sources, tabulate_appropriateness
 from brainseg.report.comparisons import compare_all
 from brainseg.report.provenance import LIMITS
-from brainseg.report.recommend import UNTIMED
 from brainseg.report.table import collect_rows, group_runs
 from brainseg.report.write import write_report
 from brainseg.run import Run
@@ -128,8 +124,9 @@ def test_every_part_is_written(written):
     assert "a &lt;study&gt; [1]" in page
     assert "<study>" not in page
     assert all(limit.replace("'", "&#39;") in page for limit in LIMITS)
-    assert UNTIMED.partition(": ")[2] in page  # nothing was timed here
-    assert "Between variants:" in page
+    assert UNTIMED in page  # nothing was timed here
+    assert "3 patients are too few" not in page
+    assert "between variants" in page
     figures = {file.name for file in (folder / "figures").iterdir()}
     assert {"boxplots.svg", "boxplots.png", "qualitative.png", "comparisons.svg"} <= figures
     assert {"appropriateness.svg", "worst_cases-ag.png"} <= figures
@@ -166,9 +163,9 @@ def test_other_data_are_told_with_what_was_left_out(experiment):
     assert "## On other data" in text
     assert text.count("| clinic | fp32 | all | 6 |") == 2
     assert (
-        "clinic: 12 images of /data/clinic, 11 of them distinct; 6 show a tumour that nobody "
-        "outlined; 2 that training knows are left out. 3 are images of the run's own test split, "
-        "or copies of them: that much of it is no other data."
+        "clinic: 12 images of /data/clinic, 11 of them distinct; 6 with a tumour but no outline; "
+        "2 images known from training are left out; 3 are also in the run's own test split, so "
+        "they are not new data."
     ) in text
     assert "clinic: a tumour is predicted in images of glioma without outlines: ag 100.0%" in text
     assert "## Appropriateness on clinic" in text
@@ -187,7 +184,7 @@ def test_what_could_not_be_checked_is_told(experiment):
     write_json(found.evaluation, facts)
     write_report(experiment)
     text = (experiment / "report" / "table.md").read_text()
-    assert "outlined; not known what training knows of it (the file belongs to no run)." in text
+    assert "outline; overlap with training unknown (the file belongs to no run); 3 are" in text
 
 
 def test_phantoms_are_called_synthetic(tmp_path):
@@ -215,11 +212,12 @@ def test_appropriateness_stands_beside_the_truth(written):
     runs = grouped(written)
     sources = collect_sources(runs)
     assert list(sources) == ["truth", "none", "ag", "cbam"]
-    columns, rows = tabulate_appropriateness(sources)
+    table = tabulate_appropriateness("Appropriateness", runs)
+    columns, rows = table.columns, table.rows
     assert columns == ["Class", "The paper says", "Measure", "Expected", *sources]
     assert len(rows) == sum(map(len, EXPECTED.values()))
     drawn = ", ".join(f"{name} 100.0% of 3" for name in sources)
-    assert tell_drawn(sources)[0].endswith(f"of glioma, be it in the wrong place: {drawn}.")
+    assert table.notes[1].endswith(f"anything was drawn, even in the wrong place: {drawn}.")
     found = compare_classes(read_appropriateness(runs["ag"][0].appropriateness("fp32")))
     first = found["glioma"][1]
     told = dict(zip(columns, rows[1], strict=True))
@@ -269,7 +267,7 @@ def test_unknown_patients_are_told(tmp_path):
         make_run(tmp_path / "study", variant, part=part)
     write_report(tmp_path / "study")
     text = (tmp_path / "study" / "report" / "table.md").read_text()
-    assert "The patients of the tumour images are unknown, so no test and no interval" in text
+    assert "cannot be tested: patients are unknown" in text
     assert not any(
         row["beyond_chance"]
         for row in read_json(tmp_path / "study" / "report" / "comparisons.json")
@@ -281,5 +279,5 @@ def test_without_tumours_only_false_positives_are_told(tmp_path):
     make_run(tmp_path / "study", "none", part=part | {"ids": np.array(["a", "b", "c"])})
     write_report(tmp_path / "study")
     text = (tmp_path / "study" / "report" / "table.md").read_text()
-    assert "| none | notumor | 3 | 3 | – | – | – | – | – | – |" in text
+    assert "| none | notumor | 3 | 3 | – | – | – | – | – | 0.0% | – |" in text
     assert "Appropriateness" not in text
