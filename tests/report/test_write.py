@@ -129,11 +129,11 @@ def test_every_part_is_written(written):
     assert "between variants" in page
     figures = {file.name for file in (folder / "figures").iterdir()}
     assert {"boxplots.svg", "boxplots.png", "qualitative.png", "comparisons.svg"} <= figures
-    assert {"appropriateness.svg", "worst_cases-ag.png"} <= figures
+    assert "appropriateness.svg" in figures
     for run in find_runs(written):
         assert run.card.read_text().startswith("---\n")
         own = {file.name for file in run.figures.iterdir()}
-        assert own == {"worst_cases.svg", "worst_cases.png"}
+        assert {"worst_cases.svg", "worst_cases.png"} <= own
 
 
 def test_comparisons_are_those_of_the_runs(written):
@@ -254,7 +254,7 @@ def test_a_first_training_that_failed_hides_no_variant(tmp_path):
     runs = grouped(folder)
     assert [run.name for run in runs["none"]] == ["none-seed1", "none-seed0"]
     assert list(collect_sources(runs)) == ["truth", "none", "ag"]
-    assert (folder / "report" / "figures" / "worst_cases-none.png").exists()
+    assert (runs["none"][0].figures / "worst_cases.png").exists()
     text = (folder / "report" / "table.md").read_text()
     assert "0 images of" not in text
     assert len(read_json(folder / "report" / "comparisons.json")) == 3
