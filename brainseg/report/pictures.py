@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from brainseg import vocabulary
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.run import Run
-from brainseg.vocabulary import CLASSES, FLOAT_MODES, rank
+from brainseg.vocabulary import FLOAT_MODES, rank
 
 SHOWN = ("test", "cases", "predictions")
 """Files of a run that pictures are read from: attributes of `Run`."""
@@ -128,11 +128,14 @@ def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str,
 
 
 def by_class(cases: Iterable[Case]) -> dict[str, list[Case]]:
-    """Cases of each class, in the order of `CLASSES`; other classes follow by name."""
+    """Cases of each class, in their order; other classes follow by name."""
     members: dict[str, list[Case]] = {}
     for case in cases:
         members.setdefault(case["class"], []).append(case)
-    return {name: members[name] for name in sorted(members, key=lambda name: rank(name, CLASSES))}
+    return {
+        name: members[name]
+        for name in sorted(members, key=lambda name: rank(name, vocabulary.CLASSES))
+    }
 
 
 def typical_cases(run: Run, mode: str) -> dict[str, Case]:
