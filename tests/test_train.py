@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainseg.deploy.quantize import MODES
 from brainseg.run import Run
 from brainseg.training.lock import locked
+from brainseg.vocabulary import MODES
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ("+sweeps=smoke", "deploy.passes=3", "deploy.devices=[cpu]")
@@ -42,7 +42,7 @@ def sweep(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_sweep_from_another_folder_ends_in_a_table(sweep, folder: Path):
     assert sweep.returncode == 0, sweep.stderr
     assert "ynthetic data" in sweep.stdout.split("Epoch")[0]
-    assert "W&B: offline. To send it later: wandb sync" in sweep.stdout
+    assert "W&B: offline. Send it later with: wandb sync" in sweep.stdout
     runs = folder / "outputs" / "smoke"
     assert {path.name.split("-")[0] for path in runs.iterdir()} == {"none", "cbam", "report"}
     rows = json.loads((runs / "report" / "table.json").read_text())["rows"]
@@ -213,16 +213,26 @@ def test_quantize_all_is_incremental(sweep, folder: Path):
     first = brainseg(*command, folder=folder)
     assert first.stdout.count("up to date, nothing to do") == 2
     none, cbam = (find(folder, attention) for attention in ("none", "cbam"))
-    (folder / cbam / "checkpoints/best.ckpt").touch()
-    second = brainseg(*command, folder=folder).stdout.splitlines()
-    assert f"{none}: up to date, nothing to do" in second
-    (line,) = [line for line in second if line.startswith(f"{cbam}: ")]
-    for done in (
-        "scored the checkpoint",
-        "made model.int8_dynamic.onnx",
-        "timed fp32 with onnxruntime on cpu",
-    ):
-        assert done in line
+    best = folder / cbam / "checkpoints/best.ckpt"
+    best.touch()
+    second = brainseg(*command, folder=folder)
+    assert second.stdout == first.stdout
+    content = torch.load(best, weights_only=True)
+    content["state_dict"]["network.head.bias"] += 0.1
+    torch.save(content, best)
+    third = brainseg(*command, folder=folder).stdout.splitlines()
+    assert f"{none}: up to date, nothing to do" in third
+    (prepared, timed) = [line for line in third if line.startswith(f"{cbam}: ")]
+    assert "scored the checkpoint" in prepared
+    assert "made model.int8_dynamic.onnx" in prepared
+    assert "timed fp32 with onnxruntime on cpu" in timed
+    # The run it is compared with is timed beside it.
+    sessions = [
+        {row["session"] for row in json.loads((folder / run / "deploy.json").read_text())}
+        for run in (none, cbam)
+    ]
+    assert len(sessions[0]) == 1
+    assert sessions[0] == sessions[1]
     offline = list((folder / cbam / "wandb").glob("offline-run-*"))
     assert len(offline) == 4  # training, benchmark and two later stages: the same W&B run
 
@@ -235,7 +245,7 @@ def test_a_device_that_is_not_there_is_a_row_and_exit_code_1(sweep, folder: Path
     assert "finds no CUDA device" in result.stderr
     rows = json.loads((folder / run / "deploy.json").read_text())
     missing = [row for row in rows if row["device"] == "cuda"]
-    assert {row["mode"] for row in missing} == {"fp32", *MODES}
+    assert {row["mode"] for row in missing} == set(MODES)
     assert all(row["status"] == "unavailable" and row["reason"] for row in missing)
 
 

@@ -11,7 +11,7 @@ from brainseg.deploy import export as subject
 from brainseg.deploy.export import check_parity, export, parity
 from brainseg.errors import InputError
 from brainseg.model.checkpoint import load_network, load_weights
-from brainseg.model.unet import build_model
+from brainseg.model.unet import build_resunet
 from brainseg.runtime.open import open_session
 
 ATTENTIONS = ["none", "ag", "se", "cbam"]
@@ -21,7 +21,7 @@ ATTENTIONS = ["none", "ag", "se", "cbam"]
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_graph_equals_the_checkpoint(prepared, attention, batch):
     run = prepared(attention)
-    network = build_model(**run.read_config()["model"]).eval()
+    network = build_resunet(**run.read_config()["model"]).eval()
     load_weights(network, run.best)
     images = to_input(read_test(run)["images"][:batch])
     with torch.no_grad():
