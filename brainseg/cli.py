@@ -53,7 +53,7 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
     for mode in MODES.values():
         for name, option in mode.options.items():
             nullable = option.default is None
-            default = {None: "none", False: "no", True: "yes"}.get(option.default, option.default)
+            default = "no" if option.default is False else str(option.default).lower()
             text = f"{mode.name}: {option.help} (default: {default})."
             kind = str if nullable or option.choices else option.kind
             number = f"{option.kind.__name__.upper()}|none" if nullable else None
