@@ -35,9 +35,9 @@ RECIPE = ("patients", "slices", "difficulty", "healthy_slices")
 
 SHARED = frozenset(
     {
-        *("name", "root", "negatives", "test", "duplicates", "harmonize"),
+        *("name", "root", "negatives", "test", "duplicates"),
         *("image_size", "batch_size", "workers", "cache_dir"),
-        *RECIPE,
+        *("harmonize", *RECIPE),  # the first is gone, but runs of before have it
     }
 )
 """Keys of the `data` group that are not options of a layout's reader."""

@@ -123,7 +123,6 @@ def open_schema() -> dict[str, Any]:
             "image_size": IntegerNode(224, is_optional=False),
             "batch_size": IntegerNode(16, is_optional=False),
             "workers": IntegerNode(None),
-            "harmonize": BooleanNode(False, is_optional=False),
         },
     }
 
