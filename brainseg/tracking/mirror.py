@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import wandb
 
+from brainseg.data.parts import spread
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.files import read_json
 from brainseg.outline import overlay
@@ -19,10 +20,9 @@ from brainseg.vocabulary import CHECKPOINT, METRICS
 OVERLAYS = 8
 """Sample overlays logged with a run."""
 
-BETTER = {
-    **{"loss": "min", "ece": "min", "ece_uncertain": "min"},
-    **{"speedup": "max", "latency_p50_ms": "min", "size_mib": "min"},
-}
+BETTER = {"speedup": "max"} | dict.fromkeys(
+    ("loss", "ece", "ece_uncertain", "latency_p50_ms", "size_mib"), "min"
+)
 """Numbers that are no `METRICS` → `max` or `min`, whichever is better."""
 
 
@@ -87,8 +87,7 @@ def class_table(metrics: Mapping[str, Any]) -> wandb.Table:
 
 def to_table(rows: Sequence[Mapping[str, Any]]) -> wandb.Table:
     """Rows as a table; nested values are columns such as `latency_ms/p50`."""
-    frame = _normalize(rows)
-    return wandb.Table(dataframe=frame, allow_mixed_types=True)
+    return wandb.Table(dataframe=_normalize(rows), allow_mixed_types=True)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,8 +102,8 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _normalize(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One column per value; `None` where a row has none. Lists of objects are left out."""
     frame = pd.json_normalize([dict(row) for row in rows], sep="/").astype(object)
-    curves = [name for name in frame if frame[name].map(_holds_objects).any()]
-    return frame.where(frame.notna(), None).drop(columns=curves)
+    curves = frame.map(_holds_objects).any()
+    return frame.where(frame.notna(), None).loc[:, ~curves]
 
 
 def _holds_objects(value: Any) -> bool:
@@ -132,8 +131,7 @@ def _overlays(run: Run) -> list[wandb.Image]:
     with np.load(run.test) as test, np.load(run.predictions(CHECKPOINT)) as predictions:
         ids, images, masks = test["ids"], test["images"], test["masks"]
         predicted = predictions["probabilities"] >= THRESHOLD
-    chosen = np.unique(np.linspace(0, len(ids) - 1, OVERLAYS).astype(int))
     return [
         wandb.Image(overlay(images[i], predicted[i], masks[i] > 0), caption=str(ids[i]))
-        for i in chosen
+        for i in spread(len(ids), OVERLAYS)
     ]

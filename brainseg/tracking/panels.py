@@ -44,12 +44,7 @@ class Target:
 
 
 def workspace(target: Target, keys: Collection[str]) -> ws.Workspace:
-    """The workspace of `target`, not saved yet.
-
-    Args:
-        target: the runs.
-        keys: names of what was logged; nothing else gets a panel.
-    """
+    """The workspace of `target`, not saved yet: panels for `keys`, the names of what was logged."""
     sections = [
         ws.Section(name=name, panels=panels, is_open=True)
         for name, panels in _sections(target, keys).items()
@@ -162,12 +157,12 @@ def _scatters(keys: Collection[str]) -> list[Any]:
         for place in places
         if {f"{place}/latency_p50_ms", f"{place}/mean_iou"} <= set(keys)
     ]
-    if not dots or "deploy" not in keys:
-        return dots
-    every_row = wr.CustomChart(  # W&B's own preset, as `wandb.plot.scatter` uses it
-        query={"summaryTable": {"tableKey": "deploy"}},
-        chart_name="wandb/scatter/v0",
-        chart_fields={"x": "latency_ms/p50", "y": "mean_iou"},
-        chart_strings={"title": "All modes: mean IoU against ms per image"},
-    )
-    return [every_row, *dots]
+    if dots and "deploy" in keys:
+        every_row = wr.CustomChart(  # W&B's own preset, as `wandb.plot.scatter` uses it
+            query={"summaryTable": {"tableKey": "deploy"}},
+            chart_name="wandb/scatter/v0",
+            chart_fields={"x": "latency_ms/p50", "y": "mean_iou"},
+            chart_strings={"title": "All modes: mean IoU against ms per image"},
+        )
+        return [every_row, *dots]
+    return dots

@@ -10,12 +10,13 @@ from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.deploy.options import check_chosen
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.model.attention import ATTENTIONS, NoAttention
 from brainseg.model.registry import check_model
 from brainseg.model.unet import AttentionAt
 from brainseg.tracking.wandb_run import tracking_mode
 from brainseg.training.identity import flatten
+from brainseg.training.loss import LOSSES
 from brainseg.vocabulary import MODES
 
 
@@ -85,13 +86,8 @@ class DeploySchema:
     options: Any = field(default_factory=open_options)
 
 
-SCHEMAS = {
-    "optim": OptimSchema,
-    "trainer": TrainerSchema,
-    "deploy": DeploySchema,
-}
+SCHEMAS = {"optim": OptimSchema, "trainer": TrainerSchema, "deploy": DeploySchema}
 """Group → its schema, for groups whose choices have the same keys."""
-
 
 MODEL_SCHEMAS = {"resunet": ResUNetSchema, "smp_unet": SmpUnetSchema, "own": OwnSchema}
 """Choice of the group `model` → its schema."""
@@ -129,14 +125,7 @@ def open_schema() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers of at least `low`, and less than `below`.
-
-    Attributes:
-        low: the lowest.
-        below: above the highest.
-        whole: whether they have no decimals.
-        nullable: whether `None` may stand instead.
-    """
+    """Numbers of at least `low` and less than `below`; `None` may stand instead if `nullable`."""
 
     low: float
     below: float = math.inf
@@ -177,16 +166,14 @@ RANGES = {
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
-    """Check, before any work, what would otherwise be told after it or in a traceback.
-
-    Args:
-        config: the resolved configuration.
+    """Check the resolved configuration before any work.
 
     Raises:
-        InputError: a number is out of its range; or there is no such setting of the model, no such
-            mode, device or runtime to deploy in, or no such mode of tracking.
+        InputError: a number is out of its range; or there is no such setting of the model, loss,
+            mode, device or runtime to deploy in, or mode of tracking.
     """
     check_model(config["model"])
+    check_known("loss", [config["loss"]["name"]], LOSSES)
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
