@@ -99,7 +99,7 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
             logger.info("%d of %d files: %s.", count, len(cases), note)
         images.flush()
         masks.flush()
-        pairs = find_pairs(thumbnails, content, [case.patient for case in cases], progress=True)
+        pairs = find_pairs(thumbnails, content, [case.patient for case in cases])
         index = {"content": content, "pairs": [astuple(pair) for pair in pairs]}
         write_json(folder / "index.json", index)
 

@@ -103,15 +103,14 @@ def _overlap_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def _sentences(facts: dict[str, Any]) -> list[str]:
     kinds = {"exact": 0, "near": 0} | facts["pair_counts"]
-    turned = {k: n for k, n in facts["transform_counts"].items() if k != "none"}
-    copies = sum(map(len, facts["clusters"]))
-    listed = ", ".join(f"{name} {count}" for name, count in turned.items()) or "none"
-    sentences = [
-        f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: {listed}. "
-        f"{copies} images in {len(facts['clusters'])} clusters."
-        if facts["pairs"]
-        else "No duplicate images."
-    ]
+    turned = [f"{name} {n}" for name, n in facts["transform_counts"].items() if name != "none"]
+    sentences = ["No duplicate images."]
+    if facts["pairs"]:
+        sentences = [
+            f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: "
+            f"{', '.join(turned) or 'none'}. {sum(map(len, facts['clusters']))} images in "
+            f"{len(facts['clusters'])} clusters."
+        ]
     broken = facts["problem_counts"]
     listed = ", ".join(f"{count} {kind}" for kind, count in broken.items())
     sentences.append(f"Problems: {listed or 'none'}.")
@@ -161,11 +160,8 @@ def _show(found: Audit, pairs: Sequence[Pair], text: str) -> list[dict[str, Any]
 
 
 def _show_cluster(found: Audit, group: Sequence[int]) -> dict[str, Any]:
-    shown = group[:MEMBERS]
-    return {
-        "count": len(group),
-        "images": [(found.images[n].path, _picture(found, n)) for n in shown],
-    }
+    shown = [(found.images[n].path, _picture(found, n)) for n in group[:MEMBERS]]
+    return {"count": len(group), "images": shown}
 
 
 def _picture(found: Audit, number: int, transform: str = "none") -> str:

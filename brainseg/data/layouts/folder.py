@@ -4,20 +4,11 @@ from pathlib import Path
 
 from brainseg.data.case import Case, OnProblem, Problem, name_some, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
-from brainseg.data.layouts.figshare import find_mats, read_folds, read_mats
+from brainseg.data.layouts.figshare import read_folds
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files
 from brainseg.files import read_csv
 from brainseg.vocabulary import CLASSES
-
-
-def read_figshare(
-    root: Path, patient_pattern: str | None = None, on_problem: OnProblem = refuse
-) -> list[Case]:
-    """Read the figshare set: MATLAB files `N.mat`, or pictures as in `read_folder`."""
-    if find_mats(root):
-        return read_mats(root, on_problem)
-    return read_folder(root, patient_pattern, on_problem)
 
 
 def read_folder(
@@ -143,11 +134,9 @@ def _read_labels(
     if len(labels) < len(rows):
         twice = {row["id"] for row in rows if labels[row["id"]] is not row}
         report(f"{path} repeats ids, such as {name_some(sorted(twice))}. Keep one row of each.")
-    missing = [stem for stem in images if stem not in labels]
-    if missing:
+    if missing := [stem for stem in images if stem not in labels]:
         report(f"{path} lacks {len(missing)} images, such as {name_some(missing)}. Add rows.")
-    unknown = {row["class"] for row in rows} - {*CLASSES, ""}
-    if unknown:
+    if unknown := {row["class"] for row in rows} - {*CLASSES, ""}:
         report(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
     return labels
 
