@@ -54,7 +54,7 @@ def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame,
         phantom_seed: seed of the phantoms.
 
     Returns:
-        Table and slices as from `tabulate`.
+        As `tabulate`.
 
     Raises:
         InputError: the data cannot be used.
@@ -118,15 +118,13 @@ def tabulate(
 def _check_classes(table: pd.DataFrame, drawn: pd.Series, size: int) -> None:
     """Compare classes with masks; `drawn` tells which masks show a tumour at size×size."""
     negative = table["class"] == NEGATIVE
-    wrong = table.loc[negative & drawn, "id"]
-    if len(wrong):
+    if len(wrong := table.loc[negative & drawn, "id"]):
         raise InputError(
             f"{len(wrong)} cases are of the class {NEGATIVE} but their masks show a tumour, such "
             f"as {name_some(wrong)}. Correct labels.csv or the masks."
         )
     tumor = table["class"].notna() & ~negative & ~table["unmasked"]
-    gone = table.loc[tumor & ~drawn, "id"]
-    if len(gone):
+    if len(gone := table.loc[tumor & ~drawn, "id"]):
         logger.warning(
             "%d cases of a tumour class show no tumour at %d×%d pixels, such as %s: it is too "
             "small, or the mask is empty. They count as slices without tumour.",
@@ -150,9 +148,6 @@ def divide(
         duplicates: the configuration's `data.duplicates`.
         on_leaks: receives what the test split shares with the others, before it is refused.
 
-    Returns:
-        The part of each row.
-
     Raises:
         InputError: the data cannot be split this way, the test split leaks, a mask is missing, or
             a part is empty.
@@ -161,8 +156,7 @@ def divide(
     parts = split_cases(table, split).mask(leave_out_copies(table, duplicates), LEFT_OUT)
     leaks = find_leaks(table, parts, slices.pairs)
     on_leaks(leaks)
-    by_slice = split["name"] == "random"
-    parts = settle_leaks(table, parts, leaks, split["leaks"], random=by_slice)
+    parts = settle_leaks(table, parts, leaks, split["leaks"], random=split["name"] == "random")
     check_masked(table, parts)
     warn_of_contradictions(table, parts)
     if empty := [part for part in PARTS if not (parts == part).any()]:

@@ -1,5 +1,6 @@
 """What a dashboard shows: W&B's workspace and report of an experiment, built without a server."""
 
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -62,10 +63,7 @@ def workspace(target: Target, keys: Collection[str]) -> ws.Workspace:
 
 
 def report(target: Target, keys: Collection[str], text: Sequence[str]) -> wr.Report:
-    """The report, not saved yet: paragraphs of `text`, the workspace's panels, a table of the runs.
-
-    Only saving needs the server, which looks up the project.
-    """
+    """The report, not saved yet: paragraphs of `text`, the workspace's panels, a table of runs."""
     runs = wr.Runset(
         entity=target.entity,
         project=target.project,
@@ -120,7 +118,7 @@ def _sections(target: Target, keys: Collection[str]) -> dict[str, list[Any]]:
         "Deploy: cost": [
             wr.BarPlot(title=what, title_x=unit, metrics=of, **grouped)
             for what, unit in COSTS.items()
-            if (of := [key for key in _deployed(keys) if key.endswith(f"/{what}")])
+            if (of := [key for key in keys if re.match(f"deploy/.*/{what}$", key)])
         ],
         "Tables": [
             wr.WeavePanelSummaryTable(table_name=key, layout=WIDE) for key in TABLES if key in keys
@@ -141,13 +139,9 @@ def _test_charts(keys: Collection[str]) -> dict[str, list[Any]]:
     return charts | ({"Dice by class": classes} if classes else {})
 
 
-def _deployed(keys: Collection[str]) -> list[Any]:
-    return [key for key in keys if key.startswith("deploy/")]
-
-
 def _scatters(keys: Collection[str]) -> list[Any]:
     """All rows in one chart, from their table; then one per place and mode, with a dot per run."""
-    places = dict.fromkeys(key.rpartition("/")[0] for key in _deployed(keys))
+    places = dict.fromkeys(key.rpartition("/")[0] for key in keys if key.startswith("deploy/"))
     dots = [
         wr.ScatterPlot(
             title=place.removeprefix("deploy/"),

@@ -90,9 +90,8 @@ class History(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows of finished epochs when resuming."""
-        if self.run.history.exists():
-            rows = read_csv(self.run.history)
-            self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+        rows = read_csv(self.run.history) if self.run.history.exists() else []
+        self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -116,8 +115,7 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row."""
         metrics = {key: value.item() for key, value in trainer.callback_metrics.items()}
-        row = {key: metrics.get(key) for key in HISTORY_COLUMNS}
-        row |= {
+        row = {key: metrics.get(key) for key in HISTORY_COLUMNS} | {
             "epoch": trainer.current_epoch,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(self.seconds, 3),

@@ -32,7 +32,7 @@ def fit(
     on_start: Callable[[], Any],
     on_row: Callable[[dict[str, Any]], Any],
 ) -> None:
-    """Train the network of `config` to its end, from the last finished epoch if there is one.
+    """Train to the end, from the last finished epoch if there is one.
 
     Writes `model.json`, the checkpoints and `history.csv`.
 
@@ -67,8 +67,7 @@ def fit(
         part.unlink()
     callbacks = [History(run, on_row), *checkpoint_callbacks(run, settings["early_stopping"])]
     trainer = make_trainer(settings, callbacks)
-    resumed = str(run.last) if run.last.exists() else None
-    if resumed:
+    if resumed := str(run.last) if run.last.exists() else None:
         logger.info("Resuming after a cut-off: %s", run.last)
     with warnings.catch_warnings():
         # Lightning advises more workers, and notes that the checkpoint folder is not empty.

@@ -180,6 +180,5 @@ def _bare(name: str) -> str:
 
 
 def _read_drawn(path: Path) -> NDArray[np.bool_]:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return read_mask(path)
-    return read_pixels(path)[0] > 0
+    is_picture = path.suffix.lower() in IMAGE_SUFFIXES
+    return read_mask(path) if is_picture else read_pixels(path)[0] > 0

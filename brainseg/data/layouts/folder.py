@@ -39,24 +39,23 @@ def read_folder(
         return []
     images = _by_stem(root / "images", on_problem)
     masks = _by_stem(root / "masks", on_problem)
-    _check_masks(root, images, masks, on_problem)
+    missing = [stem for stem in images if stem not in masks]
+    for stem in missing:
+        message = (
+            f"{len(missing)} of {len(images)} images in {root / 'images'} have no mask, such as "
+            f"{images[stem].name}. Expected a file with the same stem in {root / 'masks'} (all "
+            "black where there is no tumour)."
+        )
+        on_problem(Problem("mask", str(images[stem]), message))
     labels = _read_labels(root, images, on_problem)
     folds = read_folds(root)
     cases = []
     for stem in images:
         row = labels.get(stem, {})
+        label, plane = row.get("class") or None, row.get("plane") or None
         patient = row.get("patient") or match_patient(stem, patient_pattern, on_problem)
-        cases.append(
-            Case(
-                stem,
-                row.get("class") or None,
-                patient,
-                images[stem],
-                masks.get(stem),
-                plane=row.get("plane") or None,
-                fold=folds.get(int(stem)) if stem.isdecimal() else None,
-            )
-        )
+        fold = folds.get(int(stem)) if stem.isdecimal() else None
+        cases.append(Case(stem, label, patient, images[stem], masks.get(stem), plane, fold))
     return cases
 
 
@@ -101,19 +100,6 @@ def _by_stem(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
             continue
         stems[path.stem] = path
     return stems
-
-
-def _check_masks(
-    root: Path, images: dict[str, Path], masks: dict[str, Path], on_problem: OnProblem
-) -> None:
-    missing = [stem for stem in images if stem not in masks]
-    for stem in missing:
-        message = (
-            f"{len(missing)} of {len(images)} images in {root / 'images'} have no mask, such as "
-            f"{images[stem].name}. Expected a file with the same stem in {root / 'masks'} (all "
-            "black where there is no tumour)."
-        )
-        on_problem(Problem("mask", str(images[stem]), message))
 
 
 def _read_labels(
