@@ -88,14 +88,9 @@ def load_external(
 
 
 def find_copies(external: External, own: Mapping[str, NDArray]) -> NDArray[np.bool_]:
-    """Find the images that duplicate, or nearly duplicate, one of a run's own.
+    """Which images, a value per row of the table, duplicate or nearly duplicate a run's own.
 
-    Args:
-        external: from `load_external`.
-        own: `images` (N×H×W, at the network's size) and `patients` (empty: unknown).
-
-    Returns:
-        A value per row of the table.
+    `own` has `images` (N×H×W, at the network's size) and `patients` (empty: unknown).
     """
     images = [*own["images"], *external.slices.images]
     patients = [*own["patients"].tolist(), *external.table["patient"].fillna("")]

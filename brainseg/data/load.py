@@ -139,14 +139,10 @@ def divide(
     duplicates: str,
     on_leaks: Callable[[list[dict[str, Any]]], None],
 ) -> pd.Series:
-    """Assign each case to `train`, `val`, `test` or `left_out`, and check for leaks.
+    """Assign each case of `load_data` to `train`, `val`, `test` or `left_out`; check for leaks.
 
-    Args:
-        table: from `load_data`.
-        slices: likewise.
-        split: the configuration's `split`.
-        duplicates: the configuration's `data.duplicates`.
-        on_leaks: receives what the test split shares with the others, before it is refused.
+    `split` and `duplicates` are the configuration's `split` and `data.duplicates`. `on_leaks`
+    receives what the test split shares with the others, before it is refused.
 
     Raises:
         InputError: the data cannot be split this way, the test split leaks, a mask is missing, or

@@ -150,21 +150,15 @@ def _explained(runs: Sequence[Run]) -> Iterator[None]:
 
 
 def _save(experiment: Path, made: dict[str, Any]) -> list[str]:
+    """Save what was made, in place of what was saved before."""
     path = experiment / "report" / KEPT
-    kept = read_json(path) if path.exists() else {}
-    saved = {name: _renewed(it, kept.get(name), CONTENT[name]) for name, it in made.items()}
-    urls = {name: it.save().url for name, it in saved.items()}
+    urls = read_json(path) if path.exists() else {}
+    for name, new in made.items():
+        saved = new
+        with suppress(Exception):  # none yet, deleted by hand, or on another server: a new one
+            saved = type(new).from_url(urls[name])
+            for part in CONTENT[name]:
+                setattr(saved, part, getattr(new, part))
+        urls[name] = saved.save().url
     write_json(path, urls)
     return [f"{name.capitalize()}: {url}" for name, url in urls.items()]
-
-
-def _renewed(made: Any, url: str | None, content: Sequence[str]) -> Any:
-    """What is at `url` with the content of `made`; `made` itself where there is nothing."""
-    if url is None:
-        return made
-    with suppress(Exception):  # deleted by hand, or on another server: then there is a new one
-        kept = type(made).from_url(url)
-        for name in content:
-            setattr(kept, name, getattr(made, name))
-        return kept
-    return made

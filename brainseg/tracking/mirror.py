@@ -49,13 +49,21 @@ def deploy_numbers(rows: Sequence[Row]) -> dict[str, float]:
         `mean_iou`, `delta_mean_iou`, `size_mib` or `speedup`. The mode includes a precision of the
         runtime (`fp32_bf16`), and the threads where another row of the device has more.
     """
-    return {
-        f"deploy/{row.device}/{row.runtime}/{_name_mode(row, rows)}/{what}": value
-        for row in rows
-        if row.status == "ok" and row.batch == 1
-        for what, value in _numbers(row).items()
-        if value is not None
-    }
+    numbers: dict[str, float] = {}
+    for row in (row for row in rows if row.status == "ok" and row.batch == 1):
+        most = max(other.threads for other in rows if other.device == row.device)
+        threads = f"{row.threads}_threads" if row.threads < most else None
+        mode = "_".join(filter(None, [row.mode, row.precision, threads]))
+        of_row = {
+            "latency_p50_ms": row.median_ms,
+            "mean_iou": row.mean_iou,
+            "delta_mean_iou": row.delta_mean_iou,
+            "size_mib": row.size_bytes and row.size_bytes / 2**20,
+            "speedup": row.speedup,
+        }
+        place = f"deploy/{row.device}/{row.runtime}/{mode}"
+        numbers |= {f"{place}/{name}": n for name, n in of_row.items() if n is not None}
+    return numbers
 
 
 def media_of(run: Run) -> dict[str, Callable[[], Any]]:
@@ -108,22 +116,6 @@ def _normalize(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _holds_objects(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
-
-
-def _name_mode(row: Row, rows: Sequence[Row]) -> str:
-    most = max(other.threads for other in rows if other.device == row.device)
-    threads = f"{row.threads}_threads" if row.threads < most else None
-    return "_".join(filter(None, [row.mode, row.precision, threads]))
-
-
-def _numbers(row: Row) -> dict[str, float | None]:
-    return {
-        "latency_p50_ms": row.median_ms,
-        "mean_iou": row.mean_iou,
-        "delta_mean_iou": row.delta_mean_iou,
-        "size_mib": row.size_bytes and row.size_bytes / 2**20,
-        "speedup": row.speedup,
-    }
 
 
 def _overlays(run: Run) -> list[wandb.Image]:

@@ -29,13 +29,9 @@ LONGEST_TITLE = 128
 
 @dataclass(frozen=True)
 class Target:
-    """The runs of an experiment on the server.
+    """The runs of an experiment (W&B's `group`) on the server.
 
-    Attributes:
-        entity: whose they are.
-        project: of W&B.
-        group: name of the experiment.
-        variant: key of their configuration that holds what is compared, such as `model.attention`.
+    `variant` is the key of their configuration that holds what is compared: `model.attention`.
     """
 
     entity: str

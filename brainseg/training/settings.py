@@ -69,21 +69,20 @@ class TrainerSchema:
     devices: Any = 1
 
 
-def open_options() -> dict[str, Any]:
-    """Every option of every mode, `None` where it is not given."""
-    return {name: dict.fromkeys(mode.options) for name, mode in MODES.items() if mode.options}
-
-
 @dataclass
 class DeploySchema:
-    """Types of the `deploy` group."""
+    """Types of the `deploy` group; it has every option of every mode, `None` unless given."""
 
     modes: list[str] = field(default_factory=list)
     devices: list[str] = field(default_factory=list)
     runtimes: list[str] | None = None
     passes: int = 500
     threads: int | None = None
-    options: Any = field(default_factory=open_options)
+    options: Any = field(
+        default_factory=lambda: {
+            name: dict.fromkeys(mode.options) for name, mode in MODES.items() if mode.options
+        }
+    )
 
 
 SCHEMAS = {"optim": OptimSchema, "trainer": TrainerSchema, "deploy": DeploySchema}

@@ -76,10 +76,9 @@ def print_audit(facts: dict[str, Any], console: Console) -> None:
             table.add_column(name, justify="right")
         for label, row in described["classes"].items():
             counts = (row["images"], row["patients"] or "–", row["masks"], row["empty_masks"])
-            spreads = (row["mask_area"], 100, 1), (row["mean"],), (row["border"],)
-            table.add_row(
-                label, *map(str, counts), *(_format_spread(*spread) for spread in spreads)
-            )
+            area = _format_spread(row["mask_area"], 100, 1)
+            spreads = (_format_spread(row[name]) for name in ("mean", "border"))
+            table.add_row(label, *map(str, counts), area, *spreads)
         console.print(table)
     console.print("Ranges: median (5th–95th percentile). border: mean of the outermost pixels.")
     if facts["overlaps"]:
@@ -142,21 +141,20 @@ def _draw(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[P
 
 
 def _show(found: Audit, pairs: Sequence[Pair], text: str) -> list[dict[str, Any]]:
-    return [
-        {
+    shown = []
+    for pair in bar(pairs, text):
+        facts = {
             "a": found.images[pair.a].path,
             "b": found.images[pair.b].path,
             "kind": pair.kind,
             "transform": pair.transform.replace("_", " "),
             "correlation": f"{1 - pair.distance:.4f}",
-            "pictures": [
-                _picture(found, pair.a),
-                *([_picture(found, pair.a, pair.transform)] if pair.transform != "none" else []),
-                _picture(found, pair.b),
-            ],
         }
-        for pair in bar(pairs, text)
-    ]
+        pictures = [
+            _picture(found, pair.a, turn) for turn in dict.fromkeys(("none", pair.transform))
+        ]
+        shown.append(facts | {"pictures": [*pictures, _picture(found, pair.b)]})
+    return shown
 
 
 def _show_cluster(found: Audit, group: Sequence[int]) -> dict[str, Any]:

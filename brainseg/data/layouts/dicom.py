@@ -24,6 +24,9 @@ from brainseg.errors import InputError
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis (left, back, top) that is closest to the slice's normal."""
 
+PATIENT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+"""What tells the patient; the first that a file has."""
+
 BROKEN = (
     *(InvalidDicomError, OSError, EOFError, AttributeError, KeyError, IndexError),
     *(ValueError, TypeError, RuntimeError, NotImplementedError),
@@ -40,14 +43,10 @@ def read_dicom(
     """Find DICOM images, series by series, and their masks.
 
     A mask is a frame of a DICOM SEG object that refers to the image, or a file in `ROOT/masks/`
-    with the same relative path (DICOM or a picture). In a series with some masks, slices without
-    one have no tumour; a series without any is unlabelled. The patient is `PatientID`, else the
-    study, else the series.
-
-    Args:
-        root: the data set's folder; images may lie in `ROOT/images/`.
-        on_problem: receives each file that cannot be used.
-        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
+    with the same relative path (DICOM or a picture); images may be in `ROOT/images/`. In a series
+    with some masks, slices without one have no tumour; a series without any is unlabelled. The
+    patient is `PatientID`, else the study, else the series. `tumor` is the class of slices with a
+    tumour.
 
     Raises:
         InputError: there are no DICOM images.
@@ -143,7 +142,7 @@ def _cut(
             yield VolumeSlice(
                 id=re.sub(r"[^\w.]+", "-", _bare(relative)),
                 label=label_of(mask, tumor),
-                patient=_patient(dataset) or str(path.parent),
+                patient=str(next(filter(None, map(dataset.get, PATIENT)), path.parent)),
                 pixels=pixels,
                 mask=mask,
                 plane=_plane(dataset),
@@ -151,11 +150,6 @@ def _cut(
             )
         except InputError as error:
             on_problem(Problem("mask", str(path), str(error)))
-
-
-def _patient(dataset: pydicom.Dataset) -> str | None:
-    names = (dataset.get(tag) for tag in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
-    return next((str(name) for name in names if name), None)
 
 
 def _plane(dataset: pydicom.Dataset) -> str | None:
