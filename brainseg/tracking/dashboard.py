@@ -156,9 +156,10 @@ def _save(experiment: Path, made: dict[str, Any]) -> list[str]:
     for name, new in made.items():
         saved = new
         with suppress(Exception):  # none yet, deleted by hand, or on another server: a new one
-            saved = type(new).from_url(urls[name])
+            kept = type(new).from_url(urls[name])
             for part in CONTENT[name]:
-                setattr(saved, part, getattr(new, part))
+                setattr(kept, part, getattr(new, part))
+            saved = kept
         urls[name] = saved.save().url
     write_json(path, urls)
     return [f"{name.capitalize()}: {url}" for name, url in urls.items()]

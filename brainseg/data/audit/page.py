@@ -150,9 +150,8 @@ def _show(found: Audit, pairs: Sequence[Pair], text: str) -> list[dict[str, Any]
             "transform": pair.transform.replace("_", " "),
             "correlation": f"{1 - pair.distance:.4f}",
         }
-        pictures = [
-            _picture(found, pair.a, turn) for turn in dict.fromkeys(("none", pair.transform))
-        ]
+        turns = dict.fromkeys(("none", pair.transform))
+        pictures = [_picture(found, pair.a, turn) for turn in turns]
         shown.append(facts | {"pictures": [*pictures, _picture(found, pair.b)]})
     return shown
 
