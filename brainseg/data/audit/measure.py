@@ -11,6 +11,7 @@ from scipy import ndimage
 from brainseg.data.case import Case, Problem
 from brainseg.data.duplicates import make_thumbnail
 from brainseg.data.image import Decoded, decode_image, hash_pixels, read_mask
+from brainseg.data.layouts.volume import label_of
 from brainseg.data.shortcut import describe_trivially
 from brainseg.errors import InputError
 from brainseg.vocabulary import NEGATIVE
@@ -69,9 +70,8 @@ def find_head(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _measure(case: Case, path: str, decoded: Decoded, mask: NDArray[np.bool_] | None) -> Measured:
     pixels = decoded.pixels
     edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
-    label = "unknown" if mask is None else "tumor" if mask.any() else NEGATIVE
     facts = {
-        "class": case.label or label,
+        "class": case.label or label_of(mask, "tumor") or "unknown",
         "patient": case.patient,
         "plane": case.plane,
         "size": f"{pixels.shape[1]}×{pixels.shape[0]}",

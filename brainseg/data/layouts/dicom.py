@@ -25,7 +25,7 @@ PLANES = ("sagittal", "coronal", "axial")
 """By the axis (left, back, top) that is closest to the slice's normal."""
 
 PATIENT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-"""What tells the patient; the first that a file has."""
+"""Names of the patient; the first that a file has counts."""
 
 BROKEN = (
     *(InvalidDicomError, OSError, EOFError, AttributeError, KeyError, IndexError),
@@ -139,10 +139,11 @@ def _cut(
                     f"{mask.shape[0]} and {mask.shape[1]}. Expected the same."
                 )
             relative = str(path.relative_to(root))
+            names = (dataset.get(tag) for tag in PATIENT)
             yield VolumeSlice(
                 id=re.sub(r"[^\w.]+", "-", _bare(relative)),
                 label=label_of(mask, tumor),
-                patient=str(next(filter(None, map(dataset.get, PATIENT)), path.parent)),
+                patient=str(next(filter(None, names), path.parent)),
                 pixels=pixels,
                 mask=mask,
                 plane=_plane(dataset),
