@@ -36,8 +36,8 @@ RECIPE = ("patients", "slices", "difficulty", "healthy_slices")
 SHARED = frozenset(
     {
         *("name", "root", "negatives", "test", "duplicates"),
-        *("image_size", "batch_size", "workers", "cache_dir"),
-        *("harmonize", *RECIPE),  # the first is gone, but runs of before have it
+        *("image_size", "batch_size", "workers", "cache_dir", *RECIPE),
+        "harmonize",  # of older runs; it no longer means anything
     }
 )
 """Keys of the `data` group that are not options of a layout's reader."""
@@ -46,15 +46,12 @@ logger = logging.getLogger(__name__)
 
 
 def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame, Slices]:
-    """Read, decode and resize a data set; phantoms are drawn first if necessary.
+    """Read a data set as `tabulate` returns it; phantoms are drawn first if necessary.
 
     Args:
         data: the configuration's `data`: `name`, `image_size`, `cache_dir`, and what the data set
             requires (`root`, `negatives`, `test`, options of its reader, `RECIPE` of phantoms).
         phantom_seed: seed of the phantoms.
-
-    Returns:
-        As `tabulate`.
 
     Raises:
         InputError: the data cannot be used.

@@ -67,7 +67,8 @@ def fit(
         part.unlink()
     callbacks = [History(run, on_row), *checkpoint_callbacks(run, settings["early_stopping"])]
     trainer = make_trainer(settings, callbacks)
-    if resumed := str(run.last) if run.last.exists() else None:
+    resumed = str(run.last) if run.last.exists() else None
+    if resumed:
         logger.info("Resuming after a cut-off: %s", run.last)
     with warnings.catch_warnings():
         # Lightning advises more workers, and notes that the checkpoint folder is not empty.
