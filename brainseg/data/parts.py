@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError
-from brainseg.files import write_csv, write_npz
+from brainseg.files import write_npz, write_text
 
 if TYPE_CHECKING:  # arrays are read without pandas and image decoders
     from pathlib import Path
@@ -59,7 +59,7 @@ def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
     """Write `split.csv`: `id,class,patient,split` of every case."""
     columns = ["id", "class", "patient", "split"]
     rows = table.assign(split=parts)[columns].astype(str)
-    write_csv(file, rows.to_dict("records"), columns)
+    write_text(file, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def spread(count: int, number: int) -> NDArray[np.intp]:

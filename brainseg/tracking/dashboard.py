@@ -119,7 +119,7 @@ def headline(runs: Sequence[Run]) -> list[str]:
     return text
 
 
-def _find_place(configs: Sequence[dict[str, Any]]) -> tuple[str | None, str, str]:
+def _find_place(configs: Sequence[dict[str, Any]]) -> tuple[Any, str, str]:
     """Entity (`None`: the user's own), project and group of the runs."""
     found = {
         (of["tracking"]["entity"], of["tracking"]["project"], of["experiment_name"])

@@ -112,7 +112,7 @@ def _sections(target: Target, keys: Collection[str]) -> dict[str, list[Any]]:
         ],
         "Deploy: accuracy against latency": _scatters(keys),
         "Deploy: cost": [
-            wr.BarPlot(title=what, title_x=unit, metrics=of, **grouped)
+            wr.BarPlot(title=what, title_x=unit, metrics=[*of], **grouped)
             for what, unit in COSTS.items()
             if (of := [key for key in keys if re.match(f"deploy/.*/{what}$", key)])
         ],
