@@ -67,7 +67,8 @@ def make_dashboard(experiment: Path) -> list[str]:
                 f"No dashboard: {entity}/{project} has no runs of the group {group}. "
                 f"{describe_unsent(runs) or 'All runs have been sent, but to another server.'}"
             )
-        target = panels.Target(entity, project, group, "model.attention" if attention else VARIANT)
+        variant = "model.attention" if attention else VARIANT
+        target = panels.Target(str(entity), project, group, variant)
         keys = logged_keys(runs)
         made = {
             "workspace": panels.workspace(target, keys),
