@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import wandb
 
-from brainseg.data.parts import spread
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.files import read_json
 from brainseg.outline import overlay
@@ -123,7 +122,8 @@ def _overlays(run: Run) -> list[wandb.Image]:
     with np.load(run.test) as test, np.load(run.predictions(CHECKPOINT)) as predictions:
         ids, images, masks = test["ids"], test["images"], test["masks"]
         predicted = predictions["probabilities"] >= THRESHOLD
+    chosen = np.unique(np.linspace(0, len(ids) - 1, OVERLAYS).astype(int))
     return [
         wandb.Image(overlay(images[i], predicted[i], masks[i] > 0), caption=str(ids[i]))
-        for i in spread(len(ids), OVERLAYS)
+        for i in chosen
     ]
