@@ -5,8 +5,7 @@
 A source is a run (the test split that it carries with it) or a folder of a data set. Each network
 is scored in its fp32 export. A network that has learned where its training negatives come from,
 instead of what a tumour looks like, marks tumours in the tumour-free slices of tumour patients and
-of other scanners. The last lines tell how well border and histogram give the source away, before
-and after the negatives take the histograms of the tumour slices (`data.harmonize`).
+of other scanners. The last lines show how well border and histogram give the source away.
 """
 
 import argparse
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from brainseg.data.augment import harmonize
 from brainseg.data.cache import load_slices
 from brainseg.data.cases import read_set
 from brainseg.data.parts import read_test
@@ -56,18 +54,6 @@ def score(run: Run, part: Part, name: str) -> dict:
     return summarize(score_cases(*lists, probabilities, part["masks"]))
 
 
-def harmonized(part: Part, seed: int = 0) -> Part:
-    """Each slice without tumour with the histogram of a random slice with tumour, if any."""
-    rng = np.random.default_rng(seed)
-    native = np.flatnonzero(part["masks"].any(axis=(1, 2)))
-    if not len(native):
-        return part
-    images = part["images"].copy()
-    for row in np.flatnonzero(~part["masks"].any(axis=(1, 2))):
-        images[row] = harmonize(images[row], part["images"][rng.choice(native)])
-    return part | {"images": images}
-
-
 def source_auc(part: Part) -> float | None:
     """How well border and histogram tell the slices without tumour; copies count as one."""
     copies = [image.tobytes() for image in part["images"]]
@@ -100,9 +86,9 @@ def main() -> None:
             table.add_row(str(path), str(source), "–" if iou is None else f"{iou:.4f}", *told)
     Console(width=160).print(table)
     for source, part in sources.items():
-        before, after = source_auc(part), source_auc(harmonized(part))
-        if before is not None and after is not None:
-            print(f"{source}: source shortcut {before:.3f}, with harmonized negatives {after:.3f}")
+        auc = source_auc(part)
+        if auc is not None:
+            print(f"{source}: source shortcut {auc:.3f}")
 
 
 if __name__ == "__main__":

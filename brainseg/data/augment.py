@@ -3,7 +3,6 @@
 import os
 
 import numpy as np
-from skimage.exposure import match_histograms
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no update check over the network
 
@@ -35,8 +34,3 @@ def augment(
     augmentation.set_random_seed(seed)
     changed = augmentation(image=image, mask=mask)
     return changed["image"], changed["mask"]
-
-
-def harmonize(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Match the histogram of an H×W uint8 image to that of another, as if from the same scanner."""
-    return np.rint(match_histograms(image, reference)).astype(np.uint8)

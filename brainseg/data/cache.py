@@ -67,13 +67,8 @@ def load_slices(cases: Sequence[Case], size: int, folder: Path) -> Slices:
     if not cached.is_dir():
         _build(cases, size, cached)
     index = json.loads((cached / "index.json").read_text())
-    return Slices(
-        np.load(cached / "images.npy", mmap_mode="r"),
-        np.load(cached / "masks.npy", mmap_mode="r"),
-        index["content"],
-        key,
-        [Pair(*pair) for pair in index["pairs"]],
-    )
+    images, masks = (np.load(cached / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+    return Slices(images, masks, index["content"], key, [Pair(*pair) for pair in index["pairs"]])
 
 
 def _build(cases: Sequence[Case], size: int, target: Path) -> None:
@@ -94,12 +89,15 @@ def _build(cases: Sequence[Case], size: int, target: Path) -> None:
                 images[i], masks[i], thumbnails[i], hashed, note = result
                 content.append(hashed)
                 notes.update([note] if note else [])
-        _refuse(bad, len(cases))
+        if bad:
+            listed = "\n  ".join(bad[:REPORTED])
+            more = f"\n  … and {len(bad) - REPORTED} more" if len(bad) > REPORTED else ""
+            raise InputError(f"{len(bad)} of {len(cases)} cases cannot be used:\n  {listed}{more}")
         for note, count in notes.items():
             logger.info("%d of %d files: %s.", count, len(cases), note)
         images.flush()
         masks.flush()
-        pairs = find_pairs(thumbnails, content, [case.patient for case in cases], progress=True)
+        pairs = find_pairs(thumbnails, content, [case.patient for case in cases])
         index = {"content": content, "pairs": [astuple(pair) for pair in pairs]}
         write_json(folder / "index.json", index)
 
@@ -115,10 +113,3 @@ def _decode(
     pixels = image.pixels
     arrays = resize_image(pixels, size), resize_mask(mask, size), make_thumbnail(pixels)
     return *arrays, hash_pixels(pixels), image.note
-
-
-def _refuse(bad: Sequence[str], of: int) -> None:
-    if bad:
-        listed = "\n  ".join(bad[:REPORTED])
-        more = f"\n  … and {len(bad) - REPORTED} more" if len(bad) > REPORTED else ""
-        raise InputError(f"{len(bad)} of {of} cases cannot be used:\n  {listed}{more}")

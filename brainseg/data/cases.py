@@ -10,7 +10,8 @@ from typing import Any
 from brainseg.data.case import Case, OnProblem, name_some, refuse
 from brainseg.data.image import read_mask
 from brainseg.data.layouts.dicom import is_dicom
-from brainseg.data.layouts.folder import is_picture, read_figshare, read_folder, read_kaggle_mri
+from brainseg.data.layouts.figshare import find_mats, read_mats
+from brainseg.data.layouts.folder import is_picture, read_folder, read_kaggle_mri
 from brainseg.data.layouts.slices import READERS, check_options, read_slices
 from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError, check_known
@@ -48,9 +49,9 @@ def read_set(
         return read_slices(layout, root, cache, given, on_problem)
     if layout == "kaggle_mri":
         return read_kaggle_mri(root, on_problem)
-    pattern = given.get("patient_pattern")
-    reader = read_figshare if layout == "figshare" else read_folder
-    return reader(root, pattern, on_problem)
+    if layout == "figshare" and find_mats(root):
+        return read_mats(root, on_problem)
+    return read_folder(root, given.get("patient_pattern"), on_problem)
 
 
 def detect_layout(root: Path) -> str:
@@ -127,7 +128,8 @@ def read_cases(
         raise InputError(f"The data folder {root} is empty: no image in {root / 'images'}.")
     sets = {"root": cases}
     if negatives is not None:
-        without = [case for case in _join("negatives", negatives, cache) if is_negative(case)]
+        joined = _join("negatives", negatives, cache)
+        without = [case for case in joined if class_of(case) == NEGATIVE]
         if not without:
             raise InputError(
                 f"data.negatives={negatives} has no images without tumour: none in a folder "
@@ -139,11 +141,11 @@ def read_cases(
     return _make_ids_unique(sets)
 
 
-def is_negative(case: Case) -> bool:
-    """Whether a case shows no tumour: by its class, else by its mask."""
-    if case.label is not None or case.mask is None:
-        return case.label == NEGATIVE
-    return not read_mask(case.mask).any()
+def class_of(case: Case) -> str:
+    """The class of a case; where its data set gives none, `tumor` or the negative by its mask."""
+    if case.label or case.mask is None:
+        return case.label or "unknown"
+    return "tumor" if read_mask(case.mask).any() else NEGATIVE
 
 
 def _join(name: str, root: Path, cache: Path) -> list[Case]:

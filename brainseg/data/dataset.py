@@ -1,6 +1,6 @@
 """Slices as tensors; all randomness of an epoch comes from the seed and the epoch's number."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import albumentations as A
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from brainseg.data.augment import augment, harmonize
+from brainseg.data.augment import augment
 from brainseg.data.cache import Slices
 
 Item = tuple[np.ndarray, np.ndarray]
@@ -36,9 +36,6 @@ class SliceDataset(Dataset[Item]):
         rows: the slices that belong to this part.
         augmentation: random changes, none for validation.
         seed: seed of the changes, together with epoch and number.
-        foreign: rows from another source; each time they are matched to the histogram of another
-            row of `native`, so that brightness does not reveal the source.
-        native: rows that give the histograms.
     """
 
     def __init__(
@@ -47,15 +44,11 @@ class SliceDataset(Dataset[Item]):
         rows: Sequence[int],
         augmentation: A.Compose | None = None,
         seed: int = 0,
-        foreign: Collection[int] = (),
-        native: Sequence[int] = (),
     ) -> None:
         self.slices = slices
         self.rows = rows
         self.augmentation = augmentation
         self.seed = seed
-        self.foreign = frozenset(foreign)
-        self.native = native
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,9 +57,6 @@ class SliceDataset(Dataset[Item]):
         epoch, number = item if isinstance(item, tuple) else (0, item)
         row = self.rows[number]
         image, mask = np.asarray(self.slices.images[row]), np.asarray(self.slices.masks[row])
-        if row in self.foreign:
-            drawn = derive_seed(self.seed, epoch, number, 1) % len(self.native)
-            image = harmonize(image, np.asarray(self.slices.images[self.native[drawn]]))
         if self.augmentation is not None:
             seed = derive_seed(self.seed, epoch, number)
             image, mask = augment(self.augmentation, image, mask, seed)

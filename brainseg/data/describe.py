@@ -18,11 +18,7 @@ def describe_data(
 ) -> dict[str, Any]:
     """Count images, patients, duplicates and leaks; measure the source shortcut. Plain JSON.
 
-    Args:
-        table: from `brainseg.data.load.load_data`.
-        slices: likewise.
-        parts: from `brainseg.data.load.divide`.
-        leaks: what it found.
+    Takes what `brainseg.data.load.load_data` returns, and what `divide` returns and finds.
     """
     used = (parts != LEFT_OUT).to_numpy()
     negative = (table["class"] == NEGATIVE).to_numpy()

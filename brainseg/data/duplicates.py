@@ -85,16 +85,13 @@ def find_pairs(
     thumbnails: NDArray[np.uint8],
     content: Sequence[str],
     patients: Sequence[str | None],
-    *,
-    progress: bool = False,
 ) -> list[Pair]:
-    """Find duplicate images. Images without any contrast are never duplicates.
+    """Find duplicate images, with a progress bar. Images without any contrast are never duplicates.
 
     Args:
         thumbnails: N×32×32, from `make_thumbnail`.
         content: hash of each image's pixels.
-        patients: of each image, `None` where unknown.
-        progress: whether to show a bar.
+        patients: of each image, `None` or empty where unknown.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for number in np.flatnonzero(np.ptp(thumbnails, axis=(1, 2)) > 0).tolist():
@@ -102,7 +99,7 @@ def find_pairs(
     groups = list(copies.values())
     found = [Pair(a, b, "exact", "none", 0.0) for group in groups for a, b in _link(group)]
     units = _normalize(thumbnails[[group[0] for group in groups]])
-    for i, j, transform, distance in _thin_out(*_near(units, progress), len(groups)):
+    for i, j, transform, distance in _thin_out(*_near(units), len(groups)):
         for a, b in product(groups[i][:LARGEST], groups[j][:LARGEST]):
             least = SIMILAR_IN_PATIENT if patients[a] and patients[a] == patients[b] else SIMILAR
             if 1 - distance >= least:
@@ -127,7 +124,7 @@ def _link(group: Sequence[int]) -> Iterator[tuple[int, int]]:
     return combinations(group, 2) if len(group) <= LARGEST else pairwise(group)
 
 
-def _near(units: NDArray[np.float32], progress: bool) -> tuple[NDArray, NDArray, NDArray]:
+def _near(units: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
     """Pairs i < j of similar images (P×2), the number of what turns i into j, and correlation."""
     tree = KDTree(_low_frequencies(units))
 
@@ -140,7 +137,7 @@ def _near(units: NDArray[np.float32], progress: bool) -> tuple[NDArray, NDArray,
     steps = list(product(enumerate(TRANSFORMS.values()), range(0, max(1, len(units)), CHUNK)))
     with ThreadPoolExecutor() as pool:
         compared = pool.map(compare, steps)
-        found = list(bar(compared, "Looking for duplicates", progress, total=len(steps)))
+        found = list(bar(compared, "Looking for duplicates", total=len(steps)))
     ends, turns, correlations = map(np.concatenate, zip(*found, strict=True))
     return ends, turns, correlations
 

@@ -1,6 +1,6 @@
 """A data set that a network is only tested on, without the images that its training knows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from brainseg.data.cache import Slices, cache_folder
 from brainseg.data.cases import check_ids, read_set
-from brainseg.data.duplicates import Pair, find_clusters, find_pairs, make_thumbnail
+from brainseg.data.duplicates import find_clusters, find_pairs, make_thumbnail
 from brainseg.data.image import hash_pixels
 from brainseg.data.leakage import LEFT_OUT, find_leaks
 from brainseg.data.load import load_data, tabulate
@@ -88,19 +88,14 @@ def load_external(
 
 
 def find_copies(external: External, own: Mapping[str, NDArray]) -> NDArray[np.bool_]:
-    """Find the images that duplicate, or nearly duplicate, one of a run's own.
+    """Which images, a value per row of the table, duplicate or nearly duplicate a run's own.
 
-    Args:
-        external: from `load_external`.
-        own: `images` (N×H×W, at the network's size) and `patients` (empty: unknown).
-
-    Returns:
-        A value per row of the table.
+    `own` has `images` (N×H×W, at the network's size) and `patients` (empty: unknown).
     """
     images = [*own["images"], *external.slices.images]
     patients = [*own["patients"].tolist(), *external.table["patient"].fillna("")]
-    clusters = find_clusters(len(images), _find_pairs(images, map(hash_pixels, images), patients))
-    count = len(own["images"])
+    pairs = find_pairs(_shrink(images), [hash_pixels(image) for image in images], patients)
+    clusters, count = find_clusters(len(images), pairs), len(own["images"])
     return np.isin(clusters[count:], clusters[:count])
 
 
@@ -119,12 +114,11 @@ def _find_leaks(
     except (InputError, OSError) as error:
         reason = " ".join(str(error).split()).removesuffix(".")
         return f"the training's data can no longer be read ({reason})"
-    missing = set(known) - set(own_table["id"])
-    if missing:
+    if missing := set(known) - set(own_table["id"]):
         return f"the training's data have changed: {len(missing)} of its cases are gone"
     both = pd.concat([own_table, table], ignore_index=True)
-    pairs = _find_pairs(
-        [*own_slices.images, *slices.images],
+    pairs = find_pairs(
+        _shrink([*own_slices.images, *slices.images]),
         [*own_slices.content, *slices.content],
         both["patient"].fillna("").tolist(),
     )
@@ -134,8 +128,5 @@ def _find_leaks(
     return find_leaks(both.assign(cluster=clusters), pd.Series(parts), pairs)
 
 
-def _find_pairs(
-    images: Sequence[NDArray[np.uint8]], content: Iterable[str], patients: Sequence[str]
-) -> list[Pair]:
-    """Duplicate images at a network's size; unknown patients are empty."""
-    return find_pairs(np.stack([make_thumbnail(each) for each in images]), list(content), patients)
+def _shrink(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return np.stack([make_thumbnail(image) for image in images])

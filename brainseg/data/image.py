@@ -105,9 +105,8 @@ def decode_case(image: Path, mask: Path | None) -> tuple[Decoded, np.ndarray]:
         InputError: a file cannot be used, or the two differ in size.
     """
     decoded = decode_image(image)
-    if mask is None:
-        return decoded, np.zeros(decoded.pixels.shape, bool)
-    return decoded, read_mask_of(decoded.pixels, image, mask)
+    empty = np.zeros(decoded.pixels.shape, bool)
+    return decoded, read_mask_of(decoded.pixels, image, mask) if mask else empty
 
 
 def read_mask_of(pixels: np.ndarray, image: Path, mask: Path) -> np.ndarray:
@@ -154,15 +153,19 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
     """Resize an H×W uint8 image to size×size: by area where it shrinks, else bilinear."""
     if image.shape == (size, size):
         return image
-    shrinks = size < max(image.shape)
-    return cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    how = cv2.INTER_AREA if size < max(image.shape) else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=how)
 
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     """Resize an H×W bool mask to size×size: by area, then tumour where at least half is tumour."""
     return resize_image(mask.astype(np.uint8) * 255, size) >= 128
+
+
+def read_resized(image: Path, mask: Path | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode an image and its mask as `decode_case`, and resize both to size×size."""
+    decoded, tumor = decode_case(image, mask)
+    return resize_image(decoded.pixels, size), resize_mask(tumor, size)
 
 
 def scale_to_uint8(pixels: np.ndarray, top: float) -> np.ndarray:

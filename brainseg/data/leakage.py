@@ -132,40 +132,33 @@ def settle_leaks(
 
     Args:
         table: one row per case with the columns `id` and `unmasked`.
-        parts: the part of each case.
+        parts: of each case; returned with `left_out` where the policy is `drop`.
         leaks: from `find_leaks`.
         policy: of `POLICIES`.
         random: whether slices were split without regard to patients.
-
-    Returns:
-        The parts, with `left_out` where the policy is `drop`.
 
     Raises:
         InputError: the policy is `refuse` and there are leaks, or it is unknown.
     """
     check_known("split.leaks", [policy], POLICIES)
-    images = [leak for leak in leaks if leak["shared"] == "image"]
-    patients = [leak for leak in leaks if leak["shared"] == "patient" and not random]
-    total, found = int((parts == "test").sum()), []
-    if images:
-        found.append(
-            f"{len(images)} of {total} test images are also in training or validation, some "
-            "flipped, turned, transposed or re-encoded:" + _name(images)
-        )
-    if patients:
-        found.append(
-            f"{len(patients)} of {total} test images show patients who are also in training or "
-            "validation:" + _name(patients)
-        )
-    known = table["id"].isin({leak["id"] for leak in images + patients})
-    leaking = known & (parts == "test")
+    shared = {
+        "image": "are also in training or validation, some flipped, turned, transposed or "
+        "re-encoded",
+        "patient": "show patients who are also in training or validation",
+    }
+    if random:
+        del shared["patient"]
+    total, found = (parts == "test").sum(), []
+    for what, sentence in shared.items():
+        if some := [leak for leak in leaks if leak["shared"] == what]:
+            found.append(f"{len(some)} of {total} test images {sentence}:{_name(some)}")
+    known = {leak["id"] for leak in leaks if leak["shared"] in shared}
+    leaking = table["id"].isin(known) & (parts == "test")
     if found and policy == "refuse":
-        bare = int(table.loc[leaking, "unmasked"].sum())
-        accept = (
-            f" ({bare} of them have no mask and could not be scored anyway)"
-            if bare
-            else ", or accept them with split.leaks=allow"
-        )
+        bare = table.loc[leaking, "unmasked"].sum()
+        accept = ", or accept them with split.leaks=allow"
+        if bare:
+            accept = f" ({bare} of them have no mask and could not be scored anyway)"
         raise InputError(
             "\n".join(found) + "\nThe test scores would be too good. Leave these images out of "
             f"the test split with split.leaks=drop{accept}. The run's leaks.csv lists all of them."
@@ -184,8 +177,7 @@ def check_masked(table: pd.DataFrame, parts: pd.Series) -> None:
     Raises:
         InputError: some have none; it names them.
     """
-    bare = table.loc[table["unmasked"] & (parts != LEFT_OUT), "id"]
-    if len(bare):
+    if len(bare := table.loc[table["unmasked"] & (parts != LEFT_OUT), "id"]):
         raise InputError(
             f"{len(bare)} of {len(table)} images have no mask, such as {name_some(bare)}. They can "
             "be neither trained on nor scored. Add masks, or use only the data set's slices "

@@ -35,9 +35,9 @@ RECIPE = ("patients", "slices", "difficulty", "healthy_slices")
 
 SHARED = frozenset(
     {
-        *("name", "root", "negatives", "test", "duplicates", "harmonize"),
-        *("image_size", "batch_size", "workers", "cache_dir"),
-        *RECIPE,
+        *("name", "root", "negatives", "test", "duplicates"),
+        *("image_size", "batch_size", "workers", "cache_dir", *RECIPE),
+        "harmonize",  # of older runs; it no longer means anything
     }
 )
 """Keys of the `data` group that are not options of a layout's reader."""
@@ -46,15 +46,12 @@ logger = logging.getLogger(__name__)
 
 
 def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame, Slices]:
-    """Read, decode and resize a data set; phantoms are drawn first if necessary.
+    """Read a data set as `tabulate` returns it; phantoms are drawn first if necessary.
 
     Args:
         data: the configuration's `data`: `name`, `image_size`, `cache_dir`, and what the data set
             requires (`root`, `negatives`, `test`, options of its reader, `RECIPE` of phantoms).
         phantom_seed: seed of the phantoms.
-
-    Returns:
-        Table and slices as from `tabulate`.
 
     Raises:
         InputError: the data cannot be used.
@@ -118,15 +115,13 @@ def tabulate(
 def _check_classes(table: pd.DataFrame, drawn: pd.Series, size: int) -> None:
     """Compare classes with masks; `drawn` tells which masks show a tumour at size×size."""
     negative = table["class"] == NEGATIVE
-    wrong = table.loc[negative & drawn, "id"]
-    if len(wrong):
+    if len(wrong := table.loc[negative & drawn, "id"]):
         raise InputError(
             f"{len(wrong)} cases are of the class {NEGATIVE} but their masks show a tumour, such "
             f"as {name_some(wrong)}. Correct labels.csv or the masks."
         )
     tumor = table["class"].notna() & ~negative & ~table["unmasked"]
-    gone = table.loc[tumor & ~drawn, "id"]
-    if len(gone):
+    if len(gone := table.loc[tumor & ~drawn, "id"]):
         logger.warning(
             "%d cases of a tumour class show no tumour at %d×%d pixels, such as %s: it is too "
             "small, or the mask is empty. They count as slices without tumour.",
@@ -141,17 +136,10 @@ def divide(
     duplicates: str,
     on_leaks: Callable[[list[dict[str, Any]]], None],
 ) -> pd.Series:
-    """Assign each case to `train`, `val`, `test` or `left_out`, and check for leaks.
+    """Assign each case of `load_data` to `train`, `val`, `test` or `left_out`; check for leaks.
 
-    Args:
-        table: from `load_data`.
-        slices: likewise.
-        split: the configuration's `split`.
-        duplicates: the configuration's `data.duplicates`.
-        on_leaks: receives what the test split shares with the others, before it is refused.
-
-    Returns:
-        The part of each row.
+    `split` and `duplicates` are the configuration's `split` and `data.duplicates`. `on_leaks`
+    receives what the test split shares with the others, before it is refused.
 
     Raises:
         InputError: the data cannot be split this way, the test split leaks, a mask is missing, or
@@ -161,8 +149,7 @@ def divide(
     parts = split_cases(table, split).mask(leave_out_copies(table, duplicates), LEFT_OUT)
     leaks = find_leaks(table, parts, slices.pairs)
     on_leaks(leaks)
-    by_slice = split["name"] == "random"
-    parts = settle_leaks(table, parts, leaks, split["leaks"], random=by_slice)
+    parts = settle_leaks(table, parts, leaks, split["leaks"], random=split["name"] == "random")
     check_masked(table, parts)
     warn_of_contradictions(table, parts)
     if empty := [part for part in PARTS if not (parts == part).any()]:

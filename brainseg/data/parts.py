@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError
-from brainseg.files import write_csv, write_npz
+from brainseg.files import write_npz, write_text
 
 if TYPE_CHECKING:  # arrays are read without pandas and image decoders
     from pathlib import Path
@@ -31,11 +31,7 @@ def read_test(run: Run) -> dict[str, NDArray]:
 
 
 def read_val(run: Run) -> dict[str, NDArray]:
-    """The same for the validation split, on which modes are calibrated and chosen.
-
-    Raises:
-        InputError: the run has no such file.
-    """
+    """As `read_test`, for the validation split, on which modes are calibrated and chosen."""
     return _read(run, run.val)
 
 
@@ -62,8 +58,8 @@ def write_part(file: Path, table: pd.DataFrame, slices: Slices, rows: NDArray[np
 def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
     """Write `split.csv`: `id,class,patient,split` of every case."""
     columns = ["id", "class", "patient", "split"]
-    rows = table.assign(split=parts)[columns].astype(str).to_numpy()
-    write_csv(file, [dict(zip(columns, row, strict=True)) for row in rows], columns)
+    rows = table.assign(split=parts)[columns].astype(str)
+    write_text(file, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def spread(count: int, number: int) -> NDArray[np.intp]:

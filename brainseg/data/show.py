@@ -13,15 +13,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from brainseg.data.case import Case
-from brainseg.data.cases import is_negative, read_set
-from brainseg.data.image import decode_case, resize_image, resize_mask
+from brainseg.data.cases import class_of, read_set
+from brainseg.data.image import read_resized
 from brainseg.data.parts import read_test, read_val
 from brainseg.data.split import split_cases
 from brainseg.errors import InputError
 from brainseg.files import replacing
 from brainseg.run import Run
-from brainseg.terminal import bar
-from brainseg.vocabulary import NEGATIVE, PARTS, rank
+from brainseg.vocabulary import PARTS, rank
 
 CELL = 1.5
 """Width of a case on the sheet, in inches."""
@@ -59,25 +58,23 @@ def show_cases(
     Args:
         root: a data set's folder, or a run.
         out: the PNG file, which may exist.
-        layout: of the data set, see `brainseg.data.cases.LAYOUTS`; `None` detects it.
-        options: of the layout, see `brainseg.data.cases.read_set`.
+        layout: of the data set, see `brainseg.data.cases.read_set`.
+        options: likewise.
         columns: cases per class and split.
-        seed: seed of the selection and of the split.
+        seed: of the selection and of the split.
 
     Returns:
         The number of cases on the sheet.
 
     Raises:
-        InputError: the folder holds no cases, a chosen one cannot be read, or `out` is not a PNG
-            file.
+        InputError: there are no cases, one cannot be read, or `out` is not a PNG file.
     """
     if out.is_dir() or out.suffix.lower() != ".png":
         raise InputError(f"{out} was expected to be a file ending in .png.")
     rng = np.random.default_rng(seed)
-    run = Run(root)
-    if run.test.is_file():
-        rows = _rows_of_run(run, columns, rng)
-    elif run.state.is_file():
+    if Run(root).test.is_file():
+        rows = _rows_of_run(Run(root), columns, rng)
+    elif Run(root).state.is_file():
         raise InputError(f"The run {root} has no slices yet: its data were not split.")
     else:
         with tempfile.TemporaryDirectory() as cache:
@@ -115,7 +112,7 @@ def _rows_of_set(
     table = pd.DataFrame(
         {
             "id": [case.id for case in cases],
-            "class": [case.label or _class_of_mask(case) for case in cases],
+            "class": [class_of(case) for case in cases],
             "patient": [case.patient for case in cases],
             "cluster": range(len(cases)),
         }
@@ -125,11 +122,7 @@ def _rows_of_set(
         with suppress(InputError):  # too few patients to split
             parts = split_cases(table, {"name": "patient", "seed": seed})
     drawn = _draw(table["class"], parts, columns, rng)
-    chosen = [(title, cases[row]) for title, rows in drawn.items() for row in rows]
-    cells: dict[str, list[Cell]] = {}
-    for title, case in bar(chosen, "Decoding cases"):
-        cells.setdefault(title, []).append(_read(case))
-    return cells
+    return {title: [_read(cases[row]) for row in rows] for title, rows in drawn.items()}
 
 
 def _rows_of_run(run: Run, columns: int, rng: np.random.Generator) -> dict[str, list[Cell]]:
@@ -155,13 +148,6 @@ def _draw(
     }
 
 
-def _class_of_mask(case: Case) -> str:
-    if case.mask is None:
-        return "unknown"
-    return NEGATIVE if is_negative(case) else "tumor"
-
-
 def _read(case: Case) -> Cell:
-    decoded, mask = decode_case(case.image, case.mask)
-    drawn = None if case.mask is None else resize_mask(mask, SIZE)
-    return Cell(case.id, resize_image(decoded.pixels, SIZE), drawn)
+    image, mask = read_resized(case.image, case.mask, SIZE)
+    return Cell(case.id, image, mask if case.mask else None)

@@ -98,13 +98,13 @@ def _deal_groups(
         members = group_class.index[group_class == label].to_numpy()
         if len(members) < len(shares):
             patients = table.loc[groups.isin(members), "patient"].nunique()
-            linked = (
-                f", linked to {len(members)} by duplicate images" if patients > len(members) else ""
-            )
+            has, advice = f"{len(members)} patients", "Add data."
+            if patients > len(members):
+                has = f"{patients} patients, linked to {len(members)} by duplicate images"
+                advice = "Add data (`brainseg data audit` shows the duplicates)."
             raise InputError(
-                f"The class {label} has {max(patients, len(members))} patients{linked}; a split "
-                f"into {len(shares)} parts requires at least {len(shares)}. Add data"
-                + (" (`brainseg data audit` shows the duplicates)." if linked else ".")
+                f"The class {label} has {has}; a split into {len(shares)} parts requires at least "
+                f"{len(shares)}. {advice}"
             )
         assigned |= _deal(rng.permutation(members).tolist(), sizes, shares)
     return groups.map(assigned)

@@ -48,7 +48,6 @@ def _describe_joined(data: dict[str, Any]) -> str:
     """The data sets that were added, and how."""
     told = {
         f", slices without tumour from {data.get('negatives')}": data.get("negatives"),
-        " (in training with the tumour slices' histograms)": data.get("harmonize"),
         f", tested on {data.get('test')}": data.get("test"),
         ", one image of each cluster of copies": data.get("duplicates") == "one_per_cluster",
     }

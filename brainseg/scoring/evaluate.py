@@ -176,7 +176,7 @@ def _write_data(
     table = external.table.assign(patient=external.table["patient"].fillna(""))
     leaks, parts = external.leaks, external.parts
     data = {**config.get("data", {}), "name": facts["data"]["name"], "root": str(root)}
-    for key in ("negatives", "test", "harmonize", "duplicates"):
+    for key in ("negatives", "test", "duplicates"):
         data.pop(key, None)
     described = {**config, "data": data, "split": {"name": "external"}}
     write_text(target.config, yaml.safe_dump(described, sort_keys=False, allow_unicode=True))

@@ -27,11 +27,7 @@ CONTENT = {"workspace": ("sections", "settings", "runset_settings"), "report": (
 
 
 def dashboard(experiment: Path) -> None:
-    """Make the dashboard of an experiment and print where it is.
-
-    Raises:
-        InputError: as `make_dashboard`.
-    """
+    """Make the dashboard of an experiment, see `make_dashboard`, and print where it is."""
     for line in make_dashboard(experiment):
         print(line)
 
@@ -51,8 +47,15 @@ def make_dashboard(experiment: Path) -> list[str]:
         InputError: `wandb-workspaces` is not installed, the runs were not tracked, no server can
             be reached, or it does not have the runs. Where runs wait to be sent, it says how.
     """
-    runs = find_tracked(experiment)
-    panels, configs = _import_panels(), [run.read_config() for run in runs]
+    runs = _find_tracked(experiment)
+    try:
+        from brainseg.tracking import panels  # takes time to import
+    except ImportError as error:
+        raise InputError(
+            f"A dashboard requires wandb-workspaces, which is not installed ({error}). Install it: "
+            "pip install 'brainseg[dashboard]'"
+        ) from error
+    configs = [run.read_config() for run in runs]
     entity, project, group = _find_place(configs)
     attention = all(config["model"].get("attention") for config in configs)
     with _explained(runs):
@@ -64,7 +67,8 @@ def make_dashboard(experiment: Path) -> list[str]:
                 f"No dashboard: {entity}/{project} has no runs of the group {group}. "
                 f"{describe_unsent(runs) or 'All runs have been sent, but to another server.'}"
             )
-        target = panels.Target(entity, project, group, "model.attention" if attention else VARIANT)
+        variant = "model.attention" if attention else VARIANT
+        target = panels.Target(str(entity), project, group, variant)
         keys = logged_keys(runs)
         made = {
             "workspace": panels.workspace(target, keys),
@@ -74,12 +78,8 @@ def make_dashboard(experiment: Path) -> list[str]:
     return [*saved, *filter(None, [describe_unsent(runs)])]
 
 
-def find_tracked(experiment: Path) -> list[Run]:
-    """The runs of an experiment that W&B knows.
-
-    Raises:
-        InputError: the folder is missing, holds no run, is a run itself, or none was tracked.
-    """
+def _find_tracked(experiment: Path) -> list[Run]:
+    """The runs of an experiment that W&B knows."""
     runs = find_experiment(experiment)
     tracked = [run for run in runs if run.config.exists() and run.wandb.exists()]
     if not tracked:
@@ -102,16 +102,13 @@ def logged_keys(runs: Sequence[Run]) -> list[str]:
 
 def headline(runs: Sequence[Run]) -> list[str]:
     """What the runs are and how they score: paragraphs."""
+    configs = [run.read_config() for run in runs]
+    data, splits = (sorted({of[group]["name"] for of in configs}) for group in ("data", "split"))
+    text = [f"{len(runs)} runs. Data: {', '.join(data)}. Split: {', '.join(splits)}."]
     scores: dict[str, list[float]] = defaultdict(list)
-    data, splits = set(), set()
-    for run in runs:
-        config, score = run.read_config(), summary_of(run).get("test/mean_iou")
-        data.add(config["data"]["name"])
-        splits.add(config["split"]["name"])
-        if score is not None:
+    for run, config in zip(runs, configs, strict=True):
+        if (score := summary_of(run).get("test/mean_iou")) is not None:
             scores[variant_of(config)].append(score)
-    of_what = f"Data: {', '.join(sorted(data))}. Split: {', '.join(sorted(splits))}."
-    text = [f"{len(runs)} runs. {of_what}"]
     if scores:
         means = ", ".join(f"{name} {fmean(of):.4f} ({len(of)})" for name, of in scores.items())
         text.append(
@@ -123,19 +120,7 @@ def headline(runs: Sequence[Run]) -> list[str]:
     return text
 
 
-def _import_panels() -> Any:
-    """The module that describes dashboards; it requires an extra, and takes time to import."""
-    try:
-        from brainseg.tracking import panels
-    except ImportError as error:
-        raise InputError(
-            f"A dashboard requires wandb-workspaces, which is not installed ({error}). Install it: "
-            "pip install 'brainseg[dashboard]'"
-        ) from error
-    return panels
-
-
-def _find_place(configs: Sequence[dict[str, Any]]) -> tuple[str | None, str, str]:
+def _find_place(configs: Sequence[dict[str, Any]]) -> tuple[Any, str, str]:
     """Entity (`None`: the user's own), project and group of the runs."""
     found = {
         (of["tracking"]["entity"], of["tracking"]["project"], of["experiment_name"])
@@ -166,21 +151,16 @@ def _explained(runs: Sequence[Run]) -> Iterator[None]:
 
 
 def _save(experiment: Path, made: dict[str, Any]) -> list[str]:
+    """Save what was made, in place of what was saved before."""
     path = experiment / "report" / KEPT
-    kept = read_json(path) if path.exists() else {}
-    saved = {name: _renewed(it, kept.get(name), CONTENT[name]) for name, it in made.items()}
-    urls = {name: it.save().url for name, it in saved.items()}
+    urls = read_json(path) if path.exists() else {}
+    for name, new in made.items():
+        saved = new
+        with suppress(Exception):  # none yet, deleted by hand, or on another server: a new one
+            kept = type(new).from_url(urls[name])
+            for part in CONTENT[name]:
+                setattr(kept, part, getattr(new, part))
+            saved = kept
+        urls[name] = saved.save().url
     write_json(path, urls)
     return [f"{name.capitalize()}: {url}" for name, url in urls.items()]
-
-
-def _renewed(made: Any, url: str | None, content: Sequence[str]) -> Any:
-    """What is at `url` with the content of `made`; `made` itself where there is nothing."""
-    if url is None:
-        return made
-    with suppress(Exception):  # deleted by hand, or on another server: then there is a new one
-        kept = type(made).from_url(url)
-        for name in content:
-            setattr(kept, name, getattr(made, name))
-        return kept
-    return made

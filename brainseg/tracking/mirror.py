@@ -19,10 +19,9 @@ from brainseg.vocabulary import CHECKPOINT, METRICS
 OVERLAYS = 8
 """Sample overlays logged with a run."""
 
-BETTER = {
-    **{"loss": "min", "ece": "min", "ece_uncertain": "min"},
-    **{"speedup": "max", "latency_p50_ms": "min", "size_mib": "min"},
-}
+BETTER = {"speedup": "max"} | dict.fromkeys(
+    ("loss", "ece", "ece_uncertain", "latency_p50_ms", "size_mib"), "min"
+)
 """Numbers that are no `METRICS` → `max` or `min`, whichever is better."""
 
 
@@ -49,13 +48,21 @@ def deploy_numbers(rows: Sequence[Row]) -> dict[str, float]:
         `mean_iou`, `delta_mean_iou`, `size_mib` or `speedup`. The mode includes a precision of the
         runtime (`fp32_bf16`), and the threads where another row of the device has more.
     """
-    return {
-        f"deploy/{row.device}/{row.runtime}/{_name_mode(row, rows)}/{what}": value
-        for row in rows
-        if row.status == "ok" and row.batch == 1
-        for what, value in _numbers(row).items()
-        if value is not None
-    }
+    numbers: dict[str, float] = {}
+    for row in (row for row in rows if row.status == "ok" and row.batch == 1):
+        most = max(other.threads for other in rows if other.device == row.device)
+        threads = f"{row.threads}_threads" if row.threads < most else None
+        mode = "_".join(filter(None, [row.mode, row.precision, threads]))
+        of_row = {
+            "latency_p50_ms": row.median_ms,
+            "mean_iou": row.mean_iou,
+            "delta_mean_iou": row.delta_mean_iou,
+            "size_mib": row.size_bytes and row.size_bytes / 2**20,
+            "speedup": row.speedup,
+        }
+        place = f"deploy/{row.device}/{row.runtime}/{mode}"
+        numbers |= {f"{place}/{name}": n for name, n in of_row.items() if n is not None}
+    return numbers
 
 
 def media_of(run: Run) -> dict[str, Callable[[], Any]]:
@@ -87,8 +94,7 @@ def class_table(metrics: Mapping[str, Any]) -> wandb.Table:
 
 def to_table(rows: Sequence[Mapping[str, Any]]) -> wandb.Table:
     """Rows as a table; nested values are columns such as `latency_ms/p50`."""
-    frame = _normalize(rows)
-    return wandb.Table(dataframe=frame, allow_mixed_types=True)
+    return wandb.Table(dataframe=_normalize(rows), allow_mixed_types=True)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,28 +109,12 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _normalize(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One column per value; `None` where a row has none. Lists of objects are left out."""
     frame = pd.json_normalize([dict(row) for row in rows], sep="/").astype(object)
-    curves = [name for name in frame if frame[name].map(_holds_objects).any()]
-    return frame.where(frame.notna(), None).drop(columns=curves)
+    curves = frame.map(_holds_objects).any()
+    return frame.where(frame.notna(), None).loc[:, ~curves]
 
 
 def _holds_objects(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
-
-
-def _name_mode(row: Row, rows: Sequence[Row]) -> str:
-    most = max(other.threads for other in rows if other.device == row.device)
-    threads = f"{row.threads}_threads" if row.threads < most else None
-    return "_".join(filter(None, [row.mode, row.precision, threads]))
-
-
-def _numbers(row: Row) -> dict[str, float | None]:
-    return {
-        "latency_p50_ms": row.median_ms,
-        "mean_iou": row.mean_iou,
-        "delta_mean_iou": row.delta_mean_iou,
-        "size_mib": row.size_bytes and row.size_bytes / 2**20,
-        "speedup": row.speedup,
-    }
 
 
 def _overlays(run: Run) -> list[wandb.Image]:

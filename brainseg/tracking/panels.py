@@ -1,5 +1,6 @@
 """What a dashboard shows: W&B's workspace and report of an experiment, built without a server."""
 
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -28,13 +29,9 @@ LONGEST_TITLE = 128
 
 @dataclass(frozen=True)
 class Target:
-    """The runs of an experiment on the server.
+    """The runs of an experiment (W&B's `group`) on the server.
 
-    Attributes:
-        entity: whose they are.
-        project: of W&B.
-        group: name of the experiment.
-        variant: key of their configuration that holds what is compared, such as `model.attention`.
+    `variant` is the key of their configuration that holds what is compared: `model.attention`.
     """
 
     entity: str
@@ -44,12 +41,7 @@ class Target:
 
 
 def workspace(target: Target, keys: Collection[str]) -> ws.Workspace:
-    """The workspace of `target`, not saved yet.
-
-    Args:
-        target: the runs.
-        keys: names of what was logged; nothing else gets a panel.
-    """
+    """The workspace of `target`, not saved yet: panels for `keys`, the names of what was logged."""
     sections = [
         ws.Section(name=name, panels=panels, is_open=True)
         for name, panels in _sections(target, keys).items()
@@ -67,10 +59,7 @@ def workspace(target: Target, keys: Collection[str]) -> ws.Workspace:
 
 
 def report(target: Target, keys: Collection[str], text: Sequence[str]) -> wr.Report:
-    """The report, not saved yet: paragraphs of `text`, the workspace's panels, a table of the runs.
-
-    Only saving needs the server, which looks up the project.
-    """
+    """The report, not saved yet: paragraphs of `text`, the workspace's panels, a table of runs."""
     runs = wr.Runset(
         entity=target.entity,
         project=target.project,
@@ -123,9 +112,9 @@ def _sections(target: Target, keys: Collection[str]) -> dict[str, list[Any]]:
         ],
         "Deploy: accuracy against latency": _scatters(keys),
         "Deploy: cost": [
-            wr.BarPlot(title=what, title_x=unit, metrics=of, **grouped)
+            wr.BarPlot(title=what, title_x=unit, metrics=[*of], **grouped)
             for what, unit in COSTS.items()
-            if (of := [key for key in _deployed(keys) if key.endswith(f"/{what}")])
+            if (of := [key for key in keys if re.match(f"deploy/.*/{what}$", key)])
         ],
         "Tables": [
             wr.WeavePanelSummaryTable(table_name=key, layout=WIDE) for key in TABLES if key in keys
@@ -146,13 +135,9 @@ def _test_charts(keys: Collection[str]) -> dict[str, list[Any]]:
     return charts | ({"Dice by class": classes} if classes else {})
 
 
-def _deployed(keys: Collection[str]) -> list[Any]:
-    return [key for key in keys if key.startswith("deploy/")]
-
-
 def _scatters(keys: Collection[str]) -> list[Any]:
     """All rows in one chart, from their table; then one per place and mode, with a dot per run."""
-    places = dict.fromkeys(key.rpartition("/")[0] for key in _deployed(keys))
+    places = dict.fromkeys(key.rpartition("/")[0] for key in keys if key.startswith("deploy/"))
     dots = [
         wr.ScatterPlot(
             title=place.removeprefix("deploy/"),
@@ -162,12 +147,12 @@ def _scatters(keys: Collection[str]) -> list[Any]:
         for place in places
         if {f"{place}/latency_p50_ms", f"{place}/mean_iou"} <= set(keys)
     ]
-    if not dots or "deploy" not in keys:
-        return dots
-    every_row = wr.CustomChart(  # W&B's own preset, as `wandb.plot.scatter` uses it
-        query={"summaryTable": {"tableKey": "deploy"}},
-        chart_name="wandb/scatter/v0",
-        chart_fields={"x": "latency_ms/p50", "y": "mean_iou"},
-        chart_strings={"title": "All modes: mean IoU against ms per image"},
-    )
-    return [every_row, *dots]
+    if dots and "deploy" in keys:
+        every_row = wr.CustomChart(  # W&B's own preset, as `wandb.plot.scatter` uses it
+            query={"summaryTable": {"tableKey": "deploy"}},
+            chart_name="wandb/scatter/v0",
+            chart_fields={"x": "latency_ms/p50", "y": "mean_iou"},
+            chart_strings={"title": "All modes: mean IoU against ms per image"},
+        )
+        return [every_row, *dots]
+    return dots

@@ -1,22 +1,16 @@
 """Offline folders of W&B that wait in the runs, and the command that sends them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from shlex import quote
 
 from brainseg.run import Run
 
 
-def latest_offline(run: Run) -> Path | None:
-    """The newest offline folder of a run, which holds all of it."""
-    folders = [path.parent for path in run.wandb.glob("offline-run-*/run-*.wandb")]
-    return max(folders, default=None)  # the names begin with the time
-
-
 def is_unsent(run: Run) -> bool:
-    """Whether the newest offline folder of a run still waits for `wandb sync`."""
-    folder = latest_offline(run)
-    return folder is not None and not any(folder.glob("run-*.wandb.synced"))
+    """Whether the newest offline folder of a run, which holds all of it, waits for `wandb sync`."""
+    folders = [path.parent for path in run.wandb.glob("offline-run-*/run-*.wandb")]
+    newest = max(folders, default=None)  # the names begin with the time
+    return newest is not None and not any(newest.glob("run-*.wandb.synced"))
 
 
 def describe_unsent(runs: Sequence[Run]) -> str | None:

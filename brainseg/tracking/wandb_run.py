@@ -111,11 +111,7 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
 def mirror_results(run: Run, job: str) -> None:
     """Continue a run's W&B run, if it has one, with what its files hold now.
 
-    `WANDB_MODE` wins over the mode that the run was trained with.
-
-    Args:
-        run: the run directory.
-        job: what was done, for W&B.
+    `WANDB_MODE` wins over the mode that the run was trained with; `job` says what was done.
 
     Raises:
         InputError: as `tracked`.

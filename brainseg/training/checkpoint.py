@@ -14,15 +14,8 @@ from brainseg.run import Run
 from brainseg.training.module import MONITORED
 
 HISTORY_COLUMNS = [
-    "epoch",
-    "train_loss",
-    "val_loss",
-    "val_mean_iou",
-    "val_tumor_iou",
-    "lr",
-    "seconds",
-    "images_per_second",
-    "waiting_share",
+    *("epoch", "train_loss", "val_loss", "val_mean_iou", "val_tumor_iou", "lr"),
+    *("seconds", "images_per_second", "waiting_share"),
 ]
 """`waiting_share` is the part of `seconds` in which training waited for the next batch."""
 
@@ -69,28 +62,22 @@ class BestCheckpoint(ModelCheckpoint):
 
 def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:
     """Early stopping, the best weights, and last of all the state to resume from."""
-    folder = run.best.parent
+    saving: dict[str, Any] = {
+        "dirpath": run.best.parent,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
     best = BestCheckpoint(
-        folder,
-        filename=run.best.stem,
-        monitor=MONITORED,
-        mode="max",
-        save_weights_only=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
+        filename=run.best.stem, monitor=MONITORED, mode="max", save_weights_only=True, **saving
     )
-    last = ModelCheckpoint(
-        folder,
-        filename=run.last.stem,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    last = ModelCheckpoint(filename=run.last.stem, **saving)
     if not patience:
         return [best, last]
-    stopping = PatientStopping(
-        MONITORED, mode="max", patience=patience, check_on_train_epoch_end=True
-    )
-    return [stopping, best, last]
+    return [
+        PatientStopping(MONITORED, mode="max", patience=patience, check_on_train_epoch_end=True),
+        best,
+        last,
+    ]
 
 
 class History(pl.Callback):
@@ -103,9 +90,8 @@ class History(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows of finished epochs when resuming."""
-        if self.run.history.exists():
-            rows = read_csv(self.run.history)
-            self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+        rows = read_csv(self.run.history) if self.run.history.exists() else []
+        self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -129,8 +115,7 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row."""
         metrics = {key: value.item() for key, value in trainer.callback_metrics.items()}
-        row = {key: metrics.get(key) for key in HISTORY_COLUMNS}
-        row |= {
+        row = {key: metrics.get(key) for key in HISTORY_COLUMNS} | {
             "epoch": trainer.current_epoch,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(self.seconds, 3),

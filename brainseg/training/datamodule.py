@@ -23,8 +23,6 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: images in a batch.
         workers: processes that load; `None` chooses.
         seed: makes order and augmentation, together with the epoch.
-        foreign: whether each slice comes from another source than the tumours; in training those
-            take the tumour slices' histograms. `None`: all stay as they are.
     """
 
     def __init__(
@@ -34,7 +32,6 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: int,
         workers: int | None,
         seed: int,
-        foreign: pd.Series | None = None,
     ) -> None:
         super().__init__()
         self.slices = slices
@@ -42,21 +39,10 @@ class SliceDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
         self.seed = seed
-        training = parts == "train"
-        self.foreign = [] if foreign is None else np.flatnonzero(training & foreign).tolist()
-        native = () if foreign is None else np.flatnonzero(training & ~foreign).tolist()
-        self.native = [row for row in native if slices.masks[row].any()]
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out, for batch norm's sake."""
-        dataset = SliceDataset(
-            self.slices,
-            self.rows["train"],
-            make_augmentation(),
-            self.seed,
-            self.foreign,
-            self.native,
-        )
+        dataset = SliceDataset(self.slices, self.rows["train"], make_augmentation(), self.seed)
         sampler = EpochSampler(len(dataset), self.seed)
         return self._loader(dataset, sampler=sampler, drop_last=len(dataset) > self.batch_size)
 

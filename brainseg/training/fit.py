@@ -29,11 +29,10 @@ def fit(
     run: Run,
     slices: Slices,
     parts: pd.Series,
-    foreign: pd.Series | None,
     on_start: Callable[[], Any],
     on_row: Callable[[dict[str, Any]], Any],
 ) -> None:
-    """Train the network of `config` to its end, from the last finished epoch if there is one.
+    """Train to the end, from the last finished epoch if there is one.
 
     Writes `model.json`, the checkpoints and `history.csv`.
 
@@ -42,7 +41,6 @@ def fit(
         run: where to write.
         slices: of the whole data set.
         parts: `train`, `val` or `test` for each slice.
-        foreign: see `SliceDataModule`.
         on_start: called once the network is built, before the first step.
         on_row: is given each row of the history.
 
@@ -63,9 +61,7 @@ def fit(
         config["schedule"],
         config["seed"],
     )
-    datamodule = SliceDataModule(
-        slices, parts, data["batch_size"], data["workers"], config["seed"], foreign
-    )
+    datamodule = SliceDataModule(slices, parts, data["batch_size"], data["workers"], config["seed"])
     on_start()
     for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
         part.unlink()

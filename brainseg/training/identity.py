@@ -26,6 +26,9 @@ Those say where and how the run is made rather than what it is. The files of the
 content.
 """
 
+RETIRED = {"data.harmonize": False}
+"""Settings of older versions → their default; a run that has it is the same run without."""
+
 NAMED = ("model.name", "model.target", "model.attention", "seed")
 """Entries that the name of a run begins with."""
 
@@ -83,6 +86,8 @@ def check_same(stored: Mapping[str, Any], identity: Mapping[str, Any], folder: P
     Raises:
         InputError: an entry of the identity differs; all that differ are listed.
     """
+    gone = {key for key, default in RETIRED.items() if stored.get(key) == default}
+    stored = {key: value for key, value in stored.items() if key not in gone}
     differing = [
         DATA_DIFFER
         if key == "data.fingerprint"

@@ -27,6 +27,7 @@ from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracke
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
 from brainseg.training.lock import locked
+from brainseg.vocabulary import NEGATIVE
 
 TELLING_AUC = 0.9
 """Area under the curve from which a user is told of the source shortcut."""
@@ -49,34 +50,16 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
             directory holds a run with another identity (it stays as it is), or another process is
             working on it.
     """
-    _announce(config, run)
+    logger.info("\n── %s", run.path)
+    if config["data"]["name"] == "phantom":
+        logger.info("Synthetic data (phantoms): the numbers say nothing about patients.")
+    announce(run, config["tracking"])
     if config["force"] and run.state.exists():
         with locked(run):
             _check_usable(config)
             _remove(run)
     with locked(run):
         _go_on(config, run)
-
-
-def _go_on(config: Mapping[str, Any], run: Run) -> None:
-    state = run.read_state()
-    identity = identify(config)
-    if run.stage == Stage.data:  # nothing was computed that could be of another run
-        run.update_state(stage=Stage.data, status="running", reason=None, identity=identity)
-        with _noted_failure(run):
-            table, slices = _load(config, identity)
-    else:
-        noted = nullcontext() if state["status"] == "finished" else _noted_failure(run)
-        with noted:
-            table, slices = _load(config, identity)
-        check_same(state["identity"], identity, run.path)
-    with _noted_failure(run):
-        if state.get("status") == "finished":
-            _refresh(config, run)
-        else:
-            attempts = state.get("attempts", 0) + 1
-            run.update_state(status="running", reason=None, attempts=attempts, identity=identity)
-            _attempt(config, run, table, slices)
 
 
 def _check_usable(config: Mapping[str, Any]) -> None:
@@ -96,18 +79,24 @@ def _remove(run: Run) -> None:
     shutil.rmtree(doomed)
 
 
-def _load(config: Mapping[str, Any], identity: dict[str, Any]) -> tuple[pd.DataFrame, Slices]:
-    """Load the data; their fingerprint becomes part of the identity."""
-    table, slices = load_data(config["data"], config["split"]["seed"])
+def _go_on(config: Mapping[str, Any], run: Run) -> None:
+    """Load the data, check that the run is the same, and do what is left."""
+    state, identity, stage = run.read_state(), identify(config), run.stage
+    finished = state.get("status") == "finished"
+    if stage == Stage.data:
+        run.update_state(stage=stage, status="running", reason=None, identity=identity)
+    with nullcontext() if finished else _noted_failure(run):
+        table, slices = load_data(config["data"], config["split"]["seed"])
     identity["data.fingerprint"] = slices.fingerprint
-    return table, slices
-
-
-def _announce(config: Mapping[str, Any], run: Run) -> None:
-    logger.info("\n── %s", run.path)
-    if config["data"]["name"] == "phantom":
-        logger.info("Synthetic data (phantoms): the numbers say nothing about patients.")
-    announce(run, config["tracking"])
+    if stage != Stage.data:  # before, nothing was computed that could be of another run
+        check_same(state["identity"], identity, run.path)
+    with _noted_failure(run):
+        if finished:
+            _refresh(config, run)
+        else:
+            attempts = state.get("attempts", 0) + 1
+            run.update_state(status="running", reason=None, attempts=attempts, identity=identity)
+            _attempt(config, run, table, slices)
 
 
 @contextmanager
@@ -116,34 +105,25 @@ def _noted_failure(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        run.update_state(status="failed", reason=_reason(error))
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            reason = "interrupted"
+        run.update_state(status="failed", reason=reason)
         raise
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return "interrupted"
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices) -> None:
     """Train, or go on training, and do all that follows."""
     parts = None
     if not run.is_trained():
-        _write_origin(config, run)
+        # Both say on what the run is trained: they are written together, and stay after training.
+        write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_json(run.environment, describe())
         parts = _write_split(config, run, table, slices)
     with tracked(run, config) as opened:
         if parts is not None:
-            foreign = table["set"] == "negatives" if config["data"]["harmonize"] else None
-            fit(
-                config,
-                run,
-                slices,
-                parts,
-                foreign,
-                on_start=partial(run.update_state, stage=Stage.train),
-                on_row=partial(log_epoch, opened),
-            )
+            start = partial(run.update_state, stage=Stage.train)
+            fit(config, run, slices, parts, on_start=start, on_row=partial(log_epoch, opened))
             # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
             gc.collect()
             run.update_state(stage=Stage.deploy)
@@ -151,28 +131,6 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
         _deploy(config, run)
         log_results(opened, run)
     run.update_state(stage=Stage.done, status="finished", reason=None)
-
-
-def _write_origin(config: Mapping[str, Any], run: Run) -> None:
-    """Write what is trained and where: never one alone, as paths of the first start in the second.
-
-    Both stay as they are once the run is trained, since they tell on what.
-    """
-    write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-    write_json(run.environment, describe())
-
-
-def _refresh(config: Mapping[str, Any], run: Run) -> None:
-    """Redo the later stages of a finished run that are out of date, or newly asked for."""
-    if not _deploy(config, run):
-        logger.info("Finished already: nothing to do.")
-        return
-    with tracked(run, config, job="deploy") as opened:
-        log_results(opened, run)
-
-
-def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
-    return prepare(run, config["deploy"]["modes"], config["deploy"].get("options"))
 
 
 def _write_split(
@@ -186,7 +144,7 @@ def _write_split(
         write_csv(run.leaks, leaks, LEAK_COLUMNS)
     facts = describe_data(table, slices, parts, leaks)
     write_json(run.data, facts)
-    _tell(table, facts, random=config["split"]["name"] == "random")
+    _describe_split(table, facts, random=config["split"]["name"] == "random")
     table = table.assign(patient=table["patient"].fillna(""))
     write_split(run.split, table, parts)
     for part, file in (("val", run.val), ("test", run.test)):
@@ -194,28 +152,40 @@ def _write_split(
     return parts
 
 
-def _tell(table: pd.DataFrame, facts: Mapping[str, Any], *, random: bool) -> None:
-    """Say what the parts hold, and what makes the numbers look better than they are."""
+def _describe_split(table: pd.DataFrame, facts: Mapping[str, Any], *, random: bool) -> None:
+    """Log what the parts hold, and what makes the numbers look better than they are."""
     counted = {part: sum(classes.values()) for part, classes in facts["images"].items()}
     logger.info("Slices: %s.", ", ".join(f"{part} {n}" for part, n in sorted(counted.items())))
-    leaking, of = facts["leaking_patients"], counted["test"]
-    if random and leaking:
+    if random and facts["leaking_patients"]:
         logger.warning(
             "%d of %d test slices show patients who are also in training or validation. The test "
             "scores will flatter the network; split=patient does not do this.",
-            *(leaking, of),
+            *(facts["leaking_patients"], counted["test"]),
         )
-    elif table.loc[table["class"] != "notumor", "patient"].isna().any():
+    elif table.loc[table["class"] != NEGATIVE, "patient"].isna().any():
         logger.warning(
             "Patients are unknown, so nobody can tell how many of %d test slices show one who is "
             "also in training or validation. The test scores may flatter the network.",
-            of,
+            counted["test"],
         )
-    if facts["images"]["test"].keys() == {"notumor"}:
+    if facts["images"]["test"].keys() == {NEGATIVE}:
         logger.warning("The test split shows no tumour: only its false positives mean something.")
-    if facts["shortcut_auc"] is not None and facts["shortcut_auc"] > TELLING_AUC:
-        told = (
+    if (facts["shortcut_auc"] or 0) > TELLING_AUC:
+        logger.warning(
             "Border and histogram alone tell the slices without tumour from the others (area under "
-            "the curve %.3f): the network may learn their source instead. See docs/data.md."
+            "the curve %.3f): the network may learn their source instead. See docs/data.md.",
+            facts["shortcut_auc"],
         )
-        logger.warning(told, facts["shortcut_auc"])
+
+
+def _refresh(config: Mapping[str, Any], run: Run) -> None:
+    """Redo the later stages of a finished run that are out of date, or newly asked for."""
+    if not _deploy(config, run):
+        logger.info("Finished already: nothing to do.")
+        return
+    with tracked(run, config, job="deploy") as opened:
+        log_results(opened, run)
+
+
+def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
+    return prepare(run, config["deploy"]["modes"], config["deploy"].get("options"))

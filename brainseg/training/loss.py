@@ -5,8 +5,6 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from brainseg.errors import InputError
-
 
 def bce(logits: Tensor, masks: Tensor) -> Tensor:
     """Binary cross-entropy, mean over all pixels (paper, section II-F)."""
@@ -29,16 +27,4 @@ def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return bce(logits, masks) + dice_loss(logits, masks)
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-LOSSES: dict[str, Loss] = {"bce": bce, "bce_dice": bce_dice}
-
-
-def get_loss(name: str) -> Loss:
-    """The loss of that name.
-
-    Raises:
-        InputError: there is none; it lists those that there are.
-    """
-    if name not in LOSSES:
-        raise InputError(f"loss={name} is unknown. Expected one of {', '.join(LOSSES)}.")
-    return LOSSES[name]
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bce": bce, "bce_dice": bce_dice}

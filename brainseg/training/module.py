@@ -11,7 +11,7 @@ from torchmetrics.classification import BinaryStatScores
 
 from brainseg.data.dataset import derive_seed
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
-from brainseg.training.loss import get_loss
+from brainseg.training.loss import LOSSES
 
 MONITORED = "val_mean_iou"
 """The paper's `val_binary_io_u`: chooses the best checkpoint, stops early, lowers the rate."""
@@ -29,7 +29,7 @@ class SegmentationModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
-        self.loss = get_loss(loss)
+        self.loss = LOSSES[loss]
         self.lr = lr
         self.schedule_config = schedule
         self.seed = seed

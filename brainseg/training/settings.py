@@ -10,12 +10,13 @@ from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.deploy.options import check_chosen
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.model.attention import ATTENTIONS, NoAttention
 from brainseg.model.registry import check_model
 from brainseg.model.unet import AttentionAt
 from brainseg.tracking.wandb_run import tracking_mode
 from brainseg.training.identity import flatten
+from brainseg.training.loss import LOSSES
 from brainseg.vocabulary import MODES
 
 
@@ -68,30 +69,24 @@ class TrainerSchema:
     devices: Any = 1
 
 
-def open_options() -> dict[str, Any]:
-    """Every option of every mode, `None` where it is not given."""
-    return {name: dict.fromkeys(mode.options) for name, mode in MODES.items() if mode.options}
-
-
 @dataclass
 class DeploySchema:
-    """Types of the `deploy` group."""
+    """Types of the `deploy` group; it has every option of every mode, `None` unless given."""
 
     modes: list[str] = field(default_factory=list)
     devices: list[str] = field(default_factory=list)
     runtimes: list[str] | None = None
     passes: int = 500
     threads: int | None = None
-    options: Any = field(default_factory=open_options)
+    options: Any = field(
+        default_factory=lambda: {
+            name: dict.fromkeys(mode.options) for name, mode in MODES.items() if mode.options
+        }
+    )
 
 
-SCHEMAS = {
-    "optim": OptimSchema,
-    "trainer": TrainerSchema,
-    "deploy": DeploySchema,
-}
+SCHEMAS = {"optim": OptimSchema, "trainer": TrainerSchema, "deploy": DeploySchema}
 """Group → its schema, for groups whose choices have the same keys."""
-
 
 MODEL_SCHEMAS = {"resunet": ResUNetSchema, "smp_unet": SmpUnetSchema, "own": OwnSchema}
 """Choice of the group `model` → its schema."""
@@ -123,21 +118,13 @@ def open_schema() -> dict[str, Any]:
             "image_size": IntegerNode(224, is_optional=False),
             "batch_size": IntegerNode(16, is_optional=False),
             "workers": IntegerNode(None),
-            "harmonize": BooleanNode(False, is_optional=False),
         },
     }
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers of at least `low`, and less than `below`.
-
-    Attributes:
-        low: the lowest.
-        below: above the highest.
-        whole: whether they have no decimals.
-        nullable: whether `None` may stand instead.
-    """
+    """Numbers of at least `low` and less than `below`; `None` may stand instead if `nullable`."""
 
     low: float
     below: float = math.inf
@@ -178,16 +165,14 @@ RANGES = {
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
-    """Check, before any work, what would otherwise be told after it or in a traceback.
-
-    Args:
-        config: the resolved configuration.
+    """Check the resolved configuration before any work.
 
     Raises:
-        InputError: a number is out of its range; or there is no such setting of the model, no such
-            mode, device or runtime to deploy in, or no such mode of tracking.
+        InputError: a number is out of its range; or there is no such setting of the model, loss,
+            mode, device or runtime to deploy in, or mode of tracking.
     """
     check_model(config["model"])
+    check_known("loss", [config["loss"]["name"]], LOSSES)
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")

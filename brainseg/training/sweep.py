@@ -26,17 +26,13 @@ def time_sweep(jobs: Sequence[Job]) -> None:
     Raises:
         InputError: a run has lost its test images.
     """
-    for alike in _alike(jobs):
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for config, run in jobs:
+        groups[json.dumps(config["deploy"], sort_keys=True)].append((config, run))
+    for alike in groups.values():
         configs = {run: config for config, run in alike}
         done = time_together(list(configs), plan_timing(alike[0][0]["deploy"]))
         for run, phrases in done.items():
             if phrases:
                 with tracked(run, configs[run], job="benchmark") as opened:
                     log_results(opened, run)
-
-
-def _alike(jobs: Sequence[Job]) -> list[list[Job]]:
-    groups: dict[str, list[Job]] = defaultdict(list)
-    for config, run in jobs:
-        groups[json.dumps(config["deploy"], sort_keys=True)].append((config, run))
-    return list(groups.values())

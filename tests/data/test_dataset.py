@@ -1,7 +1,5 @@
 """Tensors, augmentation, and randomness that comes from seed, epoch and number alone."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -49,22 +47,6 @@ def test_augmentation_moves_the_mask_with_the_image(slices: Slices):
         assert image.dtype == mask.dtype == np.uint8
         assert set(np.unique(mask)) == {0, 1}
         assert image[mask == 1].mean() > image[mask == 0].mean() + 64
-
-
-def test_foreign_slices_take_the_histogram_of_native_ones(slices: Slices):
-    images = slices.images.copy()
-    images[0] = images[0] // 4  # another scanner
-    mixed = dataclasses.replace(slices, images=images)
-    dataset = SliceDataset(mixed, range(8), seed=3, foreign=[0], native=[4, 5])
-    drawn = {dataset[(epoch, 0)][0].tobytes() for epoch in range(8)}
-    assert len(drawn) == 2  # now the one's, now the other's
-    image = dataset[(0, 0)][0]
-    natives = [np.percentile(images[row], [5, 25, 50, 75, 95]) for row in (4, 5)]
-    ours = np.percentile(image, [5, 25, 50, 75, 95])
-    assert min(np.abs(ours - native).max() for native in natives) < 8
-    order = np.argsort(images[0].ravel(), kind="stable")
-    assert (np.diff(image.ravel()[order].astype(int)) >= 0).all()  # brighter stays brighter
-    np.testing.assert_array_equal(dataset[(0, 1)][0], images[1])
 
 
 def test_sampler_visits_all_in_an_order_of_seed_and_epoch():

@@ -160,6 +160,11 @@ def test_options_of_a_layout_reach_its_reader(configure, folder: Path):
     assert set(table["class"]) == {"tumor"}  # the kind is unknown
 
 
+def test_a_setting_of_an_older_run_is_no_option_of_the_reader(configure, folder: Path):
+    table, _ = load_data(configure(root=str(folder), harmonize=False), 0)
+    assert len(table) == 6
+
+
 @pytest.mark.parametrize("layout", READERS)
 def test_the_configuration_offers_what_the_reader_takes(layout: str):
     written = yaml.safe_load((CONF / "data" / f"{layout}.yaml").read_text())

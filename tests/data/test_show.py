@@ -71,8 +71,8 @@ def test_nothing_to_show_is_said(tmp_path: Path, folder: Path):
 
 def test_every_stage_is_timed_on_all_images(folder: Path, monkeypatch, capsys):
     monkeypatch.setattr(throughput, "ROUNDS", 1)
-    stages = measure_throughput(folder, size=32, images=10, batch=4)
-    assert [stage.name for stage in stages] == [
+    rates = measure_throughput(folder, size=32, images=10, batch=4)
+    assert list(rates) == [
         "decode files",
         "decode and resize files",
         "read the cache",
@@ -80,6 +80,7 @@ def test_every_stage_is_timed_on_all_images(folder: Path, monkeypatch, capsys):
         "read the cache and augment",
         "batches of 4, 0 workers",
     ]
-    for stage in stages:
-        assert 0 < stage.low == stage.images_per_second == stage.high
-    assert [str(cell) for cell in to_table(stages).columns[0].cells][2] == "read the cache"
+    assert all(len(found) == 1 and found[0] > 0 for found in rates.values())
+    table = to_table(rates | {"augment": [3000.4, 1000.0, 2000.0]})
+    cells = [[str(cell) for cell in column.cells][3] for column in table.columns]
+    assert cells == ["augment", "2,000", "1,000", "3,000"]

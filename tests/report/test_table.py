@@ -412,13 +412,13 @@ def test_data_sets_that_joined_are_named(experiment: Path) -> None:
     make_run(experiment, "ag-seed0", [deploy_row("fp32")])
     config = experiment / "ag-seed0" / "config.yaml"
     changed = yaml.safe_load(config.read_text())
-    joined = {"negatives": "/k", "harmonize": True, "test": "/t", "duplicates": "one_per_cluster"}
+    joined = {"negatives": "/k", "test": "/t", "duplicates": "one_per_cluster"}
     changed["data"] |= joined
     changed["split"] = {"name": "kfold", "seed": 0, "fold": 2, "folds": 5}
     config.write_text(yaml.safe_dump(changed))
     (line,) = (line for line in reported(experiment) if "Data:" in line)
     for part in (
-        "figshare, slices without tumour from /k (in training with the tumour slices' histograms)",
+        "figshare, slices without tumour from /k",
         "tested on /t, one image of each cluster of copies. Split: kfold (seed 0, fold 2 of 5)",
         "3 images of 2 known patients, 0 of the class notumor",
     ):

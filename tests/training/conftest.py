@@ -20,7 +20,6 @@ TINY = {
         "negatives": None,
         "test": None,
         "duplicates": "keep",
-        "harmonize": False,
     },
     "split": {"name": "patient", "seed": 0, "leaks": "refuse"},
     "model": {

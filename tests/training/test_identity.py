@@ -115,3 +115,10 @@ def test_refusal_lists_every_difference(tmp_path: Path):
         check_same(stored, now, tmp_path)
     with pytest.raises(InputError, match="extra: None there, 1 now"):
         check_same(stored, stored | {"extra": 1}, tmp_path)
+
+
+def test_settings_that_are_gone_count_only_where_they_were_used(tmp_path: Path):
+    now = identify(CONFIG)
+    check_same(now | {"data.harmonize": False}, now, tmp_path)
+    with pytest.raises(InputError, match=r"data\.harmonize: True there, None now"):
+        check_same(now | {"data.harmonize": True}, now, tmp_path)

@@ -96,7 +96,7 @@ def test_what_users_know_goes_on_working():
         *("trainer.devices=[0,1]", "trainer.precision=16", "trainer.early_stopping=7"),
         *("deploy.modes=[fp32,int8_static]", "deploy.runtimes=null", "deploy.devices=[]"),
         *("deploy.options.int8_static.max_drop=0.0004", "deploy.threads=1"),
-        *("optim.lr=1", "seed=5", "experiment_name=7", "data.harmonize=true"),
+        *("optim.lr=1", "seed=5", "experiment_name=7"),
     )
     assert config["model"]["encoder_args"] == {"layers": [1, 1, 1, 1]}
     assert config["schedule"] == {"name": "one_cycle", "pct_start": 0.2}

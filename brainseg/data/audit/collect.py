@@ -1,4 +1,4 @@
-"""The audit of data sets: contents, broken files, and duplicates within and across the sets."""
+"""What an audit finds: contents, broken files, and duplicates within and across data sets."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ class Audit:
         roots: the data sets, as typed.
         layouts: the layout of each.
         images: all readable images, one data set after the other.
-        table: a row per image: `set` (number of its data set), `class`, `patient` (missing where
-            unknown), `cluster` (shared by duplicates), `plane`, `size` and numbers of `Measured`.
+        table: a row per image: the facts of `Measured`, `set` (number of its data set), and
+            `cluster` (shared by duplicates).
         problems: what is broken.
         pairs: duplicate images, by their numbers.
         auc: how well trivial features separate images without tumour from the others, see
@@ -53,13 +53,8 @@ def audit(
 ) -> Audit:
     """Read and measure all images of data sets, and find duplicates, with a progress bar.
 
-    Broken files are noted and left out.
-
-    Args:
-        roots: folders of data sets.
-        cache: folder for the slices of volumes; the page needs them too.
-        layout: of all data sets, see `brainseg.data.cases.LAYOUTS`; `None` detects it.
-        options: of the layout, see `brainseg.data.cases.read_set`.
+    Broken files are noted and left out. The page also requires the slices of volumes, in `cache`;
+    `layout` and `options` are those of `brainseg.data.cases.read_set`.
 
     Raises:
         InputError: a folder is missing, given twice or of unknown layout, or no image is readable.
@@ -87,10 +82,14 @@ def audit(
             f"No image could be read in {', '.join(map(str, roots))}."
             + "".join(f"\n  {problem.message}" for problem in problems[:10])
         )
-    patients = [image.case.patient for image in images]
-    thumbnails = np.stack([image.thumbnail for image in images])
-    pairs = find_pairs(thumbnails, [image.content for image in images], patients, progress=True)
-    table = _tabulate(images).assign(set=sets, cluster=find_clusters(len(images), pairs))
+    pairs = find_pairs(
+        np.stack([image.thumbnail for image in images]),
+        [image.content for image in images],
+        [image.case.patient for image in images],
+    )
+    table = pd.DataFrame([image.facts for image in images])
+    table = table.astype({"components": "Int64", "area": float})
+    table = table.assign(set=sets, cluster=find_clusters(len(images), pairs))
     groups = table["patient"].fillna("cluster-" + table["cluster"].astype(str))
     features = np.stack([image.trivial for image in images])
     auc = shortcut_auc(features, (table["class"] == NEGATIVE).to_numpy(), groups.tolist())
@@ -156,28 +155,6 @@ def group_copies(found: Audit) -> list[list[int]]:
     """Groups of two or more images that show the same, the largest first."""
     members = found.table.index.to_series().groupby(found.table["cluster"]).agg(list)
     return sorted((group for group in members if len(group) > 1), key=len, reverse=True)
-
-
-def _tabulate(images: Sequence[Measured]) -> pd.DataFrame:
-    names = ("bits", "note", "mean", "deviation", "border", "black", "area", "components")
-    rows = [
-        {
-            "class": _class_of(image),
-            "patient": image.case.patient,
-            "plane": image.case.plane,
-            "size": f"{image.shape[1]}×{image.shape[0]}",
-            **{name: getattr(image, name) for name in names},
-        }
-        for image in images
-    ]
-    return pd.DataFrame(rows).astype({"components": "Int64", "area": float})
-
-
-def _class_of(image: Measured) -> str:
-    """An image's class; where its data set does not give one, by its mask."""
-    if image.case.label or image.area is None:
-        return image.case.label or "unknown"
-    return "tumor" if image.area else NEGATIVE
 
 
 def _describe_class(images: pd.DataFrame) -> dict[str, Any]:

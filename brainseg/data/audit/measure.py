@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from scipy import ndimage
 from brainseg.data.case import Case, Problem
 from brainseg.data.duplicates import make_thumbnail
 from brainseg.data.image import Decoded, decode_image, hash_pixels, read_mask
+from brainseg.data.layouts.volume import label_of
 from brainseg.data.shortcut import describe_trivially
 from brainseg.errors import InputError
 from brainseg.vocabulary import NEGATIVE
@@ -25,34 +27,21 @@ class Measured:
     Attributes:
         case: what the data set says about it.
         path: the file, as typed, or the position in a volume.
-        shape: height and width in pixels.
-        bits: depth of a pixel in the file.
-        note: how it was converted, if it was.
         content: hash of the pixels.
         thumbnail: 32×32.
-        mean: brightness in 0..255, as are the next two.
-        deviation: standard deviation.
-        border: mean of the outermost pixels.
-        black: share of pixels that are 0.
-        area: share of the image that the mask covers; `None` without a usable mask.
-        components: connected parts of the mask.
         trivial: features from `describe_trivially`.
+        facts: a row of the audit's table: `class`, `patient`, `plane`, `size`; `bits` of a pixel in
+            the file and a `note` on its conversion; the `mean`, `deviation` and mean of the
+            `border` of the brightness (0 to 255); shares of the image that are `black`, and in the
+            mask (`area`); number of `components` of the mask. Unknown values are `None`.
     """
 
     case: Case
     path: str
-    shape: tuple[int, int]
-    bits: int
-    note: str | None
     content: str
     thumbnail: NDArray[np.uint8]
-    mean: float
-    deviation: float
-    border: float
-    black: float
-    area: float | None
-    components: int | None
     trivial: NDArray[np.float64]
+    facts: dict[str, Any]
 
 
 def measure(case: Case) -> tuple[Measured | None, list[Problem]]:
@@ -81,22 +70,22 @@ def find_head(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _measure(case: Case, path: str, decoded: Decoded, mask: NDArray[np.bool_] | None) -> Measured:
     pixels = decoded.pixels
     edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
-    return Measured(
-        case=case,
-        path=path,
-        shape=(pixels.shape[0], pixels.shape[1]),
-        bits=decoded.bits,
-        note=decoded.note,
-        content=hash_pixels(pixels),
-        thumbnail=make_thumbnail(pixels),
-        mean=float(pixels.mean()),
-        deviation=float(pixels.std()),
-        border=float(np.concatenate(edges).mean()),
-        black=float(np.mean(pixels == 0)),
-        area=None if mask is None else float(mask.mean()),
-        components=None if mask is None else int(ndimage.label(mask, np.ones((3, 3)))[1]),
-        trivial=describe_trivially(pixels, mask),
-    )
+    facts = {
+        "class": case.label or label_of(mask, "tumor") or "unknown",
+        "patient": case.patient,
+        "plane": case.plane,
+        "size": f"{pixels.shape[1]}×{pixels.shape[0]}",
+        "bits": decoded.bits,
+        "note": decoded.note,
+        "mean": pixels.mean(),
+        "deviation": pixels.std(),
+        "border": np.concatenate(edges).mean(),
+        "black": np.mean(pixels == 0),
+        "area": None if mask is None else mask.mean(),
+        "components": None if mask is None else ndimage.label(mask, np.ones((3, 3)))[1],
+    }
+    hashed, trivial = hash_pixels(pixels), describe_trivially(pixels, mask)
+    return Measured(case, path, hashed, make_thumbnail(pixels), trivial, facts)
 
 
 def _usable_mask(

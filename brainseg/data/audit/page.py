@@ -76,10 +76,9 @@ def print_audit(facts: dict[str, Any], console: Console) -> None:
             table.add_column(name, justify="right")
         for label, row in described["classes"].items():
             counts = (row["images"], row["patients"] or "–", row["masks"], row["empty_masks"])
-            spreads = (row["mask_area"], 100, 1), (row["mean"],), (row["border"],)
-            table.add_row(
-                label, *map(str, counts), *(_format_spread(*spread) for spread in spreads)
-            )
+            area = _format_spread(row["mask_area"], 100, 1)
+            spreads = (_format_spread(row[name]) for name in ("mean", "border"))
+            table.add_row(label, *map(str, counts), area, *spreads)
         console.print(table)
     console.print("Ranges: median (5th–95th percentile). border: mean of the outermost pixels.")
     if facts["overlaps"]:
@@ -103,15 +102,14 @@ def _overlap_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def _sentences(facts: dict[str, Any]) -> list[str]:
     kinds = {"exact": 0, "near": 0} | facts["pair_counts"]
-    turned = {k: n for k, n in facts["transform_counts"].items() if k != "none"}
-    copies = sum(map(len, facts["clusters"]))
-    listed = ", ".join(f"{name} {count}" for name, count in turned.items()) or "none"
-    sentences = [
-        f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: {listed}. "
-        f"{copies} images in {len(facts['clusters'])} clusters."
-        if facts["pairs"]
-        else "No duplicate images."
-    ]
+    turned = [f"{name} {n}" for name, n in facts["transform_counts"].items() if name != "none"]
+    sentences = ["No duplicate images."]
+    if facts["pairs"]:
+        sentences = [
+            f"{kinds['exact']} exact and {kinds['near']} near-duplicate pairs; turned: "
+            f"{', '.join(turned) or 'none'}. {sum(map(len, facts['clusters']))} images in "
+            f"{len(facts['clusters'])} clusters."
+        ]
     broken = facts["problem_counts"]
     listed = ", ".join(f"{count} {kind}" for kind, count in broken.items())
     sentences.append(f"Problems: {listed or 'none'}.")
@@ -143,29 +141,24 @@ def _draw(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[P
 
 
 def _show(found: Audit, pairs: Sequence[Pair], text: str) -> list[dict[str, Any]]:
-    return [
-        {
+    shown = []
+    for pair in bar(pairs, text):
+        facts = {
             "a": found.images[pair.a].path,
             "b": found.images[pair.b].path,
             "kind": pair.kind,
             "transform": pair.transform.replace("_", " "),
             "correlation": f"{1 - pair.distance:.4f}",
-            "pictures": [
-                _picture(found, pair.a),
-                *([_picture(found, pair.a, pair.transform)] if pair.transform != "none" else []),
-                _picture(found, pair.b),
-            ],
         }
-        for pair in bar(pairs, text)
-    ]
+        turns = dict.fromkeys(("none", pair.transform))
+        pictures = [_picture(found, pair.a, turn) for turn in turns]
+        shown.append(facts | {"pictures": [*pictures, _picture(found, pair.b)]})
+    return shown
 
 
 def _show_cluster(found: Audit, group: Sequence[int]) -> dict[str, Any]:
-    shown = group[:MEMBERS]
-    return {
-        "count": len(group),
-        "images": [(found.images[n].path, _picture(found, n)) for n in shown],
-    }
+    shown = [(found.images[n].path, _picture(found, n)) for n in group[:MEMBERS]]
+    return {"count": len(group), "images": shown}
 
 
 def _picture(found: Audit, number: int, transform: str = "none") -> str:

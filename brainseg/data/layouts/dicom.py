@@ -24,6 +24,9 @@ from brainseg.errors import InputError
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis (left, back, top) that is closest to the slice's normal."""
 
+PATIENT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+"""Names of the patient; the first that a file has counts."""
+
 BROKEN = (
     *(InvalidDicomError, OSError, EOFError, AttributeError, KeyError, IndexError),
     *(ValueError, TypeError, RuntimeError, NotImplementedError),
@@ -40,14 +43,10 @@ def read_dicom(
     """Find DICOM images, series by series, and their masks.
 
     A mask is a frame of a DICOM SEG object that refers to the image, or a file in `ROOT/masks/`
-    with the same relative path (DICOM or a picture). In a series with some masks, slices without
-    one have no tumour; a series without any is unlabelled. The patient is `PatientID`, else the
-    study, else the series.
-
-    Args:
-        root: the data set's folder; images may lie in `ROOT/images/`.
-        on_problem: receives each file that cannot be used.
-        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
+    with the same relative path (DICOM or a picture); images may be in `ROOT/images/`. In a series
+    with some masks, slices without one have no tumour; a series without any is unlabelled. The
+    patient is `PatientID`, else the study, else the series. `tumor` is the class of slices with a
+    tumour.
 
     Raises:
         InputError: there are no DICOM images.
@@ -140,10 +139,11 @@ def _cut(
                     f"{mask.shape[0]} and {mask.shape[1]}. Expected the same."
                 )
             relative = str(path.relative_to(root))
+            names = (dataset.get(tag) for tag in PATIENT)
             yield VolumeSlice(
                 id=re.sub(r"[^\w.]+", "-", _bare(relative)),
                 label=label_of(mask, tumor),
-                patient=_patient(dataset) or str(path.parent),
+                patient=str(next(filter(None, names), path.parent)),
                 pixels=pixels,
                 mask=mask,
                 plane=_plane(dataset),
@@ -151,11 +151,6 @@ def _cut(
             )
         except InputError as error:
             on_problem(Problem("mask", str(path), str(error)))
-
-
-def _patient(dataset: pydicom.Dataset) -> str | None:
-    names = (dataset.get(tag) for tag in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
-    return next((str(name) for name in names if name), None)
 
 
 def _plane(dataset: pydicom.Dataset) -> str | None:
@@ -180,6 +175,5 @@ def _bare(name: str) -> str:
 
 
 def _read_drawn(path: Path) -> NDArray[np.bool_]:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return read_mask(path)
-    return read_pixels(path)[0] > 0
+    is_picture = path.suffix.lower() in IMAGE_SUFFIXES
+    return read_mask(path) if is_picture else read_pixels(path)[0] > 0

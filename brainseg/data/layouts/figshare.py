@@ -85,9 +85,7 @@ def read_folds(root: Path) -> dict[int, int]:
 
 
 def write_labels(root: Path, mats: Path) -> int:
-    """Write `root/labels.csv` from the original MATLAB files anywhere below `mats`.
-
-    Returns the number of cases.
+    """Write `root/labels.csv` from the MATLAB files below `mats`; returns the number of cases.
 
     Raises:
         InputError: there are no MATLAB files.

@@ -4,20 +4,11 @@ from pathlib import Path
 
 from brainseg.data.case import Case, OnProblem, Problem, name_some, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
-from brainseg.data.layouts.figshare import find_mats, read_folds, read_mats
+from brainseg.data.layouts.figshare import read_folds
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files
 from brainseg.files import read_csv
 from brainseg.vocabulary import CLASSES
-
-
-def read_figshare(
-    root: Path, patient_pattern: str | None = None, on_problem: OnProblem = refuse
-) -> list[Case]:
-    """Read the figshare set: MATLAB files `N.mat`, or pictures as in `read_folder`."""
-    if find_mats(root):
-        return read_mats(root, on_problem)
-    return read_folder(root, patient_pattern, on_problem)
 
 
 def read_folder(
@@ -48,24 +39,23 @@ def read_folder(
         return []
     images = _by_stem(root / "images", on_problem)
     masks = _by_stem(root / "masks", on_problem)
-    _check_masks(root, images, masks, on_problem)
+    missing = [stem for stem in images if stem not in masks]
+    for stem in missing:
+        message = (
+            f"{len(missing)} of {len(images)} images in {root / 'images'} have no mask, such as "
+            f"{images[stem].name}. Expected a file with the same stem in {root / 'masks'} (all "
+            "black where there is no tumour)."
+        )
+        on_problem(Problem("mask", str(images[stem]), message))
     labels = _read_labels(root, images, on_problem)
     folds = read_folds(root)
     cases = []
     for stem in images:
         row = labels.get(stem, {})
+        label, plane = row.get("class") or None, row.get("plane") or None
         patient = row.get("patient") or match_patient(stem, patient_pattern, on_problem)
-        cases.append(
-            Case(
-                stem,
-                row.get("class") or None,
-                patient,
-                images[stem],
-                masks.get(stem),
-                plane=row.get("plane") or None,
-                fold=folds.get(int(stem)) if stem.isdecimal() else None,
-            )
-        )
+        fold = folds.get(int(stem)) if stem.isdecimal() else None
+        cases.append(Case(stem, label, patient, images[stem], masks.get(stem), plane, fold))
     return cases
 
 
@@ -112,19 +102,6 @@ def _by_stem(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
     return stems
 
 
-def _check_masks(
-    root: Path, images: dict[str, Path], masks: dict[str, Path], on_problem: OnProblem
-) -> None:
-    missing = [stem for stem in images if stem not in masks]
-    for stem in missing:
-        message = (
-            f"{len(missing)} of {len(images)} images in {root / 'images'} have no mask, such as "
-            f"{images[stem].name}. Expected a file with the same stem in {root / 'masks'} (all "
-            "black where there is no tumour)."
-        )
-        on_problem(Problem("mask", str(images[stem]), message))
-
-
 def _read_labels(
     root: Path, images: dict[str, Path], on_problem: OnProblem
 ) -> dict[str, dict[str, str]]:
@@ -143,11 +120,9 @@ def _read_labels(
     if len(labels) < len(rows):
         twice = {row["id"] for row in rows if labels[row["id"]] is not row}
         report(f"{path} repeats ids, such as {name_some(sorted(twice))}. Keep one row of each.")
-    missing = [stem for stem in images if stem not in labels]
-    if missing:
+    if missing := [stem for stem in images if stem not in labels]:
         report(f"{path} lacks {len(missing)} images, such as {name_some(missing)}. Add rows.")
-    unknown = {row["class"] for row in rows} - {*CLASSES, ""}
-    if unknown:
+    if unknown := {row["class"] for row in rows} - {*CLASSES, ""}:
         report(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
     return labels
 

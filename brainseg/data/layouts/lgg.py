@@ -23,13 +23,9 @@ CHANNELS = ("pre_contrast", "flair", "post_contrast")
 def read_lgg(
     root: Path, on_problem: OnProblem = refuse, *, channel: str = "flair", tumor: str = "glioma"
 ) -> list[Cut]:
-    """Find `PATIENT/PATIENT_k.tif` with `PATIENT/PATIENT_k_mask.tif`.
+    """Find `PATIENT/PATIENT_k.tif` with `PATIENT/PATIENT_k_mask.tif`, in `root` or below.
 
-    Args:
-        root: the data set's folder, or the one above.
-        on_problem: receives each slice that cannot be used.
-        channel: the sequence, of `CHANNELS`.
-        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
+    `channel` is the sequence, of `CHANNELS`, and `tumor` the class of slices with a tumour.
 
     Raises:
         InputError: there are no such files, or the channel is unknown.

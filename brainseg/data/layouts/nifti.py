@@ -139,7 +139,6 @@ def _cut(
     root: Path,
     on_problem: OnProblem,
     pair: Pair,
-    *,
     channel: int | None,
     planes: list[str],
     every: int,

@@ -19,9 +19,7 @@ def compile_pattern(name: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) ->
 
 
 def match_patient(name: str, pattern: str | None, on_problem: OnProblem) -> str | None:
-    """The first group of a regular expression in a name; `None` without a pattern.
-
-    `on_problem` receives a name that does not match.
+    """The first group of a regular expression in a name; `None` without a pattern or match.
 
     Raises:
         InputError: the pattern is not a regular expression.

@@ -65,9 +65,7 @@ def parse_options(typed: Sequence[str] | None) -> dict[str, Any]:
     for text in typed or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise InputError(
-                f"Expected an option as name=value, such as planes=axial; found {text}."
-            )
+            raise InputError(f"Expected an option as name=value; found {text}.")
         options[name] = int(value) if value.isdecimal() else value
     return options
 
@@ -79,9 +77,10 @@ def write_slices(
     options: Mapping[str, Any] | None = None,
     on_problem: OnProblem = refuse,
 ) -> int:
-    """Cut the volumes below `root` and write `images/`, `masks/` and `labels.csv` to `target`.
+    """Cut the volumes below `root`, with a progress bar; returns the number of slices.
 
-    The folder appears once everything is written. Shows a progress bar.
+    The new folder `target` gets `images/`, `masks/` and `labels.csv`; it appears once everything is
+    written.
 
     Args:
         layout: of `READERS`.
@@ -91,9 +90,6 @@ def write_slices(
             group is the patient in the reader's name for it (`BraTS-GLI-00001-000` is an
             examination, `(BraTS-GLI-[0-9]+)` the patient).
         on_problem: receives each file that cannot be used.
-
-    Returns:
-        The number of slices.
 
     Raises:
         InputError: there are no volumes, an option is unknown, `target` exists, or (by default) a
@@ -121,11 +117,7 @@ def write_slices(
 
 
 def read_slices(
-    layout: str,
-    root: Path,
-    cache: Path,
-    options: Mapping[str, Any],
-    on_problem: OnProblem,
+    layout: str, root: Path, cache: Path, options: Mapping[str, Any], on_problem: OnProblem
 ) -> list[Case]:
     """Read volumes as cases; their slices stay in `cache` until the files change.
 

@@ -20,6 +20,7 @@ from brainseg.vocabulary import CLASSES, NEGATIVE
 
 SMALLEST_SHARE = 20 / 96**2  #: of a slice that a tumour covers
 QUICK_PIXELS = 60 * 96**2  #: drawn in about two seconds
+LEAST = {"patients": 1, "slices": 1, "size": 32, "seed": 0, "healthy_slices": 0}
 HEAD_CENTRE = np.array([0.0, -8.0, -10.0])  # MNI, mm
 
 Slice = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -142,19 +143,15 @@ def write_phantom(
     Raises:
         InputError: an argument is out of range, or `root` holds something else.
     """
-    recipe: dict[str, Any] = {}
-    for name, value, least in (
-        ("patients", patients, 1),
-        ("slices", slices, 1),
-        ("size", size, 32),
-        ("seed", seed, 0),
-        ("healthy_slices", healthy_slices, 0),
-    ):
-        if value < least:
-            raise InputError(f"Phantoms require {name} of at least {least}; found {name}={value}.")
-        recipe[name] = value
+    recipe: dict[str, Any] = {"patients": patients, "slices": slices, "size": size, "seed": seed}
+    recipe |= {"healthy_slices": healthy_slices, "difficulty": difficulty}
+    for name, least in LEAST.items():
+        if recipe[name] < least:
+            raise InputError(
+                f"Phantoms require {name} of at least {least}; found {name}={recipe[name]}."
+            )
     check_known("difficulty", [difficulty], DIFFICULTIES)
-    recipe["difficulty"], root = difficulty, root.absolute()
+    root = root.absolute()
     record = root / "phantom.json"
     if record.exists() and read_json(record) == recipe:
         return
