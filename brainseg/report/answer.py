@@ -15,7 +15,7 @@ from brainseg.report.points import (
     place_of,
 )
 from brainseg.report.render import Table
-from brainseg.report.rows import NOTHING, TableRow, order, signed
+from brainseg.report.rows import NOTHING, TableRow, decimals, order, signed
 from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 BUDGET = 0.0004
@@ -38,12 +38,13 @@ NUMERIC = COLUMNS[3:6]
 UNTIMED = "Nothing can be recommended yet: time two modes or more (`brainseg benchmark`)."
 
 NOTE = (
-    f"Chosen: the fastest that loses at most {BUDGET:g} mean IoU on validation (or its max_drop)."
+    f"Chosen: the fastest mode that loses at most {BUDGET:g} mean IoU on validation, or its own "
+    "max_drop."
 )
 
 
 class Choice(NamedTuple):
-    """What one variant should run as in one place: `best` is `None` where nothing can be told."""
+    """What to deploy of one variant in one place: `best` is `None` where that cannot be told."""
 
     best: Point | None
     why: str
@@ -145,13 +146,9 @@ def _doubt(
 
 
 def _fits(point: Point) -> bool:
-    changes = point.changes("val_mean_iou")
-    return bool(changes) and -fmean(changes) <= _budget(point) + TOLERANCE
-
-
-def _budget(point: Point) -> float:
-    own = point.rows[0].options.get("max_drop")
-    return BUDGET if own is None else own
+    changes, own = point.changes("val_mean_iou"), point.rows[0].options.get("max_drop")
+    budget = BUDGET if own is None else own
+    return bool(changes) and -fmean(changes) <= budget + TOLERANCE
 
 
 def _size_and_error(point: Point) -> tuple[float, float]:
@@ -167,18 +164,13 @@ def _why(best: Point, points: Sequence[Point], unlearned: int) -> str:
     if best.noisy:
         reasons.append("noisy timing")
     if unlearned:
-        reasons.append(f"without seeds of tumour IoU below {LEARNED:g} ({unlearned})")
+        reasons.append(f"without the {unlearned} seeds with a tumour IoU below {LEARNED:g}")
     return "; ".join(reasons)
 
 
 def _tell_loss(point: Point) -> str:
     changes = point.changes("val_mean_iou")
-    if not changes:
-        return "was not scored on validation"
-    loss = -fmean(changes)
-    # A loss that only its rounded value brings within the budget is told exactly.
-    digits = 6 if float(f"{loss:.4f}") <= _budget(point) else 4
-    return f"loses {loss:.{digits}f}"
+    return f"loses {-fmean(changes):.3g}" if changes else "was not scored on validation"
 
 
 def _in_brackets(point: Point) -> str:
@@ -191,4 +183,4 @@ def _cells(choice: Choice) -> list[str]:
         return [*[NOTHING] * 4, choice.why]
     speedup = NOTHING if best.speedup is None else f"{best.speedup:.1f}×"
     change = signed(fmean(best.changes("val_mean_iou")))
-    return [best.name, f"{best.latency:.1f}", speedup, change, choice.why]
+    return [best.name, decimals(best.latency, 1), speedup, change, choice.why]

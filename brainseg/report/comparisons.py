@@ -13,12 +13,6 @@ from brainseg.evaluation.metrics import mean_ious
 from brainseg.run import Run
 from brainseg.vocabulary import REFERENCE
 
-COLUMNS = (
-    *("family", "first", "second", "mode", "difference", "by_seed", "interval", "joint_interval"),
-    *("p", "smallest_p", "p_corrected", "p_training", "p_training_corrected", "beyond_chance"),
-    *("patients", "images", "seeds"),
-)
-
 VARIANTS, MODES = "variants", "modes"
 """The two families of comparisons; p-values are corrected within each."""
 
@@ -26,7 +20,7 @@ LEVEL = 0.05
 """Corrected p-value below which a difference is called beyond chance."""
 
 Comparison = dict[str, Any]
-"""A row of `COLUMNS`: mean IoU of `second` minus that of `first`."""
+"""A row of `comparisons.json`: mean IoU of `second` minus that of `first`."""
 
 Marks = Mapping[tuple[str, str], str]
 """A mark of a variant in a mode."""

@@ -71,8 +71,7 @@ class Point:
     @property
     def speedup(self) -> float | None:
         """How much faster it is than the reference, timed in the same session."""
-        found = [_speedup(row, reference) for row, reference in self._pairs()]
-        return _mean(found)
+        return self.mean("speedup_vs_reference")
 
     def mean(self, key: str) -> float | None:
         """Mean of a number of the rows that have it."""
@@ -89,22 +88,14 @@ class Point:
 
     def changes(self, key: str) -> list[float]:
         """A number of each row minus that of its reference, where both have it."""
-        pairs = [(getattr(row, key), getattr(ref, key, None)) for row, ref in self._pairs()]
+        by_run = {row.run: getattr(row, key) for row in self.baseline}
+        pairs = [(getattr(row, key), by_run.get(row.run)) for row in self.rows]
         return [value - before for value, before in pairs if None not in (value, before)]
-
-    def _pairs(self) -> list[tuple[TableRow, TableRow | None]]:
-        """Each row with the reference of its run, if that was measured."""
-        by_run = {row.run: row for row in self.baseline}
-        return [(row, by_run.get(row.run)) for row in self.rows]
 
 
 def mean_of(rows: Iterable[TableRow], key: str) -> float | None:
     """Mean of a number of those rows that have it; `None` where none has."""
-    return _mean(getattr(row, key) for row in rows)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+    known = [value for row in rows if (value := getattr(row, key)) is not None]
     return fmean(known) if known else None
 
 
@@ -168,16 +159,6 @@ def dominates(costs: Sequence[float], others: Sequence[float]) -> bool:
     """Whether `costs` are nowhere above `others`, and somewhere below."""
     pairs = list(zip(costs, others, strict=True))
     return all(cost <= other for cost, other in pairs) and any(a < b for a, b in pairs)
-
-
-def _speedup(row: TableRow, reference: TableRow | None) -> float | None:
-    if row.speedup_vs_reference is not None:
-        return row.speedup_vs_reference
-    # Medians of two sessions are no ratio: the machine may have changed between them.
-    if reference is None or row.session is None or row.session != reference.session:
-        return None
-    own, other = row.median_ms, reference.median_ms
-    return None if own is None or other is None else other / own
 
 
 def _latencies(rows: Iterable[TableRow]) -> list[float]:

@@ -1,12 +1,13 @@
-"""Where numbers come from: data, split and machine of the runs."""
+"""Where numbers come from and what they mean: data, split, machine, terms and limits."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from brainseg import vocabulary
 from brainseg.files import read_csv, read_json
 from brainseg.run import Run
-from brainseg.vocabulary import NEGATIVE, PARTS
+from brainseg.vocabulary import NEGATIVE, PARTS, REFERENCE, REFERENCE_RUNTIME, USUAL_MODEL
 
 SYNTHETIC = "synthetic data (phantoms): these numbers say nothing about patients"
 
@@ -15,12 +16,27 @@ LIMITS = (
     "Slices are judged one by one, without their neighbours.",
     "The data come from few scanners and clinics; elsewhere, measure first (`brainseg evaluate`).",
     "Lesions, sequences and planes that are not in the training data were never seen.",
-    "Images without tumour often come from other sources than those with one: few false alarms on "
-    "them do not promise few in the clinic.",
+    "Images without tumour often come from other sources than those with one, so few false alarms "
+    "on them do not promise few in the clinic.",
     "Intervals cover other patients of the same kind, not another training or another hospital.",
     "Timings hold for the machine, threads and versions named here.",
 )
 """What no number in a report can remove."""
+
+
+def explain_terms() -> list[str]:
+    """A line for the variants, for each mode and metric, and for the runtimes' precisions."""
+    return [
+        "none, ag, se, cbam: no attention; gates on the skips (arXiv:1804.03999); squeeze-and-"
+        "excitation (arXiv:1709.01507); convolutional block attention (arXiv:1807.06521).",
+        *(f"{mode.name}: {mode.sentence}" for mode in vocabulary.MODES.values()),
+        "bf16: the runtime computes in 16 bits.",
+        *(f"{metric.label}: {metric.sentence}." for metric in vocabulary.METRICS.values()),
+        "A network that finds nothing has a mean IoU of about 0.5. HD95 of an empty prediction is "
+        "the image's diagonal. ECE: expected calibration error.",
+        "Budget: how much mean IoU on validation a recommended mode may lose against "
+        f"{REFERENCE} with {REFERENCE_RUNTIME}. With few patients, its noise is as large.",
+    ]
 
 
 def data_statements(runs: Sequence[Run]) -> Iterator[str]:
@@ -37,8 +53,8 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
         name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (
             f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
-            f"{split.get('seed')}{fold}); image size {data.get('image_size')}; {seen}, "
-            f"{negative} of the class {NEGATIVE}."
+            f"{split.get('seed')}{fold}). Image size: {data.get('image_size')}. {seen}, "
+            f"{negative} of them {NEGATIVE}."
         )
         if run.data.exists():
             yield from _describe_weaknesses(read_json(run.data), len(test))
@@ -57,43 +73,36 @@ def _describe_joined(data: dict[str, Any]) -> str:
 
 def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
     """What was left out, and what flatters the numbers."""
-    if "left_out" in facts["images"]:
-        left_out = sum(facts["images"]["left_out"].values())
-        yield f"Left out: {left_out} images that are copies, or known from training."
-    if facts["leaking_patients"]:
+    auc, elsewhere = facts["shortcut_auc"], "also in training or validation"
+    if left_out := sum(facts["images"].get("left_out", {}).values()):
+        yield f"Left out: {left_out} images that are copies or known from training."
+    if patients := facts["leaking_patients"]:
+        yield f"Leakage: {patients} of {test} test images show patients who are {elsewhere}."
+    if images := facts["leaks"].get("image"):
+        yield f"Leakage: {images} test images are {elsewhere}; see leaks.csv."
+    if auc is not None:
         yield (
-            f"Leakage: {facts['leaking_patients']} of {test} test images show patients who are "
-            "also in training or validation."
-        )
-    if facts["leaks"].get("image"):
-        yield (
-            f"Leakage: {facts['leaks']['image']} test images are also in training or validation; "
-            "see leaks.csv."
-        )
-    if facts["shortcut_auc"] is not None:
-        yield (
-            "Source shortcut: border and histogram alone separate images without tumour from the "
-            f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5: chance)."
+            "Source shortcut: border and histogram alone tell images without tumour from the "
+            f"others, with an area under the curve of {auc:.3f} (0.5: chance)."
         )
 
 
 def training_statements(runs: Sequence[Run]) -> Iterator[str]:
-    """How each run was trained, but for its seed."""
+    """How each run was trained, except for its seed."""
     for config in map(read_config, runs):
         if "trainer" not in config:  # it never began
             continue
-        trainer, data = config["trainer"], config["data"]
         yield (
-            f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "
-            f"learning rate of {config['optim']['lr']:g}, loss {config['loss']['name']}, schedule "
-            f"{config['schedule']['name']}; {describe_network(config['model'])}. The epoch with "
-            "the best mean IoU on validation is kept."
+            f"{describe_network(config['model'])}. At most {config['trainer']['max_epochs']} "
+            f"epochs in batches of {config['data']['batch_size']}; Adam, learning rate "
+            f"{config['optim']['lr']:g}, schedule {config['schedule']['name']}, loss "
+            f"{config['loss']['name']}. The epoch with the best mean IoU on validation is kept."
         )
 
 
 def describe_network(model: Mapping[str, Any]) -> str:
     """The network of a configuration, such as `resunet, encoder: resnetv2_50, weights: none`."""
-    parts = [str(model.get("target") or model.get("name", "resunet"))]
+    parts = [str(model.get("target") or model.get("name", USUAL_MODEL))]
     parts += [f"{key}: {model[key]}" for key in ("encoder", "weights") if model.get(key)]
     return ", ".join(parts)
 
@@ -111,11 +120,11 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
 def _describe_session(session: dict[str, Any]) -> str:
     control, others = session["control"], session["other_cpu_share"]
     low, high = control["interval"]
-    failed = "" if low <= 1 <= high else ": speed-ups closer to 1 than that mean nothing"
+    failed = "" if low <= 1 <= high else "; a speed-up closer to 1 means nothing"
     return (
         f"Timed on {_describe_machine(session['environment'])} {session['passes']} rounds on "
-        f"{session['device']} with {session['threads']} threads, begun {session['started_at']}; "
-        f"other processes took {others:.0%} of the CPU; control, {control['mode']} with "
+        f"{session['device']} with {session['threads']} threads, started {session['started_at']}. "
+        f"Other processes used {others:.0%} of the CPU. Control, {control['mode']} with "
         f"{control['runtime']} against itself: {control['ratio']:.2f} ({low:.2f}–{high:.2f})"
         f"{failed}."
     )

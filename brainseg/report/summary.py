@@ -48,8 +48,9 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
     cells = []
     for members in merged.values():
         first = members[0]
+        number = f" ({len(members)} {'seed' if len(members) == 1 else 'seeds'})" if seeds else ""
         names = [
-            first.variant + (f" ({_count(len(members), 'seed')})" if seeds else ""),
+            first.variant + number,
             name_mode(first, varying) if first.mode else NOTHING,
             name_device(first, threads),
         ]
@@ -61,10 +62,9 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
     ]
     notes = [f"[{number}] {text}" for number, text in enumerate(footnotes, 1)]
     numeric = [name for name in COLUMNS if name not in TEXTUAL]
-    legend = _legend(rows, merged.values(), comparisons, marks.values())
-    return Table("Accuracy, size and speed", COLUMNS, cells, notes, numeric, legend, WIDE).without(
-        empty
-    )
+    legend = _legend(list(merged.values()), first_of(comparisons), {*marks.values()})
+    table = Table("Accuracy, size and speed", COLUMNS, cells, notes, numeric, legend, WIDE)
+    return table.without(empty)
 
 
 def _numbers(rows: Sequence[TableRow], marks: Marks) -> list[str]:
@@ -137,37 +137,29 @@ def _share_on_cpu(row: TableRow) -> float:
 
 
 def _legend(
-    rows: Sequence[TableRow],
-    merged: Collection[Sequence[TableRow]],
-    comparisons: Sequence[Comparison],
-    marks: Collection[str],
+    merged: Sequence[Sequence[TableRow]], first: str | None, marks: Collection[str]
 ) -> list[tuple[str, str]]:
     """What cells mean, as sentences with the name of their column."""
+    rows = [row for members in merged for row in members]
     threads = sorted({row.threads for row in rows if row.latency_ms and row.threads})
-    on = f", {', '.join(map(str, threads))} threads" if threads else ""
     spread = any(len(members) > 1 for members in merged)
-    # Some of the seeds have a latency, and others were only scored.
     partly = any(
         len({bool(row.latency_ms) for row in members if row.status == "ok"}) > 1
         for members in merged
     )
-    tested = f"tested with {REFERENCE_RUNTIME} on the cpu"
-    reference = f"{REFERENCE} with {REFERENCE_RUNTIME}"
+    latency = f"Latency: median of one image, {', '.join(map(str, threads))} threads."
+    here, reference = f"{REFERENCE_RUNTIME} on the cpu", f"{REFERENCE} with {REFERENCE_RUNTIME}"
     sentences = [
         ("Device", f"Runtime: {REFERENCE_RUNTIME} unless named.", True),
         ("Mean IoU", "±: standard deviation over seeds.", spread),
-        ("Mean IoU", f"†: differs from {first_of(comparisons)} beyond chance.", "†" in marks),
+        ("Mean IoU", f"†: differs from {first} beyond chance.", "†" in marks),
         ("Δ mean IoU", f"Δ: against {REFERENCE} in the same runtime.", True),
-        ("Δ mean IoU", f"*: differs from {REFERENCE} beyond chance, {tested}.", "*" in marks),
-        ("95 % of Δ", "95 % of Δ: over patients, not corrected for their number.", True),
-        ("Latency, ms", f"Latency: median of one image{on}.", bool(threads)),
+        ("Δ mean IoU", f"*: differs beyond chance from {REFERENCE} in {here}.", "*" in marks),
+        ("95 % of Δ", "95 % of Δ: over patients, not corrected for the number of rows.", True),
+        ("Latency, ms", latency, bool(threads)),
         ("Latency, ms", "Not all seeds were timed.", partly),
-        ("End to end, ms", "End to end: image file to mask, timed in rounds of its own.", True),
+        ("End to end, ms", "End to end: image file to mask, timed in separate rounds.", True),
         ("Speed-up", f"Speed-up: against {reference}, within each round.", bool(threads)),
         ("Note", "Noisy: other processes used the CPU.", any(row.noisy for row in rows)),
     ]
     return [(column, sentence) for column, sentence, shown in sentences if shown]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -27,20 +27,11 @@ INHERENT = ("seed", "model.attention", "model.name", "data.fingerprint")
 
 
 def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
-    """Write `table.json` and `table.csv`."""
+    """Write `table.json` and `table.csv`, where `latency_ms: {p50: …}` is `latency_ms.p50`."""
     found = [{name: values[name] for name in COLUMNS} for values in map(asdict, rows)]
     write_json(folder / "table.json", {"rows": found})
-    write_flat(folder / "table.csv", found)
-
-
-def write_flat(target: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write a CSV in which `latency_ms: {p50: …}` is the column `latency_ms.p50`, and so on.
-
-    Without rows, it is a header of `columns`.
-    """
-    frame = pd.json_normalize(rows) if rows else pd.DataFrame(columns=list(columns))
-    with replacing(target) as temporary:
-        frame.convert_dtypes().to_csv(temporary, index=False)
+    with replacing(folder / "table.csv") as temporary:
+        pd.json_normalize(found).convert_dtypes().to_csv(temporary, index=False)
 
 
 def find_damage(run: Run) -> str | None:
@@ -100,6 +91,15 @@ def group_runs(
     return {
         variant: sorted(members.values(), key=_scored_first) for variant, members in groups.items()
     }
+
+
+def name_runs(runs: Runs) -> list[tuple[str, Run]]:
+    """Every run with its variant, and with its seed where the variant has several."""
+    return [
+        (variant if len(members) == 1 else f"{variant}, seed {read_config(run).get('seed')}", run)
+        for variant, members in runs.items()
+        for run in members
+    ]
 
 
 def _scored_first(run: Run) -> tuple[bool, int]:
