@@ -71,10 +71,7 @@ def choose(rows: Sequence[TableRow]) -> Choice | None:
 
     The fastest of those whose loss on *validation* against the reference is within the budget;
     among equally fast ones the smallest. The test split decides only whether the network has
-    learned at all.
-
-    Returns:
-        `None` where fewer than two configurations were timed.
+    learned at all. `None` where fewer than two configurations were timed.
     """
     references = [row for row in rows if row.is_reference]
     learned = {row.run for row in references if (row.tumor_iou or 0) >= LEARNED}
@@ -84,7 +81,7 @@ def choose(rows: Sequence[TableRow]) -> Choice | None:
     fitting = [point for point in points if _fits(point)]
     if doubt := _doubt(references, learned, points, fitting):
         fastest = min(points, key=lambda point: point.pace)
-        return Choice(None, f"{doubt}; fastest: {fastest.brief}{_in_brackets(fastest)}")
+        return Choice(None, f"{doubt}; fastest: {_name(fastest)}")
     limit = TIE * min(point.pace for point in fitting)
     best = min((point for point in fitting if point.pace <= limit), key=_size_and_error)
     return Choice(best, _why(best, points, len(references) - len(learned)))
@@ -93,19 +90,23 @@ def choose(rows: Sequence[TableRow]) -> Choice | None:
 def answer_table(rows: Sequence[TableRow], choices: Choices) -> Table:
     """Device × variant: what to deploy, what it gains and costs, and why."""
     cells = [
-        [place, variant, *_cells(choice)]
+        [place, variant, *_numbers(choice.best), choice.why]
         for place, variants in choices.items()
         for variant, choice in variants.items()
     ]
     timed = {row.device for row in rows if is_timed(row)}
-    missing = {
-        row.device: row.reason
-        for row in rows
-        if row.device and row.device not in timed and row.status == "unavailable"
-    }
-    for device, reason in missing.items():
+    missing = [row for row in rows if row.status == "unavailable" and row.device not in timed]
+    for device, reason in {row.device: row.reason for row in missing if row.device}.items():
         cells.append([device, *[NOTHING] * 5, f"not measured: {' '.join((reason or '').split())}"])
     return Table("What to deploy", COLUMNS, cells, [NOTE] if choices else [], NUMERIC)
+
+
+def _numbers(best: Point | None) -> list[str]:
+    if best is None:
+        return [NOTHING] * 4
+    speedup = NOTHING if best.speedup is None else f"{best.speedup:.1f}×"
+    change = signed(fmean(best.changes("val_mean_iou")))
+    return [best.name, decimals(best.latency, 1), speedup, change]
 
 
 def tell_best(choices: Choices) -> list[str]:
@@ -156,31 +157,18 @@ def _size_and_error(point: Point) -> tuple[float, float]:
 
 
 def _why(best: Point, points: Sequence[Point], unlearned: int) -> str:
-    faster = [point for point in points if point.pace * TIE < best.pace]
-    reasons = ["fastest within the budget" if faster else "fastest"]
-    if faster:
+    reasons = ["fastest"]
+    if faster := [point for point in points if point.pace * TIE < best.pace]:
         refused = min(faster, key=lambda point: point.pace)
-        reasons.append(f"{refused.brief}{_in_brackets(refused)} {_tell_loss(refused)}")
+        changes = refused.changes("val_mean_iou")
+        loss = f"loses {-fmean(changes):.3g}" if changes else "was not scored on validation"
+        reasons = ["fastest within the budget", f"{_name(refused)} {loss}"]
     if best.noisy:
         reasons.append("noisy timing")
     if unlearned:
-        reasons.append(f"without the {unlearned} seeds with a tumour IoU below {LEARNED:g}")
+        reasons.append(f"seeds with a tumour IoU below {LEARNED:g} left out: {unlearned}")
     return "; ".join(reasons)
 
 
-def _tell_loss(point: Point) -> str:
-    changes = point.changes("val_mean_iou")
-    return f"loses {-fmean(changes):.3g}" if changes else "was not scored on validation"
-
-
-def _in_brackets(point: Point) -> str:
-    return "" if point.speedup is None else f" ({point.speedup:.1f}×)"
-
-
-def _cells(choice: Choice) -> list[str]:
-    best = choice.best
-    if best is None:
-        return [*[NOTHING] * 4, choice.why]
-    speedup = NOTHING if best.speedup is None else f"{best.speedup:.1f}×"
-    change = signed(fmean(best.changes("val_mean_iou")))
-    return [best.name, decimals(best.latency, 1), speedup, change, choice.why]
+def _name(point: Point) -> str:
+    return point.brief if point.speedup is None else f"{point.brief} ({point.speedup:.1f}×)"

@@ -45,9 +45,7 @@ def write_card(run: Run) -> None:
 
 
 def _content(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    model = read_json(run.model) if run.model.exists() else {}
-    calibration = metrics.get("calibration") or {}
-    alone = {run.name: [run]}
+    calibration, alone = metrics.get("calibration") or {}, {run.name: [run]}
     results, others, modes = (
         to_markdown(table.without(["Variant"])) if table.rows else ""
         for table in (score_table(alone), external_table(alone), _mode_table(run))
@@ -59,8 +57,7 @@ def _content(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) ->
         "network": describe_network(config["model"]),
         "attention": config["model"].get("attention"),
         "size": config["data"]["image_size"],
-        "parameters": model.get("parameters"),
-        "multiply_adds": model.get("multiply_adds"),
+        "model": read_json(run.model) if run.model.exists() else None,
         "data": list(data_statements([run])),
         "results": results,
         "ece": decimals(calibration.get("ece")),
@@ -91,12 +88,10 @@ def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any
         if metrics.get(name) is not None and name not in void
     ]
     tags = ["medical", "mri", "brain-tumor", "onnx"]
-    if attention:
-        tags.append(f"attention-{attention}")
     return ModelCardData(
         library_name="brainseg",
         pipeline_tag="image-segmentation",
-        tags=tags,
+        tags=[*tags, f"attention-{attention}"] if attention else tags,
         model_name=run.name,
         eval_results=results,
     )

@@ -42,7 +42,7 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
 
     Args:
         runs: by variant, one per seed.
-        modes: compared with fp32.
+        modes: to compare with fp32.
     """
     found = {name: _cases_of(members) for name, members in runs.items()}
     variants = [
@@ -150,22 +150,18 @@ def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]
 
 def _correct(rows: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of a family, and say what is beyond chance."""
+    rows = [row | {"p_corrected": None, "p_training_corrected": None} for row in rows]
     for key in ("p", "p_training"):
         tested = [row for row in rows if row[key] is not None]
-        corrected = holm([row[key] for row in tested])
-        for row in rows:
-            row[f"{key}_corrected"] = None
-        for row, p in zip(tested, corrected, strict=True):
+        for row, p in zip(tested, holm([row[key] for row in tested]), strict=True):
             row[f"{key}_corrected"] = p
-    return [row | {"beyond_chance": _below(row["p_corrected"]) and _agree(row)} for row in rows]
+    return [row | {"beyond_chance": _is_beyond_chance(row)} for row in rows]
 
 
-def _agree(row: Comparison) -> bool:
-    """Whether other trainings can be expected to say the same."""
+def _is_beyond_chance(row: Comparison) -> bool:
+    """Whether other patients, and other trainings, can be expected to show the same."""
+    if row["p_corrected"] is None or row["p_corrected"] >= LEVEL:
+        return False
     if row["family"] == VARIANTS:
-        return _below(row["p_training_corrected"])
+        return row["p_training_corrected"] is not None and row["p_training_corrected"] < LEVEL
     return not min(row["by_seed"].values()) < 0 < max(row["by_seed"].values())
-
-
-def _below(p: float | None) -> bool:
-    return p is not None and p < LEVEL

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from brainseg.experiment import Evaluation, find_evaluations
@@ -47,11 +48,7 @@ def _rows_of(run: Run) -> Iterator[list[str]]:
 
 def _tell(runs: Runs) -> Iterator[str]:
     for label, variants in by_data_set(runs).items():
-        found = {
-            run.path.parents[1].name if len(members) > 1 else variant: run
-            for variant, members in variants.items()
-            for run in members
-        }
+        found = {run.path.parents[1].name: run for run in chain.from_iterable(variants.values())}
         told: dict[str, list[str]] = defaultdict(list)
         for name, run in found.items():
             told[_describe(read_json(run.evaluation))].append(name)

@@ -112,9 +112,8 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         if environment := run.read_environment():
             yield f"Trained on {_describe_machine(environment)}"
-    for run in runs:
-        timed = read_json(run.benchmarks).values() if run.benchmarks.exists() else ()
-        yield from map(_describe_session, timed)
+    for run in (run for run in runs if run.benchmarks.exists()):
+        yield from map(_describe_session, read_json(run.benchmarks).values())
 
 
 def _describe_session(session: dict[str, Any]) -> str:

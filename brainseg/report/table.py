@@ -36,21 +36,19 @@ def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
 
 def find_damage(run: Run) -> str | None:
     """Which `.json` or `.npz` of a run cannot be read, such as one that was copied in part."""
-    files = (each for each in sorted(run.path.rglob("*")) if not each.name.startswith("."))
-    for file in (each for each in files if run.wandb not in each.parents):
-        if file.suffix == ".npz" and not zipfile.is_zipfile(file):
+    for file in sorted(run.path.rglob("[!.]*")):
+        if run.wandb not in file.parents and not _is_whole(file):
             return f"{file.relative_to(run.path)} is damaged. Restore or remove it."
-        if file.suffix == ".json" and not _is_json(file):
-            return f"{file.relative_to(run.path)} is not valid JSON. Restore or remove it."
     return None
 
 
-def _is_json(file: Path) -> bool:
+def _is_whole(file: Path) -> bool:
     try:
-        read_json(file)
+        if file.suffix == ".json":
+            read_json(file)
+        return file.suffix != ".npz" or zipfile.is_zipfile(file)
     except (InputError, UnicodeDecodeError):
         return False
-    return True
 
 
 def damaged_row(experiment: Path, run: Run, reason: str) -> TableRow:
@@ -77,13 +75,7 @@ def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[TableRow]:
 def group_runs(
     runs: Sequence[Run], rows: Sequence[TableRow], experiment: Path
 ) -> dict[str, list[Run]]:
-    """The runs of each variant, one per seed, in the order of the table; scored ones come first.
-
-    Args:
-        runs: of an experiment.
-        rows: from `collect_rows`.
-        experiment: its folder.
-    """
+    """The runs of each variant, one per seed, in the order of the table; scored ones come first."""
     by_name = {run.path.relative_to(experiment).as_posix(): run for run in runs}
     groups: dict[str, dict[str, Run]] = defaultdict(dict)
     for row in sorted(rows, key=order):

@@ -157,7 +157,7 @@ def test_seeds_that_did_not_learn_are_left_out() -> None:
     blind = [fp32(tumor_iou=0.1), row("int8_static", 10.0, 0.9, tumor_iou=0.1)]
     found = only([*learned, *of_seed(1, blind)])
     assert found["Δ validation"] == "−0.0001"
-    assert found["Why"] == "fastest; without the 1 seeds with a tumour IoU below 0.5"
+    assert found["Why"] == "fastest; seeds with a tumour IoU below 0.5 left out: 1"
 
 
 def test_noise_is_told() -> None:

@@ -106,10 +106,10 @@ def test_each_row_of_modes_has_its_own_name(run):
     lines = [line for line in run.card.read_text().splitlines() if line.startswith("| fp32")]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert [(row[0], row[1], row[-1]) for row in cells] == [
+        ("fp32", "cpu (threads 1)", ""),
+        ("fp32", "cpu (threads 2)", "noisy"),
         ("fp32", "cpu (openvino) (threads 2)", ""),
         ("fp32 (bf16)", "cpu (openvino) (threads 2)", ""),
-        ("fp32", "cpu (threads 2)", "noisy"),
-        ("fp32", "cpu (threads 1)", ""),
     ]
 
 

@@ -165,7 +165,7 @@ def test_other_data_are_told_with_what_was_left_out(experiment):
         "2 images known from training left out; 3 are also in the run's own test split, so "
         "they are not new data."
     ) in text
-    assert "clinic: tumour predicted in images of glioma without outlines: ag 100.0%" in text
+    assert "clinic: tumour predicted in images of glioma without outlines: ag-seed0 100.0%" in text
     assert "## Appropriateness on clinic" in text
     assert (experiment / "report" / "figures" / "appropriateness-clinic.png").exists()
     assert "| clinic |" in find_runs(experiment)[0].card.read_text()
