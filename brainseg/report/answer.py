@@ -29,9 +29,6 @@ nothing to lose."""
 TIE = 1.02
 """Latencies that differ by no more than this factor are the same: the smaller file wins."""
 
-TOLERANCE = 1e-9
-"""Of a loss that equals the budget but for rounding."""
-
 COLUMNS = ("Device", "Variant", "Deploy", "Latency, ms", "Speed-up", "Δ validation", "Why")
 NUMERIC = COLUMNS[3:6]
 
@@ -119,16 +116,16 @@ def tell_best(choices: Choices) -> list[str]:
         # The machine may change between two sessions.
         if len({row.session for row in rows if is_timed(row)}) == 1:
             fastest = min(bests, key=lambda name: bests[name].latency)
-            told.append(f"the fastest is {fastest} as {bests[fastest].name}")
+            told.append(f"the fastest variant is {fastest} as {bests[fastest].name}")
         # Scores on other images are no contest.
         if len({(row.data, row.split, row.n) for row in rows}) == 1:
             scores = {name: best.expected("val_mean_iou") or 0 for name, best in bests.items()}
             first = max(scores, key=scores.__getitem__)
             told.append(
-                f"the most accurate on validation is {first} (mean IoU {scores[first]:.4f})"
+                f"the most accurate on validation is {first} ({scores[first]:.4f} mean IoU)"
             )
         if told and len(bests) > 1:
-            sentences.append(f"On {place} {'; '.join(told)}.")
+            sentences.append(f"On {place}, {'; '.join(told)}.")
     return sentences if choices else [UNTIMED]
 
 
@@ -149,7 +146,7 @@ def _doubt(
 def _fits(point: Point) -> bool:
     changes, own = point.changes("val_mean_iou"), point.rows[0].options.get("max_drop")
     budget = BUDGET if own is None else own
-    return bool(changes) and -fmean(changes) <= budget + TOLERANCE
+    return bool(changes) and round(-fmean(changes), 9) <= budget
 
 
 def _size_and_error(point: Point) -> tuple[float, float]:

@@ -6,11 +6,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from brainseg.evaluation.appropriateness import (
-    EXPECTED,
-    compare_classes,
-    read_appropriateness,
-)
+from brainseg.evaluation.appropriateness import EXPECTED, compare_classes, read_appropriateness
 from brainseg.experiment import Evaluation, find_evaluations
 from brainseg.files import read_json
 from brainseg.report.render import Table
@@ -79,12 +75,7 @@ def is_truth(source: str) -> bool:
 
 
 def tabulate_appropriateness(title: str, runs: Mapping[str, Sequence[Run]]) -> Table:
-    """A row per class and statement of the paper; no rows where nothing was measured.
-
-    Args:
-        title: of the table.
-        runs: as in `collect_sources`.
-    """
+    """A row per class and statement of the paper; no rows where nothing was measured."""
     sources = collect_sources(runs)
     if not sources:
         return Table(title, COLUMNS, [])

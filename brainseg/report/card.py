@@ -99,10 +99,5 @@ def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any
 
 def _mode_table(run: Run) -> Table:
     """What was measured of each mode, one image at a time."""
-    return summarize(
-        [
-            TableRow(run=run.name, variant=run.name, **asdict(row))
-            for row in read_rows(run)
-            if row.status == "ok" and row.batch == 1
-        ]
-    )
+    measured = [row for row in read_rows(run) if row.status == "ok" and row.batch == 1]
+    return summarize([TableRow(run=run.name, variant=run.name, **asdict(row)) for row in measured])

@@ -1,7 +1,7 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from statistics import fmean
 from typing import Any
 
@@ -33,12 +33,11 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
     """Compare every pair of variants, and every mode of a variant with its fp32.
 
     Each pair is compared on the same test images, with a paired interval and a permutation test
-    over patients (`brainseg.evaluation.differences`), corrected for the number of comparisons in
-    each family by Holm's method; `joint_interval` is corrected too (Bonferroni). Of several seeds
-    that both have, the mean difference is taken. Variants differ beyond chance only where a t-test
-    over the seeds, corrected likewise, agrees: one training each may be luck. A mode is compared
-    with the network it was made from; there the same sign in all seeds is enough. Networks that
-    were tested on other images, or on none with a tumour, are not compared.
+    over patients, corrected for the number of comparisons in each family (Holm's method);
+    `joint_interval` is corrected too (Bonferroni). Differences are means over the seeds that both
+    have. Variants differ beyond chance only if a t-test over the seeds, corrected likewise, agrees:
+    one training each may be luck. For a mode, the same sign in all seeds is enough. Networks that
+    were tested on different images, or on none with a tumour, are not compared.
 
     Args:
         runs: by variant, one per seed.
@@ -49,15 +48,10 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
         ({"family": VARIANTS, "first": a, "second": b, "mode": REFERENCE}, found[a], found[b])
         for a, b in combinations(found, 2)
     ]
-    quantized = [
-        (
-            {"family": MODES, "first": name, "second": name, "mode": mode},
-            found[name],
-            _cases_of(members, mode),
-        )
-        for name, members in runs.items()
-        for mode in modes
-    ]
+    quantized = []
+    for name, mode in product(runs, modes):
+        names = {"family": MODES, "first": name, "second": name, "mode": mode}
+        quantized.append((names, found[name], _cases_of(runs[name], mode)))
     return [*_compare_family(variants), *_compare_family(quantized)]
 
 
@@ -84,11 +78,6 @@ def _cases_of(runs: Sequence[Run], mode: str | None = None) -> Seeds:
         for run, shown in scored.items()
         if shown and run.cases(shown).exists()
     }
-
-
-def is_judged(row: Comparison) -> bool:
-    """Whether there is evidence for or against a difference: known patients, several trainings."""
-    return row["p"] is not None and (row["family"] == MODES or row["p_training"] is not None)
 
 
 def _compare_family(pairs: Sequence[tuple[dict[str, str], Seeds, Seeds]]) -> list[Comparison]:

@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 
 from brainseg.evaluation.differences import training_interval
-from brainseg.report.comparisons import (
-    LEVEL,
-    MODES,
-    VARIANTS,
-    Comparison,
-    is_judged,
-    joint_level,
-)
+from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison, joint_level
 from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING, decimals, signed, span
 from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
@@ -51,12 +44,7 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
 
 
 def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
-    """What the comparisons support, in at most three sentences.
-
-    Args:
-        comparisons: from `compare_all`.
-        variants: how many were scored.
-    """
+    """What the comparisons of so many scored variants support, in at most three sentences."""
     rows = {name: [row for row in comparisons if row["family"] == name] for name in FAMILIES}
     sentences = [tell(rows[name]) for name, tell in FAMILIES.items() if rows[name]]
     pairs = variants * (variants - 1) // 2
@@ -71,7 +59,7 @@ def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
 def _conclude_variants(rows: Sequence[Comparison]) -> str:
     if doubt := _doubt(rows):
         return f"Differences between variants cannot be tested: {doubt}."
-    if not any(map(is_judged, rows)):
+    if all(row["p_training"] is None for row in rows):
         return (
             "With one training each, a difference between variants may be luck: train several "
             "seeds (`+sweeps=attention_seeds`) before you rank them."

@@ -32,14 +32,10 @@ def parts_table(runs: Runs) -> Table:
     models = read_models(runs)
     counted = [f"{variant}, {told}" for told in NUMBERS.values() for variant in models]
     names = dict.fromkeys(name for model in models.values() for name in model["parts"])
-    rows = [
-        [
-            name,
-            shape_of(models, name),
-            *_count([model["parts"].get(name) for model in models.values()]),
-        ]
-        for name in sorted(names, key=_order)
-    ]
+    rows = []
+    for name in sorted(names, key=_order):
+        parts = [model["parts"].get(name) for model in models.values()]
+        rows.append([name, shape_of(models, name), *_count(parts)])
     if models:
         rows.append(["total", NOTHING, *_count(list(models.values()))])
     return Table("Parts of the network", ["part", "output", *counted], rows, [NOTE], counted)

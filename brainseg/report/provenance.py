@@ -132,13 +132,13 @@ def _describe_session(session: dict[str, Any]) -> str:
 def _describe_machine(environment: dict[str, Any]) -> str:
     cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
     gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
-    named = ("torch", "onnxruntime", "openvino")
+    named = ("torch", "onnxruntime", "openvino", "brainseg")
     told = ", ".join(f"{name} {versions[name]}" for name in named if name in versions)
     flags = " ".join(cpu.get("flags", ()))
     return (
-        f"{cpu.get('model')}, {cpu.get('physical_cores')} cores ({flags}); "
-        f"GPU: {gpus}; {environment.get('os')}, Python {environment.get('python')}; {told}, "
-        f"brainseg {versions.get('brainseg')}, commit {commit_of(environment) or 'unknown'}."
+        f"{cpu.get('model')}, {cpu.get('physical_cores')} cores ({flags}); GPU: {gpus}; "
+        f"{environment.get('os')}, Python {environment.get('python')}; {told}, commit "
+        f"{commit_of(environment) or 'unknown'}."
     )
 
 

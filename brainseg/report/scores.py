@@ -26,11 +26,7 @@ def score_columns() -> list[str]:
 
 
 def score_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """Cells under `score_columns`: of all images first, then of each class.
-
-    Args:
-        metrics: the content of a `metrics.json`.
-    """
+    """Cells under `score_columns` of a `metrics.json`: all images first, then each class."""
     everything = {"all": metrics, **metrics["classes"]}
     return [[name, *_cells(values)] for name, values in everything.items()]
 

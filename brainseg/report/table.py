@@ -142,8 +142,9 @@ def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
     for run, identity, (name, seed) in zip(runs, identities, names, strict=True):
         alike = [other for other, (own, _) in zip(identities, names, strict=True) if own == name]
         outside = {key for key in _varying(identities) if not key.startswith("model.")}
-        told = [_tell_setting(key, identity) for key in sorted(_varying(alike) | outside)]
-        variant = " ".join([name, ", ".join(filter(None, told))]).strip()
+        named = sorted((_varying(alike) | outside) & identity.keys())
+        told = ", ".join(_tell_setting(key, identity[key]) for key in named)
+        variant = f"{name} {told}".strip()
         if not (run.metrics.exists() or run.deploy.exists()):
             variants.append(variant)  # there is nothing to average, and its identity may be a part
             continue
@@ -163,11 +164,8 @@ def _varying(identities: Sequence[Mapping[str, Any]]) -> set[str]:
     }
 
 
-def _tell_setting(key: str, identity: Mapping[str, Any]) -> str:
-    """Such as `lr 0.01`; empty where the network has no such setting."""
-    if key not in identity:
-        return ""
-    value = identity[key]
+def _tell_setting(key: str, value: Any) -> str:
+    """Such as `lr 0.01`."""
     return f"{key.rpartition('.')[2]} {value if isinstance(value, str) else _text(value)}"
 
 

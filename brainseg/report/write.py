@@ -1,6 +1,6 @@
 """The report of an experiment: tables, figures, one page, and a card for each run."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -46,16 +46,12 @@ MAIN_FIGURE = "![Accuracy against latency](figures/accuracy_latency.png)\n"
 SENTENCES = 5
 """That follow the answer, at most."""
 
-Statement = tuple[str, Sequence[str]]
-"""A heading, and the lines under it."""
-
 
 def write_report(experiment: Path) -> Page:
     """Write `report/` of an experiment, and the card of each of its runs.
 
-    `table.{json,csv,md}`, `comparisons.json`, `figures/`, and `index.html`, which holds all
-    of it. What the runs do not have yet is left out, and so is a run with a damaged file: its row
-    says so.
+    `table.{json,csv,md}`, `comparisons.json`, `figures/`, and `index.html`, which holds all of it.
+    What the runs do not have yet is left out, and so is a run with a damaged file: its row says so.
 
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
@@ -71,9 +67,9 @@ def write_report(experiment: Path) -> Page:
     choices = choose_all(rows)
     scored = sum(any(run.float_mode() for run in members) for members in variants.values())
     statements = [
-        ("Data", _unique(data_statements(runs))),
-        ("Training", _unique(training_statements(runs))),
-        ("Environment", _unique(machine_statements(runs))),
+        ("Data", [*dict.fromkeys(data_statements(runs))]),
+        ("Training", [*dict.fromkeys(training_statements(runs))]),
+        ("Environment", [*dict.fromkeys(machine_statements(runs))]),
     ]
     terms = [("Terms", explain_terms()), ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)]
     folder = experiment / "report"
@@ -132,7 +128,9 @@ def show_report(experiment: Path) -> None:
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
 
-def _to_markdown(page: Page, figure: Sequence[str], statements: Sequence[Statement]) -> str:
+def _to_markdown(
+    page: Page, figure: Sequence[str], statements: Sequence[tuple[str, Sequence[str]]]
+) -> str:
     title = f"# {page.title}\n"
     notice = [f"**{page.notice}**\n"] if page.notice else []
     main, answer, *others = map(_section, [page.tables[0], page.answer, *page.tables[1:]])
@@ -154,7 +152,3 @@ def _notice(data: Collection[str]) -> str | None:
     if "phantom" not in data:
         return None
     return f"{SYNTHETIC.capitalize()}." if len(data) == 1 else f"Some runs: {SYNTHETIC}."
-
-
-def _unique(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))

@@ -169,8 +169,8 @@ def test_variants_have_a_row_each_and_a_sentence_together() -> None:
     rows = [*ag, *of_variant("none", [fp32(), row("int8_static", 8.0, 0.82)])]
     assert [found["Variant"] for found in answer(rows)] == ["none", "ag"]
     assert tell_best(choose_all(rows)) == [
-        "On cpu the fastest is none as int8_static with onnxruntime; the most accurate on "
-        "validation is ag (mean IoU 0.8300)."
+        "On cpu, the fastest variant is none as int8_static with onnxruntime; the most accurate on "
+        "validation is ag (0.8300 mean IoU)."
     ]
     assert tell_best(choose_all(ag)) == []
 
@@ -179,7 +179,7 @@ def test_scores_on_other_data_and_times_of_other_sessions_are_no_contest() -> No
     rows = [fp32(), row("int8_static", 10.0, 0.82)]
     other = [replace(each, data="else") for each in of_variant("se", rows)]
     assert tell_best(choose_all([*rows, *other])) == [
-        "On cpu the fastest is ag as int8_static with onnxruntime."
+        "On cpu, the fastest variant is ag as int8_static with onnxruntime."
     ]
     later = [replace(each, session="later") for each in other]
     assert tell_best(choose_all([*rows, *later])) == []
