@@ -50,9 +50,8 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
         seen = ", ".join(f"{part}: {_count(parts[part])}" for part in PARTS if part in parts)
         negative = sum(row["class"] == NEGATIVE for row in test)
-        name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (
-            f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
+            f"Data: {data.get('name')}{_describe_joined(data)}. Split: {split.get('name')} (seed "
             f"{split.get('seed')}{fold}). Image size: {data.get('image_size')}. {seen}, "
             f"{negative} of them {NEGATIVE}."
         )
@@ -61,8 +60,9 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _describe_joined(data: dict[str, Any]) -> str:
-    """The data sets that were added, and how."""
+    """What kind of data they are, and which data sets were added."""
     told = {
+        " (synthetic)": data.get("name") == "phantom",
         f", slices without tumour from {data.get('negatives')}": data.get("negatives"),
         " (in training with the tumour slices' histograms)": data.get("harmonize"),
         f", tested on {data.get('test')}": data.get("test"),
