@@ -23,7 +23,8 @@ NOTE = (
     "Medians over images of the class in which something was drawn. A: area under the curve, the "
     "chance that an image of the class lies further on the expected side than one of the most "
     "similar class. ✓, ✗ or ≈: the 95 % interval of A over patients lies above, below or around "
-    "0.5. No sign: patients are unknown or too few."
+    "0.5. No sign: patients are unknown or too few. Drawn anywhere: share of the images in which "
+    "something was drawn, even in the wrong place."
 )
 
 

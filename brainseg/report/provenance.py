@@ -52,7 +52,7 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
         negative = sum(row["class"] == NEGATIVE for row in test)
         yield (
             f"Data: {data.get('name')}{_describe_joined(data)}. Split: {split.get('name')} (seed "
-            f"{split.get('seed')}{fold}). Image size: {data.get('image_size')}. {seen}, "
+            f"{split.get('seed')}{fold}). Image size: {data.get('image_size')}; {seen}, "
             f"{negative} of them {NEGATIVE}."
         )
         if run.data.exists():
