@@ -15,7 +15,7 @@ from brainseg.report.points import (
     place_of,
 )
 from brainseg.report.render import Table
-from brainseg.report.rows import NOTHING, TableRow, order, signed
+from brainseg.report.rows import NOTHING, TableRow, decimals, order, signed
 from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 BUDGET = 0.0004
@@ -29,21 +29,19 @@ nothing to lose."""
 TIE = 1.02
 """Latencies that differ by no more than this factor are the same: the smaller file wins."""
 
-TOLERANCE = 1e-9
-"""Of a loss that equals the budget but for rounding."""
-
 COLUMNS = ("Device", "Variant", "Deploy", "Latency, ms", "Speed-up", "Δ validation", "Why")
 NUMERIC = COLUMNS[3:6]
 
 UNTIMED = "Nothing can be recommended yet: time two modes or more (`brainseg benchmark`)."
 
 NOTE = (
-    f"Chosen: the fastest that loses at most {BUDGET:g} mean IoU on validation (or its max_drop)."
+    f"Chosen: the fastest mode that loses at most {BUDGET:g} mean IoU on validation, or its own "
+    "max_drop."
 )
 
 
 class Choice(NamedTuple):
-    """What one variant should run as in one place: `best` is `None` where nothing can be told."""
+    """What to deploy of one variant in one place: `best` is `None` where that cannot be told."""
 
     best: Point | None
     why: str
@@ -70,10 +68,7 @@ def choose(rows: Sequence[TableRow]) -> Choice | None:
 
     The fastest of those whose loss on *validation* against the reference is within the budget;
     among equally fast ones the smallest. The test split decides only whether the network has
-    learned at all.
-
-    Returns:
-        `None` where fewer than two configurations were timed.
+    learned at all. `None` where fewer than two configurations were timed.
     """
     references = [row for row in rows if row.is_reference]
     learned = {row.run for row in references if (row.tumor_iou or 0) >= LEARNED}
@@ -83,7 +78,7 @@ def choose(rows: Sequence[TableRow]) -> Choice | None:
     fitting = [point for point in points if _fits(point)]
     if doubt := _doubt(references, learned, points, fitting):
         fastest = min(points, key=lambda point: point.pace)
-        return Choice(None, f"{doubt}; fastest: {fastest.brief}{_in_brackets(fastest)}")
+        return Choice(None, f"{doubt}; fastest: {_name(fastest)}")
     limit = TIE * min(point.pace for point in fitting)
     best = min((point for point in fitting if point.pace <= limit), key=_size_and_error)
     return Choice(best, _why(best, points, len(references) - len(learned)))
@@ -92,19 +87,23 @@ def choose(rows: Sequence[TableRow]) -> Choice | None:
 def answer_table(rows: Sequence[TableRow], choices: Choices) -> Table:
     """Device × variant: what to deploy, what it gains and costs, and why."""
     cells = [
-        [place, variant, *_cells(choice)]
+        [place, variant, *_numbers(choice.best), choice.why]
         for place, variants in choices.items()
         for variant, choice in variants.items()
     ]
     timed = {row.device for row in rows if is_timed(row)}
-    missing = {
-        row.device: row.reason
-        for row in rows
-        if row.device and row.device not in timed and row.status == "unavailable"
-    }
-    for device, reason in missing.items():
+    missing = [row for row in rows if row.status == "unavailable" and row.device not in timed]
+    for device, reason in {row.device: row.reason for row in missing if row.device}.items():
         cells.append([device, *[NOTHING] * 5, f"not measured: {' '.join((reason or '').split())}"])
     return Table("What to deploy", COLUMNS, cells, [NOTE] if choices else [], NUMERIC)
+
+
+def _numbers(best: Point | None) -> list[str]:
+    if best is None:
+        return [NOTHING] * 4
+    speedup = NOTHING if best.speedup is None else f"{best.speedup:.1f}×"
+    change = signed(fmean(best.changes("val_mean_iou")))
+    return [best.name, decimals(best.latency, 1), speedup, change]
 
 
 def tell_best(choices: Choices) -> list[str]:
@@ -117,16 +116,16 @@ def tell_best(choices: Choices) -> list[str]:
         # The machine may change between two sessions.
         if len({row.session for row in rows if is_timed(row)}) == 1:
             fastest = min(bests, key=lambda name: bests[name].latency)
-            told.append(f"the fastest is {fastest} as {bests[fastest].name}")
+            told.append(f"the fastest variant is {fastest} as {bests[fastest].name}")
         # Scores on other images are no contest.
         if len({(row.data, row.split, row.n) for row in rows}) == 1:
             scores = {name: best.expected("val_mean_iou") or 0 for name, best in bests.items()}
             first = max(scores, key=scores.__getitem__)
             told.append(
-                f"the most accurate on validation is {first} (mean IoU {scores[first]:.4f})"
+                f"the most accurate on validation is {first} ({scores[first]:.4f} mean IoU)"
             )
         if told and len(bests) > 1:
-            sentences.append(f"On {place} {'; '.join(told)}.")
+            sentences.append(f"On {place}, {'; '.join(told)}.")
     return sentences if choices else [UNTIMED]
 
 
@@ -145,13 +144,9 @@ def _doubt(
 
 
 def _fits(point: Point) -> bool:
-    changes = point.changes("val_mean_iou")
-    return bool(changes) and -fmean(changes) <= _budget(point) + TOLERANCE
-
-
-def _budget(point: Point) -> float:
-    own = point.rows[0].options.get("max_drop")
-    return BUDGET if own is None else own
+    changes, own = point.changes("val_mean_iou"), point.rows[0].options.get("max_drop")
+    budget = BUDGET if own is None else own
+    return bool(changes) and round(-fmean(changes), 9) <= budget
 
 
 def _size_and_error(point: Point) -> tuple[float, float]:
@@ -159,36 +154,18 @@ def _size_and_error(point: Point) -> tuple[float, float]:
 
 
 def _why(best: Point, points: Sequence[Point], unlearned: int) -> str:
-    faster = [point for point in points if point.pace * TIE < best.pace]
-    reasons = ["fastest within the budget" if faster else "fastest"]
-    if faster:
+    reasons = ["fastest"]
+    if faster := [point for point in points if point.pace * TIE < best.pace]:
         refused = min(faster, key=lambda point: point.pace)
-        reasons.append(f"{refused.brief}{_in_brackets(refused)} {_tell_loss(refused)}")
+        changes = refused.changes("val_mean_iou")
+        loss = f"loses {-fmean(changes):.3g}" if changes else "was not scored on validation"
+        reasons = ["fastest within the budget", f"{_name(refused)} {loss}"]
     if best.noisy:
         reasons.append("noisy timing")
     if unlearned:
-        reasons.append(f"without seeds of tumour IoU below {LEARNED:g} ({unlearned})")
+        reasons.append(f"seeds with a tumour IoU below {LEARNED:g} left out: {unlearned}")
     return "; ".join(reasons)
 
 
-def _tell_loss(point: Point) -> str:
-    changes = point.changes("val_mean_iou")
-    if not changes:
-        return "was not scored on validation"
-    loss = -fmean(changes)
-    # A loss that only its rounded value brings within the budget is told exactly.
-    digits = 6 if float(f"{loss:.4f}") <= _budget(point) else 4
-    return f"loses {loss:.{digits}f}"
-
-
-def _in_brackets(point: Point) -> str:
-    return "" if point.speedup is None else f" ({point.speedup:.1f}×)"
-
-
-def _cells(choice: Choice) -> list[str]:
-    best = choice.best
-    if best is None:
-        return [*[NOTHING] * 4, choice.why]
-    speedup = NOTHING if best.speedup is None else f"{best.speedup:.1f}×"
-    change = signed(fmean(best.changes("val_mean_iou")))
-    return [best.name, f"{best.latency:.1f}", speedup, change, choice.why]
+def _name(point: Point) -> str:
+    return point.brief if point.speedup is None else f"{point.brief} ({point.speedup:.1f}×)"

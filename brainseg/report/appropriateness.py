@@ -1,16 +1,12 @@
 """Whether tumours look as their class should: truth and predictions side by side (III-C)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from brainseg.evaluation.appropriateness import (
-    EXPECTED,
-    compare_classes,
-    read_appropriateness,
-)
+from brainseg.evaluation.appropriateness import EXPECTED, compare_classes, read_appropriateness
 from brainseg.experiment import Evaluation, find_evaluations
 from brainseg.files import read_json
 from brainseg.report.render import Table
@@ -24,10 +20,11 @@ Sources = Mapping[str, list[dict[str, Any]]]
 """Rows of `measure_appropriateness` by who drew the outlines: the truth, or a variant."""
 
 NOTE = (
-    "Median of what was drawn in images of the class. A: area under the curve, the chance that an "
-    "image of the class lies further to the expected side than one of another class; that of the "
-    "most similar class. ✓ or ✗: the 95 % interval of A over patients lies above or below 0.5; ≈: "
-    "it includes 0.5; no sign: too few patients, or unknown ones."
+    "Medians over images of the class in which something was drawn. A: area under the curve, the "
+    "chance that an image of the class lies further on the expected side than one of the most "
+    "similar class. ✓, ✗ or ≈: the 95 % interval of A over patients lies above, below or around "
+    "0.5. No sign: patients are unknown or too few. Drawn anywhere: share of the images in which "
+    "something was drawn, even in the wrong place."
 )
 
 
@@ -36,38 +33,35 @@ def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[E
 
     A data set is a folder; where two have the same name, their folders are named too.
     """
-    found: dict[str, dict[str, list[Evaluation]]] = defaultdict(lambda: defaultdict(list))
-    names: dict[str, str] = {}
+    found: dict[tuple[str, str], dict[str, list[Evaluation]]]
+    found = defaultdict(lambda: defaultdict(list))
     for variant, members in runs.items():
         for run in chain.from_iterable(map(find_evaluations, members)):
             data = read_json(run.evaluation)["data"]
-            names[data["folder"]] = data["name"]
-            found[data["folder"]][variant].append(run)
-    alike = Counter(names.values())
-    labels = {
-        name if alike[name] == 1 else f"{name} ({folder})": folder for folder, name in names.items()
+            found[data["name"], data["folder"]][variant].append(run)
+    alike = Counter(name for name, _ in found)
+    return {
+        name if alike[name] == 1 else f"{name} ({folder})": dict(variants)
+        for (name, folder), variants in sorted(found.items())
     }
-    return {label: dict(found[labels[label]]) for label in sorted(labels)}
 
 
 def collect_sources(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[dict[str, Any]]]:
     """What the true masks look like, and what each variant's first run predicts.
 
     Variants that were tested on other images than the first one come after a truth of their own.
-    Nothing where no image is of a class that has expectations.
+    Empty where no image is of a class that has expectations.
 
     Args:
         runs: by variant, one per seed; or folders of evaluations.
     """
-    firsts = {variant: members[0] for variant, members in runs.items() if members}
     sources: dict[str, list[dict[str, Any]]] = {}
     tested: list[list[dict[str, Any]]] = []
-    for variant, run in firsts.items():
-        mode = run.float_mode()
-        if not mode or not run.appropriateness(mode).exists():
+    for variant, run in ((variant, members[0]) for variant, members in runs.items() if members):
+        rows = _read(run, run.float_mode())
+        if not rows:
             continue
-        rows = read_appropriateness(run.appropriateness(mode))
-        truth = _read_truth(run)  # not the ids alone: other data sets may have the same
+        truth = _read(run, TRUTH)  # not the ids alone: other data sets may have the same
         if truth and truth not in tested:
             sources[f"{TRUTH} ({variant})" if tested else TRUTH] = truth
             tested.append(truth)
@@ -82,48 +76,30 @@ def is_truth(source: str) -> bool:
 
 
 def tabulate_appropriateness(title: str, runs: Mapping[str, Sequence[Run]]) -> Table:
-    """A row per class and statement of the paper; no rows where nothing was measured.
-
-    Args:
-        title: of the table.
-        runs: as in `collect_sources`.
-    """
+    """A row per class and statement of the paper; no rows where nothing was measured."""
     sources = collect_sources(runs)
     if not sources:
         return Table(title, COLUMNS, [])
     found = {name: compare_classes(rows) for name, rows in sources.items()}
-    rows = [
-        [
-            class_,
-            entry.says,
-            entry.measure.replace("_", " "),
-            entry.direction,
-            *(_cell(each[class_][index]) for each in found.values()),
-        ]
-        for class_, entries in EXPECTED.items()
-        for index, entry in enumerate(entries)
-    ]
-    return Table(title, [*COLUMNS, *found], rows, [NOTE, *_tell_drawn(sources)], list(found))
+    table = []
+    for class_, entries in EXPECTED.items():
+        for index, entry in enumerate(entries):
+            names = [class_, entry.says, entry.measure.replace("_", " "), entry.direction]
+            table.append([*names, *(_cell(each[class_][index]) for each in found.values())])
+        drawn = [_drawn(rows, class_) for rows in sources.values()]
+        table.append([class_, NOTHING, "drawn anywhere", NOTHING, *drawn])
+    return Table(title, [*COLUMNS, *found], table, [NOTE], list(found))
 
 
-def _tell_drawn(sources: Sources) -> Iterator[str]:
-    """By class, in what share of its images anything was drawn."""
-    for class_ in EXPECTED:
-        drawn = {
-            name: [row["detected"] for row in rows if row["class"] == class_]
-            for name, rows in sources.items()
-        }
-        shares = [
-            f"{name} {fmean(found):.1%} of {len(found)}" for name, found in drawn.items() if found
-        ]
-        if shares:
-            text = f"Images of {class_} in which anything was drawn, even in the wrong place"
-            yield f"{text}: {', '.join(shares)}."
+def _drawn(rows: Sequence[Mapping[str, Any]], class_: str) -> str:
+    """In what share of the images of a class anything was drawn."""
+    found = [row["detected"] for row in rows if row["class"] == class_]
+    return f"{fmean(found):.1%} of {len(found)}" if found else NOTHING
 
 
-def _read_truth(run: Run) -> list[dict[str, Any]]:
-    file = run.appropriateness(TRUTH)
-    return read_appropriateness(file) if file.exists() else []
+def _read(run: Run, mode: str | None) -> list[dict[str, Any]]:
+    file = run.appropriateness(mode) if mode else None
+    return read_appropriateness(file) if file and file.exists() else []
 
 
 def _cell(compared: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from statistics import fmean
 from typing import Any
 
@@ -13,12 +13,6 @@ from brainseg.evaluation.metrics import mean_ious
 from brainseg.run import Run
 from brainseg.vocabulary import REFERENCE
 
-COLUMNS = (
-    *("family", "first", "second", "mode", "difference", "by_seed", "interval", "joint_interval"),
-    *("p", "smallest_p", "p_corrected", "p_training", "p_training_corrected", "beyond_chance"),
-    *("patients", "images", "seeds"),
-)
-
 VARIANTS, MODES = "variants", "modes"
 """The two families of comparisons; p-values are corrected within each."""
 
@@ -26,7 +20,7 @@ LEVEL = 0.05
 """Corrected p-value below which a difference is called beyond chance."""
 
 Comparison = dict[str, Any]
-"""A row of `COLUMNS`: mean IoU of `second` minus that of `first`."""
+"""A row of `comparisons.json`: mean IoU of `second` minus that of `first`."""
 
 Marks = Mapping[tuple[str, str], str]
 """A mark of a variant in a mode."""
@@ -39,31 +33,25 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
     """Compare every pair of variants, and every mode of a variant with its fp32.
 
     Each pair is compared on the same test images, with a paired interval and a permutation test
-    over patients (`brainseg.evaluation.differences`), corrected for the number of comparisons in
-    each family by Holm's method; `joint_interval` is corrected too (Bonferroni). Of several seeds
-    that both have, the mean difference is taken. Variants differ beyond chance only where a t-test
-    over the seeds, corrected likewise, agrees: one training each may be luck. A mode is compared
-    with the network it was made from; there the same sign in all seeds is enough. Networks that
-    were tested on other images, or on none with a tumour, are not compared.
+    over patients, corrected for the number of comparisons in each family (Holm's method);
+    `joint_interval` is corrected too (Bonferroni). Differences are means over the seeds that both
+    have. Variants differ beyond chance only if a t-test over the seeds, corrected likewise, agrees:
+    one training each may be luck. For a mode, the same sign in all seeds is enough. Networks that
+    were tested on different images, or on none with a tumour, are not compared.
 
     Args:
         runs: by variant, one per seed.
-        modes: compared with fp32.
+        modes: to compare with fp32.
     """
     found = {name: _cases_of(members) for name, members in runs.items()}
     variants = [
         ({"family": VARIANTS, "first": a, "second": b, "mode": REFERENCE}, found[a], found[b])
         for a, b in combinations(found, 2)
     ]
-    quantized = [
-        (
-            {"family": MODES, "first": name, "second": name, "mode": mode},
-            found[name],
-            _cases_of(members, mode),
-        )
-        for name, members in runs.items()
-        for mode in modes
-    ]
+    quantized = []
+    for name, mode in product(runs, modes):
+        names = {"family": MODES, "first": name, "second": name, "mode": mode}
+        quantized.append((names, found[name], _cases_of(runs[name], mode)))
     return [*_compare_family(variants), *_compare_family(quantized)]
 
 
@@ -90,11 +78,6 @@ def _cases_of(runs: Sequence[Run], mode: str | None = None) -> Seeds:
         for run, shown in scored.items()
         if shown and run.cases(shown).exists()
     }
-
-
-def is_judged(row: Comparison) -> bool:
-    """Whether there is evidence for or against a difference: known patients, several trainings."""
-    return row["p"] is not None and (row["family"] == MODES or row["p_training"] is not None)
 
 
 def _compare_family(pairs: Sequence[tuple[dict[str, str], Seeds, Seeds]]) -> list[Comparison]:
@@ -156,22 +139,18 @@ def _same(cases: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]
 
 def _correct(rows: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of a family, and say what is beyond chance."""
+    rows = [row | {"p_corrected": None, "p_training_corrected": None} for row in rows]
     for key in ("p", "p_training"):
         tested = [row for row in rows if row[key] is not None]
-        corrected = holm([row[key] for row in tested])
-        for row in rows:
-            row[f"{key}_corrected"] = None
-        for row, p in zip(tested, corrected, strict=True):
+        for row, p in zip(tested, holm([row[key] for row in tested]), strict=True):
             row[f"{key}_corrected"] = p
-    return [row | {"beyond_chance": _below(row["p_corrected"]) and _agree(row)} for row in rows]
+    return [row | {"beyond_chance": _is_beyond_chance(row)} for row in rows]
 
 
-def _agree(row: Comparison) -> bool:
-    """Whether other trainings can be expected to say the same."""
+def _is_beyond_chance(row: Comparison) -> bool:
+    """Whether other patients, and other trainings, can be expected to show the same."""
+    if row["p_corrected"] is None or row["p_corrected"] >= LEVEL:
+        return False
     if row["family"] == VARIANTS:
-        return _below(row["p_training_corrected"])
+        return row["p_training_corrected"] is not None and row["p_training_corrected"] < LEVEL
     return not min(row["by_seed"].values()) < 0 < max(row["by_seed"].values())
-
-
-def _below(p: float | None) -> bool:
-    return p is not None and p < LEVEL

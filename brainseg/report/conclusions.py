@@ -3,16 +3,9 @@
 from collections.abc import Sequence
 
 from brainseg.evaluation.differences import training_interval
-from brainseg.report.comparisons import (
-    LEVEL,
-    MODES,
-    VARIANTS,
-    Comparison,
-    is_judged,
-    joint_level,
-)
+from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison, joint_level
 from brainseg.report.render import Table
-from brainseg.report.rows import NOTHING, signed, span
+from brainseg.report.rows import NOTHING, decimals, signed, span
 from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 COLUMNS = (
@@ -22,11 +15,11 @@ COLUMNS = (
 NUMERIC = COLUMNS[2:7]
 
 NOTE = (
-    "Mean IoU on the same test images, mean over the seeds that both have. Interval: bootstrap "
+    "Mean IoU on the same test images, averaged over the seeds that both have. Interval: bootstrap "
     "over patients, not corrected. p: permutation test over patients; p, trainings: t-test over "
     "seeds; both corrected for the number of comparisons (Holm). Beyond chance: both below "
     f"{LEVEL:g}; for a mode, the first below {LEVEL:g} and the same sign in every seed. Modes are "
-    f"compared in {REFERENCE_RUNTIME} on the cpu."
+    f"compared with {REFERENCE_RUNTIME} on the cpu."
 )
 
 SHOWN = 3
@@ -41,7 +34,7 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
             row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
             signed(row["difference"]),
             " to ".join(map(signed, row["interval"])) if row["interval"] else NOTHING,
-            *(_decimals(row[key]) for key in ("p", "p_corrected", "p_training_corrected")),
+            *(decimals(row[key]) for key in ("p", "p_corrected", "p_training_corrected")),
             "yes" if row["beyond_chance"] else "no",
             ", ".join(row["by_seed"]),
         ]
@@ -51,19 +44,14 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
 
 
 def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
-    """What the comparisons support, in at most three sentences.
-
-    Args:
-        comparisons: from `compare_all`.
-        variants: how many were scored.
-    """
+    """What the comparisons of so many scored variants support, in at most three sentences."""
     rows = {name: [row for row in comparisons if row["family"] == name] for name in FAMILIES}
     sentences = [tell(rows[name]) for name, tell in FAMILIES.items() if rows[name]]
     pairs = variants * (variants - 1) // 2
     if missing := pairs - len(rows[VARIANTS]):
         sentences.append(
-            f"{missing} of {pairs} pairs of variants could not be compared: they were tested on "
-            "other images, or on none with a tumour."
+            f"{missing} of {pairs} pairs of variants could not be compared: their test images "
+            "differ or show no tumour."
         )
     return sentences
 
@@ -71,28 +59,26 @@ def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
 def _conclude_variants(rows: Sequence[Comparison]) -> str:
     if doubt := _doubt(rows):
         return f"Differences between variants cannot be tested: {doubt}."
-    judged = [row for row in rows if is_judged(row)]
-    if not judged:
+    if all(row["p_training"] is None for row in rows):
         return (
             "With one training each, a difference between variants may be luck: train several "
             "seeds (`+sweeps=attention_seeds`) before you rank them."
         )
-    if told := [row for row in rows if row["beyond_chance"]]:
-        return f"Beyond chance ({_basis(rows)}): {_list([_better(row) for row in told])}."
+    if told := [_better(row) for row in rows if row["beyond_chance"]]:
+        return f"Beyond chance ({_basis(rows)}): {_list(told)}."
     return f"No difference between variants is beyond chance ({_basis(rows)}){_unnoticed(rows)}."
 
 
 def _conclude_modes(rows: Sequence[Comparison]) -> str:
-    worst = min(rows, key=lambda row: row["difference"])
-    loses = signed(worst["difference"]).startswith("−")
+    ranked = sorted(rows, key=lambda row: row["difference"])
+    worst = _change_of(ranked[0])
+    loses = worst.startswith("−")
     if doubt := _doubt(rows):
-        largest = f" of at most {_change_of(worst)}" if loses else ""
+        largest = f" of at most {worst}" if loses else ""
         return f"Changes by quantization{largest} cannot be tested: {doubt}."
-    if told := [row for row in rows if row["beyond_chance"]]:
-        ranked = sorted(told, key=lambda row: row["difference"])
-        changes = _list([_change_of(row) for row in ranked])
-        return f"Quantization changes mean IoU on test beyond chance: {changes}."
-    largest = f"; the largest loss is {_change_of(worst)}" if loses else ""
+    if told := [_change_of(row) for row in ranked if row["beyond_chance"]]:
+        return f"Quantization changes mean IoU on test beyond chance: {_list(told)}."
+    largest = f"; the largest loss is {worst}" if loses else ""
     return f"No change of mean IoU by quantization is beyond chance{largest}."
 
 
@@ -143,7 +129,3 @@ def _change_of(row: Comparison) -> str:
 def _list(clauses: Sequence[str]) -> str:
     more = len(clauses) - SHOWN
     return "; ".join([*clauses[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _decimals(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4f}"

@@ -1,13 +1,19 @@
-"""What must be known of other data sets before their numbers are believed."""
+"""Results on other data sets, and what must be known of those before they are believed."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from brainseg.experiment import Evaluation
+from brainseg.experiment import Evaluation, find_evaluations
 from brainseg.files import read_json
 from brainseg.report.appropriateness import by_data_set
 from brainseg.report.provenance import SYNTHETIC
-from brainseg.report.table import Runs
+from brainseg.report.render import Table
+from brainseg.report.scores import NOTE as SCORES_NOTE
+from brainseg.report.scores import score_columns, score_rows
+from brainseg.report.table import Runs, name_runs
+from brainseg.run import Run
 
 NOTE = ": synthetic data"
 """What titles end with where data are synthetic."""
@@ -19,23 +25,36 @@ def note_synthetic(evaluations: Runs) -> str:
     return NOTE if any(facts["data"]["synthetic"] for facts in found) else ""
 
 
-def tell_external(runs: Runs) -> Iterator[str]:
-    """Sentences on each other data set: its images, overlap with training, and missing outlines.
+def external_table(runs: Runs) -> Table:
+    """Scores of every run on other data sets; by class for the first mode of each data set.
 
-    Args:
-        runs: by variant, one per seed.
+    Under it stand the images of each data set, their overlap with training, and what is predicted
+    where outlines are missing.
     """
+    rows = [[name, *row] for name, run in name_runs(runs) for row in _rows_of(run)]
+    columns = ["Variant", "Data", "Mode", *score_columns()]
+    notes = [SCORES_NOTE, *_tell(runs)] if rows else []
+    return Table("On other data", columns, rows, notes, columns[4:])
+
+
+def _rows_of(run: Run) -> Iterator[list[str]]:
+    for found in find_evaluations(run):
+        name = read_json(found.evaluation)["data"]["name"]
+        for mode in found.modes:
+            scores = score_rows(read_json(found.metrics_of(mode)))
+            shown = scores if mode == found.modes[0] else scores[:1]
+            yield from ([name, mode, *cells] for cells in shown)
+
+
+def _tell(runs: Runs) -> Iterator[str]:
     for label, variants in by_data_set(runs).items():
-        found = {
-            run.path.parents[1].name if len(members) > 1 else variant: run
-            for variant, members in variants.items()
-            for run in members
-        }
-        told = {name: _describe(read_json(run.evaluation)) for name, run in found.items()}
-        if len(set(told.values())) == 1:
-            yield f"{label}: {next(iter(told.values()))}"
-        else:
-            yield from (f"{label}, {name}: {text}" for name, text in told.items())
+        found = {run.path.parents[1].name: run for run in chain.from_iterable(variants.values())}
+        told: dict[str, list[str]] = defaultdict(list)
+        for name, run in found.items():
+            told[_describe(read_json(run.evaluation))].append(name)
+        for text, names in told.items():
+            whose = f" ({', '.join(names)})" if len(told) > 1 else ""
+            yield f"{label}{whose}: {text}"
         yield from (f"{label}: {text}" for text in _tell_predicted(found))
 
 
@@ -47,7 +66,7 @@ def _describe(facts: Mapping[str, Any]) -> str:
         f"{data['unmasked']} with a tumour but no outline" if data["unmasked"] else "",
         f"overlap with training unknown ({facts['unchecked']})"
         if facts["unchecked"]
-        else f"{sum(facts['left_out'].values())} images known from training are left out",
+        else f"{sum(facts['left_out'].values())} images known from training left out",
         f"{data['of_own_test']} are also in the run's own test split, so they are not new data"
         if data["of_own_test"]
         else "",
@@ -57,10 +76,9 @@ def _describe(facts: Mapping[str, Any]) -> str:
 
 def _tell_predicted(found: Mapping[str, Evaluation]) -> Iterator[str]:
     """By class, in what share of the images without an outline a tumour is predicted."""
-    shares: dict[str, list[str]] = {}
+    shares: dict[str, list[str]] = defaultdict(list)
     for name, run in found.items():
         for class_, bare in read_json(run.metrics_of(run.modes[0]))["unmasked"].items():
-            told = f"{name} {bare['predicted_share']:.1%} of {bare['n']}"
-            shares.setdefault(class_, []).append(told)
+            shares[class_].append(f"{name} {bare['predicted_share']:.1%} of {bare['n']}")
     for class_, each in shares.items():
-        yield f"a tumour is predicted in images of {class_} without outlines: {', '.join(each)}."
+        yield f"tumour predicted in images of {class_} without outlines: {', '.join(each)}."

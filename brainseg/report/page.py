@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,14 +29,7 @@ TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A picture that becomes part of the page.
-
-    Attributes:
-        title: its heading.
-        caption: what it shows.
-        alt: the same for those who cannot see it.
-        stem: of its files `<stem>.svg` and `<stem>.png`.
-    """
+    """A picture that becomes part of the page, from `<stem>.svg` and `<stem>.png`."""
 
     title: str
     caption: str
@@ -45,17 +39,14 @@ class PageFigure:
 
 @dataclass(frozen=True)
 class Page:
-    """What a report says.
+    """What a report says, in the order in which it says it.
 
     Attributes:
-        title: of the experiment.
         notice: what a reader must know before any number, such as "synthetic data".
         answer: what to deploy where.
-        sentences: what else to know of it.
-        tables: in their order, the main one first.
-        figures: in their order.
-        viewer: test cases to look at.
-        statements: lists under a heading: data, environment, limits.
+        sentences: what else to know about the answer.
+        tables: the main one first.
+        statements: lists with their headings: data, environment, limits.
     """
 
     title: str
@@ -71,20 +62,15 @@ class Page:
 def write_page(target: Path, page: Page) -> None:
     """Write the page, with all that it shows inside."""
     environment = Environment(
-        loader=PackageLoader("brainseg.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+        loader=PackageLoader("brainseg.report", "."), autoescape=True, undefined=StrictUndefined
     )
+    environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters |= {"embed": _embed, "sha256": _sha256}
+    variants = len(page.viewer.variants) if page.viewer else 0
     html = environment.get_template("page.html").render(
         page=page,
         viewer=asdict(page.viewer) if page.viewer else None,
-        styles=[
-            (COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)])
-            for number in range(len(page.viewer.variants) if page.viewer else 0)
-        ],
+        styles=list(islice(zip(cycle(COLOURS), cycle(DASHES), strict=False), variants)),
         nothing=NOTHING,
     )
     write_text(target, html)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brainseg.files import read_json
+from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.report.table import Runs
 
@@ -14,29 +15,30 @@ STEP = re.compile(r"decoder\.(\d+)")
 NUMBERS = {"parameters": "parameters", "multiply_adds": "multiply-adds"}
 """Keys of what is counted, and what people call them."""
 
+NOTE = (
+    "A decoder step includes its attention modules. Multiply-adds are those of the convolutions, "
+    "for one slice at the training size."
+)
+
 Models = Mapping[str, Mapping[str, Any]]
 """The content of `model.json` by variant."""
 
 
-def architecture_table(runs: Runs) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of a table: parameters and multiply-adds per part and variant, and in all.
+def parts_table(runs: Runs) -> Table:
+    """Parameters and multiply-adds per part and variant, and in total.
 
-    The numbers of a decoder step include its attention modules. There are no rows where no run
-    has a `model.json`.
+    There are no rows where no run has a `model.json`.
     """
     models = read_models(runs)
     counted = [f"{variant}, {told}" for told in NUMBERS.values() for variant in models]
     names = dict.fromkeys(name for model in models.values() for name in model["parts"])
-    rows = [
-        [
-            name,
-            shape_of(models, name),
-            *_count([model["parts"].get(name) for model in models.values()]),
-        ]
-        for name in sorted(names, key=_order)
-    ]
-    total = ["total", NOTHING, *_count(list(models.values()))]
-    return ["part", "output", *counted], [*rows, total] if models else []
+    rows = []
+    for name in sorted(names, key=_order):
+        parts = [model["parts"].get(name) for model in models.values()]
+        rows.append([name, shape_of(models, name), *_count(parts)])
+    if models:
+        rows.append(["total", NOTHING, *_count(list(models.values()))])
+    return Table("Parts of the network", ["part", "output", *counted], rows, [NOTE], counted)
 
 
 def read_models(runs: Runs) -> dict[str, dict[str, Any]]:

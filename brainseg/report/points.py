@@ -1,6 +1,6 @@
 """Rows to points of accuracy, latency and size: what the answer and figures compare."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -19,7 +19,7 @@ class Point:
     Attributes:
         mode: with the options that distinguish it from others.
         rows: one per seed.
-        baseline: the reference (fp32 with onnxruntime) of every seed of the variant in that place.
+        baseline: the reference of every seed of the variant in that place.
     """
 
     mode: str
@@ -48,10 +48,7 @@ class Point:
 
     @property
     def pace(self) -> float:
-        """Latency as a share of the reference's, measured within one session where possible.
-
-        In ms where the reference was not timed, and so no configuration has a ratio.
-        """
+        """Latency as a share of the reference's, in ms where the reference was not timed."""
         reference = _latencies(self.baseline)
         if not reference:
             return self.latency
@@ -71,40 +68,31 @@ class Point:
     @property
     def speedup(self) -> float | None:
         """How much faster it is than the reference, timed in the same session."""
-        found = [_speedup(row, reference) for row, reference in self._pairs()]
-        return _mean(found)
+        return self.mean("speedup_vs_reference")
 
     def mean(self, key: str) -> float | None:
         """Mean of a number of the rows that have it."""
         return mean_of(self.rows, key)
 
     def expected(self, key: str) -> float | None:
-        """The mean that a number would have over all seeds of the variant.
+        """The mean of a number as if all seeds of the variant had it.
 
-        That of the reference plus what the configuration changes in its own seeds, so that
-        configurations with fewer seeds do not differ by the luck of their seeds.
+        It is the reference's mean plus the change in the configuration's own seeds: which seeds it
+        has makes no difference.
         """
         changes, baseline = self.changes(key), mean_of(self.baseline, key)
         return fmean(changes) + baseline if changes and baseline is not None else self.mean(key)
 
     def changes(self, key: str) -> list[float]:
         """A number of each row minus that of its reference, where both have it."""
-        pairs = [(getattr(row, key), getattr(ref, key, None)) for row, ref in self._pairs()]
+        by_run = {row.run: getattr(row, key) for row in self.baseline}
+        pairs = [(getattr(row, key), by_run.get(row.run)) for row in self.rows]
         return [value - before for value, before in pairs if None not in (value, before)]
-
-    def _pairs(self) -> list[tuple[TableRow, TableRow | None]]:
-        """Each row with the reference of its run, if that was measured."""
-        by_run = {row.run: row for row in self.baseline}
-        return [(row, by_run.get(row.run)) for row in self.rows]
 
 
 def mean_of(rows: Iterable[TableRow], key: str) -> float | None:
     """Mean of a number of those rows that have it; `None` where none has."""
-    return _mean(getattr(row, key) for row in rows)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+    known = [value for row in rows if (value := getattr(row, key)) is not None]
     return fmean(known) if known else None
 
 
@@ -125,21 +113,16 @@ def place_of(row: TableRow) -> Place:
 
 def name_places(rows: Iterable[TableRow]) -> dict[Place, str]:
     """The places of `rows` in their order; threads are named where a device has several."""
-    places = list(dict.fromkeys(place_of(row) for row in sorted(rows, key=order)))
-    devices = [device for device, _ in places]
+    places = list(dict.fromkeys(map(place_of, sorted(rows, key=order))))
+    devices = Counter(device for device, _ in places)
     return {
-        (device, threads): f"{device} (threads {threads})"
-        if devices.count(device) > 1
-        else str(device)
-        for device, threads in places
+        place: f"{place[0]} (threads {place[1]})" if devices[place[0]] > 1 else str(place[0])
+        for place in places
     }
 
 
 def collect_points(rows: Iterable[TableRow]) -> list[Point]:
-    """The points of the measured rows, in the order of the table.
-
-    A configuration is a point where one of its seeds was timed; scores are of all its seeds.
-    """
+    """The points of the measured rows, in the order of the table."""
     rows = list(rows)
     varying = varying_options(rows)
     merged: dict[tuple[str, str], list[TableRow]] = defaultdict(list)
@@ -150,9 +133,9 @@ def collect_points(rows: Iterable[TableRow]) -> list[Point]:
             baselines[row.variant, place_of(row)].append(row)
     return [
         Point(
-            name_mode(members[0], varying),
+            name_mode(first := members[0], varying),
             tuple(members),
-            tuple(baselines[members[0].variant, place_of(members[0])]),
+            tuple(baselines[first.variant, place_of(first)]),
         )
         for members in merged.values()
         if any(map(is_timed, members))
@@ -168,16 +151,6 @@ def dominates(costs: Sequence[float], others: Sequence[float]) -> bool:
     """Whether `costs` are nowhere above `others`, and somewhere below."""
     pairs = list(zip(costs, others, strict=True))
     return all(cost <= other for cost, other in pairs) and any(a < b for a, b in pairs)
-
-
-def _speedup(row: TableRow, reference: TableRow | None) -> float | None:
-    if row.speedup_vs_reference is not None:
-        return row.speedup_vs_reference
-    # Medians of two sessions are no ratio: the machine may have changed between them.
-    if reference is None or row.session is None or row.session != reference.session:
-        return None
-    own, other = row.median_ms, reference.median_ms
-    return None if own is None or other is None else other / own
 
 
 def _latencies(rows: Iterable[TableRow]) -> list[float]:

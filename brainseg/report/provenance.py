@@ -1,12 +1,13 @@
-"""Where numbers come from: data, split and machine of the runs."""
+"""Where numbers come from and what they mean: data, split, machine, terms and limits."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from brainseg import vocabulary
 from brainseg.files import read_csv, read_json
 from brainseg.run import Run
-from brainseg.vocabulary import NEGATIVE, PARTS
+from brainseg.vocabulary import NEGATIVE, PARTS, REFERENCE, REFERENCE_RUNTIME, USUAL_MODEL
 
 SYNTHETIC = "synthetic data (phantoms): these numbers say nothing about patients"
 
@@ -15,12 +16,27 @@ LIMITS = (
     "Slices are judged one by one, without their neighbours.",
     "The data come from few scanners and clinics; elsewhere, measure first (`brainseg evaluate`).",
     "Lesions, sequences and planes that are not in the training data were never seen.",
-    "Images without tumour often come from other sources than those with one: few false alarms on "
-    "them do not promise few in the clinic.",
+    "Images without tumour often come from other sources than those with one, so few false alarms "
+    "on them do not promise few in the clinic.",
     "Intervals cover other patients of the same kind, not another training or another hospital.",
     "Timings hold for the machine, threads and versions named here.",
 )
 """What no number in a report can remove."""
+
+
+def explain_terms() -> list[str]:
+    """A line for the variants, for each mode and metric, and for the runtimes' precisions."""
+    return [
+        "none, ag, se, cbam: no attention; gates on the skips (arXiv:1804.03999); squeeze-and-"
+        "excitation (arXiv:1709.01507); convolutional block attention (arXiv:1807.06521).",
+        *(f"{mode.name}: {mode.sentence}" for mode in vocabulary.MODES.values()),
+        "bf16: the runtime computes in 16 bits.",
+        *(f"{metric.label}: {metric.sentence}." for metric in vocabulary.METRICS.values()),
+        "A network that finds nothing has a mean IoU of about 0.5. HD95 of an empty prediction is "
+        "the image's diagonal. ECE: expected calibration error.",
+        "Budget: how much mean IoU on validation a recommended mode may lose against "
+        f"{REFERENCE} with {REFERENCE_RUNTIME}. With few patients, its noise is as large.",
+    ]
 
 
 def data_statements(runs: Sequence[Run]) -> Iterator[str]:
@@ -34,19 +50,19 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
         fold = f", fold {split['fold']} of {split['folds']}" if "folds" in split else ""
         seen = ", ".join(f"{part}: {_count(parts[part])}" for part in PARTS if part in parts)
         negative = sum(row["class"] == NEGATIVE for row in test)
-        name = SYNTHETIC if data.get("name") == "phantom" else data.get("name")
         yield (
-            f"Data: {name}{_describe_joined(data)}. Split: {split.get('name')} (seed "
-            f"{split.get('seed')}{fold}); image size {data.get('image_size')}; {seen}, "
-            f"{negative} of the class {NEGATIVE}."
+            f"Data: {data.get('name')}{_describe_joined(data)}. Split: {split.get('name')} (seed "
+            f"{split.get('seed')}{fold}). Image size: {data.get('image_size')}; {seen}, "
+            f"{negative} of them {NEGATIVE}."
         )
         if run.data.exists():
             yield from _describe_weaknesses(read_json(run.data), len(test))
 
 
 def _describe_joined(data: dict[str, Any]) -> str:
-    """The data sets that were added, and how."""
+    """What kind of data they are, and which data sets were added."""
     told = {
+        " (synthetic)": data.get("name") == "phantom",
         f", slices without tumour from {data.get('negatives')}": data.get("negatives"),
         f", tested on {data.get('test')}": data.get("test"),
         ", one image of each cluster of copies": data.get("duplicates") == "one_per_cluster",
@@ -56,43 +72,36 @@ def _describe_joined(data: dict[str, Any]) -> str:
 
 def _describe_weaknesses(facts: dict[str, Any], test: int) -> Iterator[str]:
     """What was left out, and what flatters the numbers."""
-    if "left_out" in facts["images"]:
-        left_out = sum(facts["images"]["left_out"].values())
-        yield f"Left out: {left_out} images that are copies, or known from training."
-    if facts["leaking_patients"]:
+    auc, elsewhere = facts["shortcut_auc"], "also in training or validation"
+    if left_out := sum(facts["images"].get("left_out", {}).values()):
+        yield f"Left out: {left_out} images that are copies or known from training."
+    if patients := facts["leaking_patients"]:
+        yield f"Leakage: {patients} of {test} test images show patients who are {elsewhere}."
+    if images := facts["leaks"].get("image"):
+        yield f"Leakage: {images} test images are {elsewhere}; see leaks.csv."
+    if auc is not None:
         yield (
-            f"Leakage: {facts['leaking_patients']} of {test} test images show patients who are "
-            "also in training or validation."
-        )
-    if facts["leaks"].get("image"):
-        yield (
-            f"Leakage: {facts['leaks']['image']} test images are also in training or validation; "
-            "see leaks.csv."
-        )
-    if facts["shortcut_auc"] is not None:
-        yield (
-            "Source shortcut: border and histogram alone separate images without tumour from the "
-            f"others with an area under the curve of {facts['shortcut_auc']:.3f} (0.5: chance)."
+            "Source shortcut: border and histogram alone tell images without tumour from the "
+            f"others, with an area under the curve of {auc:.3f} (0.5: chance)."
         )
 
 
 def training_statements(runs: Sequence[Run]) -> Iterator[str]:
-    """How each run was trained, but for its seed."""
+    """How each run was trained, except for its seed."""
     for config in map(read_config, runs):
         if "trainer" not in config:  # it never began
             continue
-        trainer, data = config["trainer"], config["data"]
         yield (
-            f"At most {trainer['max_epochs']} epochs, batches of {data['batch_size']}, Adam with a "
-            f"learning rate of {config['optim']['lr']:g}, loss {config['loss']['name']}, schedule "
-            f"{config['schedule']['name']}; {describe_network(config['model'])}. The epoch with "
-            "the best mean IoU on validation is kept."
+            f"{describe_network(config['model'])}. At most {config['trainer']['max_epochs']} "
+            f"epochs in batches of {config['data']['batch_size']}; Adam, learning rate "
+            f"{config['optim']['lr']:g}, schedule {config['schedule']['name']}, loss "
+            f"{config['loss']['name']}. The epoch with the best mean IoU on validation is kept."
         )
 
 
 def describe_network(model: Mapping[str, Any]) -> str:
     """The network of a configuration, such as `resunet, encoder: resnetv2_50, weights: none`."""
-    parts = [str(model.get("target") or model.get("name", "resunet"))]
+    parts = [str(model.get("target") or model.get("name", USUAL_MODEL))]
     parts += [f"{key}: {model[key]}" for key in ("encoder", "weights") if model.get(key)]
     return ", ".join(parts)
 
@@ -102,19 +111,18 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         if environment := run.read_environment():
             yield f"Trained on {_describe_machine(environment)}"
-    for run in runs:
-        timed = read_json(run.benchmarks).values() if run.benchmarks.exists() else ()
-        yield from map(_describe_session, timed)
+    for run in (run for run in runs if run.benchmarks.exists()):
+        yield from map(_describe_session, read_json(run.benchmarks).values())
 
 
 def _describe_session(session: dict[str, Any]) -> str:
     control, others = session["control"], session["other_cpu_share"]
     low, high = control["interval"]
-    failed = "" if low <= 1 <= high else ": speed-ups closer to 1 than that mean nothing"
+    failed = "" if low <= 1 <= high else "; a speed-up closer to 1 means nothing"
     return (
         f"Timed on {_describe_machine(session['environment'])} {session['passes']} rounds on "
-        f"{session['device']} with {session['threads']} threads, begun {session['started_at']}; "
-        f"other processes took {others:.0%} of the CPU; control, {control['mode']} with "
+        f"{session['device']} with {session['threads']} threads, started {session['started_at']}. "
+        f"Other processes used {others:.0%} of the CPU. Control, {control['mode']} with "
         f"{control['runtime']} against itself: {control['ratio']:.2f} ({low:.2f}–{high:.2f})"
         f"{failed}."
     )
@@ -123,13 +131,13 @@ def _describe_session(session: dict[str, Any]) -> str:
 def _describe_machine(environment: dict[str, Any]) -> str:
     cpu, versions = environment.get("cpu", {}), environment.get("versions", {})
     gpus = ", ".join(gpu["name"] for gpu in environment.get("gpus", ())) or "none found"
-    named = ("torch", "onnxruntime", "openvino")
+    named = ("torch", "onnxruntime", "openvino", "brainseg")
     told = ", ".join(f"{name} {versions[name]}" for name in named if name in versions)
     flags = " ".join(cpu.get("flags", ()))
     return (
-        f"{cpu.get('model')}, {cpu.get('physical_cores')} cores ({flags}); "
-        f"GPU: {gpus}; {environment.get('os')}, Python {environment.get('python')}; {told}, "
-        f"brainseg {versions.get('brainseg')}, commit {commit_of(environment) or 'unknown'}."
+        f"{cpu.get('model')}, {cpu.get('physical_cores')} cores ({flags}); GPU: {gpus}; "
+        f"{environment.get('os')}, Python {environment.get('python')}; {told}, commit "
+        f"{commit_of(environment) or 'unknown'}."
     )
 
 

@@ -52,23 +52,15 @@ class Table:
         )
 
 
-def to_section(table: Table) -> str:
-    """A table as a section of a Markdown document."""
-    textual = [name for name in table.columns if name not in table.numeric]
-    drawn = [markdown_table(table.columns, table.rows, textual)] if table.rows else []
-    notes = "\n".join(f"- {line}" for line in table.lines)
-    return "\n\n".join(filter(None, [f"## {table.title}", *drawn, notes])) + "\n"
-
-
-def markdown_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], textual: Collection[str]
-) -> str:
-    """A table as Markdown; columns that are not `textual` are aligned to the right."""
-    rule = ["---" if name in textual else "---:" for name in columns]
-    return "\n".join(
+def to_markdown(table: Table) -> str:
+    """A table as Markdown, with the lines under it."""
+    rule = ["---:" if name in table.numeric else "---" for name in table.columns]
+    drawn = "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-        for line in (columns, rule, *rows)
+        for line in (table.columns, rule, *table.rows)
     )
+    notes = "\n".join(f"- {line}" for line in table.lines)
+    return "\n\n".join(filter(None, [drawn if table.rows else "", notes]))
 
 
 def to_rich(table: Table, breaking: Collection[str] = ()) -> Group:

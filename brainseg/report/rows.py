@@ -46,9 +46,11 @@ class TableRow(Row):
     measured_at: str | None = None  # type: ignore[assignment]
 
 
-_OWN = ("run", "variant", "attention", "data", "split", "part", "n", "seed", "commit")
+_DEPLOYED = [each.name for each in fields(Row)]
 
-COLUMNS = (*_OWN, *(each.name for each in fields(Row)))
+COLUMNS = tuple(
+    sorted((each.name for each in fields(TableRow)), key=lambda name: name in _DEPLOYED)
+)
 """The keys of a row: those of its run first."""
 
 
@@ -103,7 +105,7 @@ def _name_option(key: str, value: Any) -> str:
 
 
 def name_device(row: Row, threads: bool) -> str:
-    """The device with the runtime, batch and threads that distinguish the row; `threads`: if so."""
+    """The device with the runtime, batch and (if `threads`) threads that distinguish the row."""
     if row.device is None:
         return NOTHING
     extras = [
@@ -115,18 +117,20 @@ def name_device(row: Row, threads: bool) -> str:
 
 
 def threads_vary(rows: Iterable[Row]) -> bool:
-    """Whether anything was measured with several numbers of threads."""
-    found: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-    for row in rows:
-        if row.threads is not None:
-            found[row.mode, row.runtime, row.device, row.batch].add(row.threads)
-    return any(len(values) > 1 for values in found.values())
+    """Whether several numbers of threads were used on one device."""
+    found = {(row.device, row.threads) for row in rows if row.threads is not None}
+    return len(found) > len({device for device, _ in found})
 
 
 def span(numbers: Sequence[str]) -> str:
     """The number if all are the same, otherwise the lowest and the highest."""
     ends = sorted(numbers, key=lambda number: float(number or 0))
     return "–".join(dict.fromkeys([ends[0], ends[-1]]))
+
+
+def decimals(value: float | None, digits: int = 4) -> str:
+    """A number with a fixed number of decimals."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def signed(value: float) -> str:

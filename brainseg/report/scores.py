@@ -6,17 +6,17 @@ from typing import Any
 from rich.console import Console
 
 from brainseg import vocabulary
-from brainseg.experiment import find_evaluations
 from brainseg.files import read_json
 from brainseg.report.render import Table, to_rich
 from brainseg.report.rows import NOTHING
+from brainseg.report.table import Runs, name_runs
 from brainseg.run import Run
 from brainseg.terminal import widen
 
 NOTE = (
-    "In brackets: 95 % intervals from a bootstrap over patients; none with fewer than 8 patients, "
-    "unknown ones, or one value in every image. With few patients they are a little too narrow. "
-    "HD95 of an empty prediction: the image's diagonal."
+    "In brackets: 95 % bootstrap intervals over patients. There is no interval with fewer than 8 "
+    "patients, with unknown patients, or if all images have the same value. With few patients, "
+    "intervals are slightly too narrow. HD95 of an empty prediction is the image's diagonal."
 )
 
 
@@ -26,28 +26,17 @@ def score_columns() -> list[str]:
 
 
 def score_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """Cells under `score_columns`: of all images first, then of each class.
-
-    Args:
-        metrics: the content of a `metrics.json`.
-    """
+    """Cells under `score_columns` of a `metrics.json`: all images first, then each class."""
     everything = {"all": metrics, **metrics["classes"]}
     return [[name, *_cells(values)] for name, values in everything.items()]
 
 
-def external_rows(run: Run) -> list[list[str]]:
-    """Cells under `Data`, `Mode` and `score_columns` of what was found on other data sets.
-
-    Classes are listed for the first mode of each data set only.
-    """
-    rows = []
-    for found in find_evaluations(run):
-        facts = read_json(found.evaluation)
-        for mode in found.modes:
-            scores = score_rows(read_json(found.metrics_of(mode)))
-            shown = scores if mode == found.modes[0] else scores[:1]
-            rows += [[facts["data"]["name"], mode, *cells] for cells in shown]
-    return rows
+def score_table(runs: Runs) -> Table:
+    """Scores of every run on its test split, by class."""
+    scored = [(name, run) for name, run in name_runs(runs) if run.metrics.exists()]
+    rows = [[name, *row] for name, run in scored for row in score_rows(read_json(run.metrics))]
+    columns, note = ["Variant", *score_columns()], f"Scores of the checkpoint in PyTorch. {NOTE}"
+    return Table("Scores by class", columns, rows, [note], columns[2:])
 
 
 def show_evaluation(found: Run) -> None:
@@ -57,7 +46,7 @@ def show_evaluation(found: Run) -> None:
         metrics = read_json(found.metrics_of(mode))
         rows = [list(map(_break, row)) for row in score_rows(metrics)]
         notes = [
-            f"{name}, without outlines: tumour predicted in {bare['predicted_share']:.1%} of "
+            f"{name}, no outlines: tumour predicted in {bare['predicted_share']:.1%} of "
             f"{bare['n']} images"
             for name, bare in metrics["unmasked"].items()
         ]

@@ -1,7 +1,7 @@
 """Rows to the main table, as the paper's Table I."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean, stdev
 
 from brainseg.report.comparisons import Comparison, Marks, first_of, mark
@@ -22,8 +22,7 @@ COLUMNS = (
     *("Variant", "Mode", "Device", "Mean IoU", "Δ mean IoU", "95 % of Δ", "Δ validation"),
     *("Tumour IoU", "Dice", "Size, MiB", "Latency, ms", "End to end, ms", "Speed-up", "Note"),
 )
-TEXTUAL = ("Variant", "Mode", "Device", "Note")
-"""Columns that hold no numbers."""
+NUMERIC = COLUMNS[3:-1]
 
 OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
 """Columns that are left out where no row has a number."""
@@ -48,8 +47,9 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
     cells = []
     for members in merged.values():
         first = members[0]
+        number = f" ({len(members)} {'seed' if len(members) == 1 else 'seeds'})" if seeds else ""
         names = [
-            first.variant + (f" ({_count(len(members), 'seed')})" if seeds else ""),
+            first.variant + number,
             name_mode(first, varying) if first.mode else NOTHING,
             name_device(first, threads),
         ]
@@ -60,11 +60,9 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
         if name in OPTIONAL and all(row[place] == NOTHING for row in cells)
     ]
     notes = [f"[{number}] {text}" for number, text in enumerate(footnotes, 1)]
-    numeric = [name for name in COLUMNS if name not in TEXTUAL]
-    legend = _legend(rows, merged.values(), comparisons, marks.values())
-    return Table("Accuracy, size and speed", COLUMNS, cells, notes, numeric, legend, WIDE).without(
-        empty
-    )
+    legend = _legend(list(merged.values()), cells, first_of(comparisons))
+    table = Table("Accuracy, size and speed", COLUMNS, cells, notes, NUMERIC, legend, WIDE)
+    return table.without(empty)
 
 
 def _numbers(rows: Sequence[TableRow], marks: Marks) -> list[str]:
@@ -110,12 +108,11 @@ def _note(rows: Sequence[TableRow], footnotes: list[str]) -> str:
     notes: Counter[str] = Counter()
     for row in rows:
         share = _share_on_cpu(row)
-        texts = [
-            row.status if row.status != "ok" else "",
-            "noisy" if row.noisy else "",
-            f"{share:.0%} of nodes on CPU" if share else "",
-        ]
-        text = ", ".join(filter(None, texts))
+        text = ", ".join(
+            ([row.status] if row.status != "ok" else [])
+            + (["noisy"] if row.noisy else [])
+            + ([f"{share:.0%} of nodes on CPU"] if share else [])
+        )
         if row.reason:
             reason = " ".join(row.reason.split())
             reason = reason if row.mode else f"{row.run}: {reason}"
@@ -132,42 +129,30 @@ def _note(rows: Sequence[TableRow], footnotes: list[str]) -> str:
 
 def _share_on_cpu(row: TableRow) -> float:
     """Share of the nodes that a row of another device left to the CPU."""
-    placement: Mapping[str, Mapping[str, float]] = row.placement or {}
-    return 0 if row.device == "cpu" else placement.get("CPUExecutionProvider", {}).get("share", 0)
+    on_cpu = (row.placement or {}).get("CPUExecutionProvider", {})
+    return 0 if row.device == "cpu" else on_cpu.get("share", 0)
 
 
 def _legend(
-    rows: Sequence[TableRow],
-    merged: Collection[Sequence[TableRow]],
-    comparisons: Sequence[Comparison],
-    marks: Collection[str],
+    merged: Sequence[Sequence[TableRow]], cells: Sequence[Sequence[str]], first: str | None
 ) -> list[tuple[str, str]]:
     """What cells mean, as sentences with the name of their column."""
-    threads = sorted({row.threads for row in rows if row.latency_ms and row.threads})
-    on = f", {', '.join(map(str, threads))} threads" if threads else ""
-    spread = any(len(members) > 1 for members in merged)
-    # Some of the seeds have a latency, and others were only scored.
-    partly = any(
-        len({bool(row.latency_ms) for row in members if row.status == "ok"}) > 1
-        for members in merged
-    )
-    tested = f"tested with {REFERENCE_RUNTIME} on the cpu"
-    reference = f"{REFERENCE} with {REFERENCE_RUNTIME}"
+    threads = {row.threads for rows in merged for row in rows if row.latency_ms and row.threads}
+    timed = [{bool(row.latency_ms) for row in rows if row.status == "ok"} for rows in merged]
+    signs = " ".join(cell for row in cells for cell in row)
+    latency = f"Latency: median of one image, {', '.join(map(str, sorted(threads)))} threads."
+    here, reference = f"{REFERENCE_RUNTIME} on the cpu", f"{REFERENCE} with {REFERENCE_RUNTIME}"
     sentences = [
         ("Device", f"Runtime: {REFERENCE_RUNTIME} unless named.", True),
-        ("Mean IoU", "±: standard deviation over seeds.", spread),
-        ("Mean IoU", f"†: differs from {first_of(comparisons)} beyond chance.", "†" in marks),
+        ("Mean IoU", "±: standard deviation over seeds.", "±" in signs),
+        ("Mean IoU", f"†: differs from {first} beyond chance.", "†" in signs),
         ("Δ mean IoU", f"Δ: against {REFERENCE} in the same runtime.", True),
-        ("Δ mean IoU", f"*: differs from {REFERENCE} beyond chance, {tested}.", "*" in marks),
-        ("95 % of Δ", "95 % of Δ: over patients, not corrected for their number.", True),
-        ("Latency, ms", f"Latency: median of one image{on}.", bool(threads)),
-        ("Latency, ms", "Not all seeds were timed.", partly),
-        ("End to end, ms", "End to end: image file to mask, timed in rounds of its own.", True),
+        ("Δ mean IoU", f"*: differs beyond chance from {REFERENCE} in {here}.", "*" in signs),
+        ("95 % of Δ", "95 % of Δ: over patients, not corrected for the number of rows.", True),
+        ("Latency, ms", latency, bool(threads)),
+        ("Latency, ms", "Not all seeds were timed.", {True, False} in timed),
+        ("End to end, ms", "End to end: image file to mask, timed in separate rounds.", True),
         ("Speed-up", f"Speed-up: against {reference}, within each round.", bool(threads)),
-        ("Note", "Noisy: other processes used the CPU.", any(row.noisy for row in rows)),
+        ("Note", "Noisy: other processes used the CPU.", "noisy" in signs),
     ]
     return [(column, sentence) for column, sentence, shown in sentences if shown]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

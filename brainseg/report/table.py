@@ -27,39 +27,28 @@ INHERENT = ("seed", "model.attention", "model.name", "data.fingerprint")
 
 
 def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
-    """Write `table.json` and `table.csv`."""
+    """Write `table.json` and `table.csv`, where `latency_ms: {p50: …}` is `latency_ms.p50`."""
     found = [{name: values[name] for name in COLUMNS} for values in map(asdict, rows)]
     write_json(folder / "table.json", {"rows": found})
-    write_flat(folder / "table.csv", found)
-
-
-def write_flat(target: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write a CSV in which `latency_ms: {p50: …}` is the column `latency_ms.p50`, and so on.
-
-    Without rows, it is a header of `columns`.
-    """
-    frame = pd.json_normalize(rows) if rows else pd.DataFrame(columns=list(columns))
-    with replacing(target) as temporary:
-        frame.convert_dtypes().to_csv(temporary, index=False)
+    with replacing(folder / "table.csv") as temporary:
+        pd.json_normalize(found).convert_dtypes().to_csv(temporary, index=False)
 
 
 def find_damage(run: Run) -> str | None:
     """Which `.json` or `.npz` of a run cannot be read, such as one that was copied in part."""
-    files = (each for each in sorted(run.path.rglob("*")) if not each.name.startswith("."))
-    for file in (each for each in files if run.wandb not in each.parents):
-        if file.suffix == ".npz" and not zipfile.is_zipfile(file):
+    for file in sorted(run.path.rglob("[!.]*")):
+        if run.wandb not in file.parents and not _is_whole(file):
             return f"{file.relative_to(run.path)} is damaged. Restore or remove it."
-        if file.suffix == ".json" and not _is_json(file):
-            return f"{file.relative_to(run.path)} is not valid JSON. Restore or remove it."
     return None
 
 
-def _is_json(file: Path) -> bool:
+def _is_whole(file: Path) -> bool:
     try:
-        read_json(file)
+        if file.suffix == ".json":
+            read_json(file)
+        return file.suffix != ".npz" or zipfile.is_zipfile(file)
     except (InputError, UnicodeDecodeError):
         return False
-    return True
 
 
 def damaged_row(experiment: Path, run: Run, reason: str) -> TableRow:
@@ -86,13 +75,7 @@ def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[TableRow]:
 def group_runs(
     runs: Sequence[Run], rows: Sequence[TableRow], experiment: Path
 ) -> dict[str, list[Run]]:
-    """The runs of each variant, one per seed, in the order of the table; scored ones come first.
-
-    Args:
-        runs: of an experiment.
-        rows: from `collect_rows`.
-        experiment: its folder.
-    """
+    """The runs of each variant, one per seed, in the order of the table; scored ones come first."""
     by_name = {run.path.relative_to(experiment).as_posix(): run for run in runs}
     groups: dict[str, dict[str, Run]] = defaultdict(dict)
     for row in sorted(rows, key=order):
@@ -100,6 +83,15 @@ def group_runs(
     return {
         variant: sorted(members.values(), key=_scored_first) for variant, members in groups.items()
     }
+
+
+def name_runs(runs: Runs) -> list[tuple[str, Run]]:
+    """Every run with its variant, and with its seed where the variant has several."""
+    return [
+        (variant if len(members) == 1 else f"{variant}, seed {read_config(run).get('seed')}", run)
+        for variant, members in runs.items()
+        for run in members
+    ]
 
 
 def _scored_first(run: Run) -> tuple[bool, int]:
@@ -150,8 +142,9 @@ def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
     for run, identity, (name, seed) in zip(runs, identities, names, strict=True):
         alike = [other for other, (own, _) in zip(identities, names, strict=True) if own == name]
         outside = {key for key in _varying(identities) if not key.startswith("model.")}
-        told = [_tell_setting(key, identity) for key in sorted(_varying(alike) | outside)]
-        variant = " ".join([name, ", ".join(filter(None, told))]).strip()
+        named = sorted((_varying(alike) | outside) & identity.keys())
+        told = ", ".join(_tell_setting(key, identity[key]) for key in named)
+        variant = f"{name} {told}".strip()
         if not (run.metrics.exists() or run.deploy.exists()):
             variants.append(variant)  # there is nothing to average, and its identity may be a part
             continue
@@ -171,11 +164,8 @@ def _varying(identities: Sequence[Mapping[str, Any]]) -> set[str]:
     }
 
 
-def _tell_setting(key: str, identity: Mapping[str, Any]) -> str:
-    """Such as `lr 0.01`; empty where the network has no such setting."""
-    if key not in identity:
-        return ""
-    value = identity[key]
+def _tell_setting(key: str, value: Any) -> str:
+    """Such as `lr 0.01`."""
     return f"{key.rpartition('.')[2]} {value if isinstance(value, str) else _text(value)}"
 
 

@@ -1,7 +1,6 @@
 """The report of an experiment: tables, figures, one page, and a card for each run."""
 
-from collections.abc import Collection, Iterable, Sequence
-from itertools import starmap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,31 +11,33 @@ from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
 from brainseg.experiment import find_experiment
 from brainseg.files import write_json, write_text
 from brainseg.report.answer import answer_table, choose_all, tell_best
+from brainseg.report.appropriateness import by_data_set, tabulate_appropriateness
 from brainseg.report.card import write_card
-from brainseg.report.comparisons import COLUMNS as COMPARED
-from brainseg.report.comparisons import compare_all
-from brainseg.report.conclusions import conclude
+from brainseg.report.comparisons import Comparison, compare_all
+from brainseg.report.conclusions import conclude, tabulate
+from brainseg.report.external import external_table, note_synthetic
 from brainseg.report.page import Page, write_page
+from brainseg.report.parts import parts_table
 from brainseg.report.points import collect_points, scored_points
 from brainseg.report.provenance import (
     LIMITS,
     SYNTHETIC,
     data_statements,
+    explain_terms,
     machine_statements,
     training_statements,
 )
-from brainseg.report.render import to_rich, to_section
-from brainseg.report.sections import make_tables
+from brainseg.report.render import Table, to_markdown, to_rich
+from brainseg.report.scores import score_table
 from brainseg.report.summary import summarize
 from brainseg.report.table import (
+    Runs,
     collect_rows,
     damaged_row,
     find_damage,
     group_runs,
-    write_flat,
     write_rows,
 )
-from brainseg.report.terms import explain_terms
 from brainseg.report.viewer import collect_viewer
 from brainseg.terminal import bar, widen
 
@@ -49,9 +50,8 @@ SENTENCES = 5
 def write_report(experiment: Path) -> Page:
     """Write `report/` of an experiment, and the card of each of its runs.
 
-    `table.{json,csv,md}`, `comparisons.{json,csv}`, `figures/`, and `index.html`, which holds all
-    of it. What the runs do not have yet is left out, and so is a run with a damaged file: its row
-    says so.
+    `table.{json,csv,md}`, `comparisons.json`, `figures/`, and `index.html`, which holds all of it.
+    What the runs do not have yet is left out, and so is a run with a damaged file: its row says so.
 
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
@@ -67,15 +67,14 @@ def write_report(experiment: Path) -> Page:
     choices = choose_all(rows)
     scored = sum(any(run.float_mode() for run in members) for members in variants.values())
     statements = [
-        ("Data", _unique(data_statements(runs))),
-        ("Training", _unique(training_statements(runs))),
-        ("Environment", _unique(machine_statements(runs))),
+        ("Data", [*dict.fromkeys(data_statements(runs))]),
+        ("Training", [*dict.fromkeys(training_statements(runs))]),
+        ("Environment", [*dict.fromkeys(machine_statements(runs))]),
     ]
     terms = [("Terms", explain_terms()), ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)]
     folder = experiment / "report"
     write_rows(folder, rows)
     write_json(folder / "comparisons.json", comparisons)
-    write_flat(folder / "comparisons.csv", comparisons, COMPARED)
     # matplotlib takes longer than all of the above
     from brainseg.report.figures.gallery import draw_all
 
@@ -84,17 +83,31 @@ def write_report(experiment: Path) -> Page:
         _notice({row.data for row in rows if row.data}),
         answer_table(rows, choices),
         [*tell_best(choices)[:2], *conclude(comparisons, scored)][:SENTENCES],
-        [summarize(rows, comparisons), *make_tables(variants, comparisons)],
+        [summarize(rows, comparisons), *more_tables(variants, comparisons)],
         draw_all(variants, points, comparisons, folder / "figures"),
         collect_viewer(variants),
         [*statements, *terms],
     )
     write_page(folder / "index.html", page)
     figure = [MAIN_FIGURE] if len(scored_points(points)) > 1 else []
-    write_text(folder / "table.md", _to_markdown(page, [*figure, *starmap(_list, statements)]))
+    write_text(folder / "table.md", _to_markdown(page, figure, statements))
     for run in bar(runs, "Writing cards"):
         write_card(run)
     return page
+
+
+def more_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[Table]:
+    """The tables after the main one, as far as they have rows."""
+    tables = [
+        tabulate(comparisons),
+        score_table(runs),
+        external_table(runs),
+        tabulate_appropriateness("Appropriateness on the test split", runs),
+    ]
+    for name, found in by_data_set(runs).items():
+        title = f"Appropriateness on {name}{note_synthetic(found)}"
+        tables.append(tabulate_appropriateness(title, found))
+    return [table for table in [*tables, parts_table(runs)] if table.rows]
 
 
 def print_report(page: Page, console: Console) -> None:
@@ -115,23 +128,27 @@ def show_report(experiment: Path) -> None:
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
 
-def _to_markdown(page: Page, sections: Sequence[str]) -> str:
-    main, *others = map(to_section, page.tables)
+def _to_markdown(
+    page: Page, figure: Sequence[str], statements: Sequence[tuple[str, Sequence[str]]]
+) -> str:
     title = f"# {page.title}\n"
     notice = [f"**{page.notice}**\n"] if page.notice else []
-    answer = [to_section(page.answer), *(f"- {line}" for line in page.sentences), ""]
-    return "\n".join([title, *notice, main, *answer, *sections, *others])
+    main, answer, *others = map(_section, [page.tables[0], page.answer, *page.tables[1:]])
+    lists = (f"## {heading}\n\n{_list(lines)}" for heading, lines in statements)
+    return "\n".join(
+        [title, *notice, main, answer, _list(page.sentences), *figure, *lists, *others]
+    )
 
 
-def _list(heading: str, lines: Sequence[str]) -> str:
-    return "\n".join([f"## {heading}\n", *(f"- {line}" for line in lines), ""])
+def _section(table: Table) -> str:
+    return f"## {table.title}\n\n{to_markdown(table)}\n"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join([*(f"- {line}" for line in lines), ""])
 
 
 def _notice(data: Collection[str]) -> str | None:
     if "phantom" not in data:
         return None
     return f"{SYNTHETIC.capitalize()}." if len(data) == 1 else f"Some runs: {SYNTHETIC}."
-
-
-def _unique(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))

@@ -80,11 +80,12 @@ def test_people_read_metrics_with_intervals_modes_and_limits(run):
     text = run.card.read_text()
     low, high = METRICS_FILE["dice_interval"]
     assert f"{METRICS_FILE['dice']:.3f} ({low:.3f}–{high:.3f})" in text
-    assert "| int8_static | cpu | 33.0 | 0.8123 | −0.0004 | 0.7000 | 21.0 |  |" in text
+    assert "| int8_static | cpu | 0.8123 | −0.0004 | – | 0.7000 | 33.0 | 21.0 | – |  |" in text
     assert "cuda" not in text  # nothing was measured there
+    assert "\n# ag-seed3\n" in text
     assert "33.12 million parameters, 1.23 billion multiply-adds" in text
     assert "0.0123 over all pixels, 0.1234 over those" in text
-    assert "batches of 16, Adam with a learning rate of 0.001" in text
+    assert "in batches of 16; Adam, learning rate 0.001" in text
     assert "- Seed 3." in text
     assert "Synthetic" not in text
     assert all(f"- {limit}" in text for limit in LIMITS)
@@ -105,10 +106,10 @@ def test_each_row_of_modes_has_its_own_name(run):
     lines = [line for line in run.card.read_text().splitlines() if line.startswith("| fp32")]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert [(row[0], row[1], row[-1]) for row in cells] == [
+        ("fp32", "cpu (threads 1)", ""),
+        ("fp32", "cpu (threads 2)", "noisy"),
         ("fp32", "cpu (openvino) (threads 2)", ""),
         ("fp32 (bf16)", "cpu (openvino) (threads 2)", ""),
-        ("fp32", "cpu (threads 2)", "noisy"),
-        ("fp32", "cpu (threads 1)", ""),
     ]
 
 
@@ -138,7 +139,7 @@ def test_what_is_no_other_data_or_synthetic_is_told(run):
     add_evaluation(run, "ph", synthetic=True)
     write_card(run)
     others = run.card.read_text().split("## On other data")[1].split("##")[0]
-    clinic, ph = (line for line in others.splitlines() if line.startswith("- "))
+    _, clinic, ph = (line for line in others.splitlines() if line.startswith("- "))
     assert clinic.startswith("- clinic: 11 images of /data/clinic")
     assert "11 are also in the run's own test split" in clinic
     assert ph.startswith("- ph: synthetic data")

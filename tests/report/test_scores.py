@@ -5,9 +5,9 @@ import pytest
 from brainseg.evaluation.cases import summarize
 from brainseg.experiment import find_evaluations
 from brainseg.files import write_json
-from brainseg.report.render import markdown_table
+from brainseg.report.external import external_table
+from brainseg.report.render import Table, to_markdown
 from brainseg.report.scores import (
-    external_rows,
     score_columns,
     score_rows,
     show_evaluation,
@@ -72,10 +72,14 @@ def test_an_interval_stands_in_brackets_where_there_is_one():
 
 
 def test_a_table_as_markdown():
-    assert (
-        markdown_table(["a", "b"], [["x|y", "1"]], ["a"])
-        == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
-    )
+    table = Table("t", ["a", "b"], [["x|y", "1"]], ["A note."], ["b"])
+    assert to_markdown(table) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n\n- A note."
+
+
+CLINIC = {
+    **{"name": "clinic [1]", "folder": "/data/clinic", "n": 4, "clusters": 4, "unmasked": 60},
+    **{"of_own_test": 0, "synthetic": False},
+}
 
 
 @pytest.fixture
@@ -85,7 +89,8 @@ def evaluated(tmp_path):
     unmasked = {"pituitary": {"n": 60, "predicted_share": 0.75}}
     write_json(
         found.evaluation,
-        {"data": {"name": "clinic [1]"}, "modes": ["checkpoint"], "status": "finished"},
+        {"data": CLINIC, "modes": ["checkpoint"], "status": "finished"}
+        | {"left_out": {}, "unchecked": None},
     )
     write_json(found.metrics, METRICS | {"unmasked": unmasked})
     write_json(Run(run.evaluations / "unfinished").evaluation, {"status": "running"})
@@ -94,8 +99,9 @@ def evaluated(tmp_path):
 
 def test_only_finished_evaluations_are_found(evaluated):
     assert [found.path.name for found in find_evaluations(evaluated)] == ["clinic [1]"]
-    assert external_rows(evaluated)[0][:3] == ["clinic [1]", "checkpoint", "all"]
-    assert external_rows(Run(evaluated.path / "none")) == []
+    rows = external_table({"ag": [evaluated]}).rows
+    assert rows[0][:4] == ["ag", "clinic [1]", "checkpoint", "all"]
+    assert external_table({"none": [Run(evaluated.path / "none")]}).rows == []
 
 
 def test_an_evaluation_is_printed_with_what_could_not_be_scored(evaluated, capsys):
@@ -103,5 +109,5 @@ def test_an_evaluation_is_printed_with_what_could_not_be_scored(evaluated, capsy
     printed = capsys.readouterr().out
     assert "checkpoint on clinic [1]" in printed
     assert f"{METRICS['mean_iou']:.3f}" in printed
-    assert "pituitary, without outlines: tumour predicted in 75.0% of 60 images" in printed
+    assert "pituitary, no outlines: tumour predicted in 75.0% of 60 images" in printed
     assert str(evaluated.evaluations / "clinic [1]") in printed.replace("\n", "")

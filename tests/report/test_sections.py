@@ -3,7 +3,7 @@
 import numpy as np
 
 from brainseg.files import write_json
-from brainseg.report.sections import make_tables
+from brainseg.report.write import more_tables
 from brainseg.run import Run
 from brainseg.scoring.record import record, record_truth
 
@@ -27,7 +27,7 @@ def test_titles_say_which_other_data_are_synthetic(tmp_path):
     run = Run(tmp_path / "ag-seed0")
     add_evaluation(run, "clinic", synthetic=False)
     add_evaluation(run, "phantoms", synthetic=True)
-    assert [table.title for table in make_tables({"ag": [run]}, [])] == [
+    assert [table.title for table in more_tables({"ag": [run]}, [])] == [
         "On other data",
         "Appropriateness on clinic",
         "Appropriateness on phantoms: synthetic data",

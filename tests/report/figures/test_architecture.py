@@ -2,7 +2,7 @@ from matplotlib.text import Annotation
 
 from brainseg.files import read_json, write_json
 from brainseg.report.figures.architecture import alike, draw_architecture
-from brainseg.report.parts import architecture_table, read_models, steps_of
+from brainseg.report.parts import parts_table, read_models, steps_of
 
 
 def change(run, **parts):
@@ -70,7 +70,7 @@ def test_variants_with_another_encoder_are_not_drawn_but_counted(own_runs, texts
         change(run, encoder=encoder | {"output_shape": [512, 1, 1], "parameters": 5})
     assert list(alike(read_models(own_runs))) == ["none", "ag", "cbam"]
     assert "attention\nag, cbam" in texts_of(draw_architecture(own_runs).figure)
-    _, rows = architecture_table(own_runs)
+    rows = parts_table(own_runs).rows
     assert rows[0][:5] == ["encoder", "2048×1×1 or 512×1×1", "23,494,080", "23,494,080", "5"]
 
 
@@ -80,7 +80,7 @@ def test_the_second_seed_stands_in_for_a_first_without_a_model(own_runs):
 
 
 def test_table_counts_every_part_of_every_variant(runs):
-    columns, rows = architecture_table(runs)
+    columns, rows = parts_table(runs).columns, parts_table(runs).rows
     assert columns[:4] == ["part", "output", "none, parameters", "ag, parameters"]
     assert columns[-1] == "cbam, multiply-adds"
     assert {len(row) for row in rows} == {len(columns)}
@@ -101,11 +101,11 @@ def test_table_counts_every_part_of_every_variant(runs):
 
 
 def test_parts_stand_in_the_order_of_the_image(runs):
-    names = [row[0] for row in architecture_table(runs)[1]]
+    names = [row[0] for row in parts_table(runs).rows]
     assert names[:4] == ["encoder", "image_skip", "decoder.1", "decoder.1.attention"]
     assert names[-2:] == ["head", "total"]
     assert steps_of(read_models(runs)) == [1, 2, 3, 4, 5]
 
 
 def test_without_models_the_table_has_no_rows(empty_runs):
-    assert architecture_table(empty_runs)[1] == []
+    assert parts_table(empty_runs).rows == []
