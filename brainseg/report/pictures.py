@@ -3,6 +3,7 @@
 Nothing is drawn here: the viewer, which does without matplotlib, chooses by the same rules.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,21 +29,29 @@ LOWEST, FALSE = 8, 4
 Case = Mapping[str, Any]
 """A row of `cases.<mode>.csv`."""
 
+Key = tuple[str, bytes]
+"""Id of a case, and a digest of image and truth: another data set may have the same ids."""
+
 
 @dataclass(frozen=True)
-class Picture:
-    """One test case as a run sees it in one mode.
-
-    Attributes:
-        case: its row of `cases.<mode>.csv`.
-        image: H×W, uint8.
-        truth: H×W.
-        prediction: H×W.
-    """
+class Slice:
+    """One test case: id, class and patient, and image and truth, both H×W."""
 
     case: Case
     image: NDArray[np.uint8]
     truth: NDArray[np.bool_]
+
+    @property
+    def key(self) -> Key:
+        """The same for the same case."""
+        pixels = self.image.tobytes() + self.truth.tobytes()
+        return self.case["id"], hashlib.sha256(pixels).digest()
+
+
+@dataclass(frozen=True)
+class Picture(Slice):
+    """One test case with its row of `cases.<mode>.csv` and what a run predicts (H×W)."""
+
     prediction: NDArray[np.bool_]
 
 
@@ -58,17 +67,9 @@ def _load(file: Path, changed: int) -> dict[str, NDArray]:
 
 
 def of_same_case(pictures: Sequence[Picture | None]) -> list[Picture | None]:
-    """Those of the same image and truth as the first one that is there; `None` for the others.
-
-    Another data set may have the same ids.
-    """
-    first = next(filter(None, pictures), None)
-
-    def is_same(picture: Picture) -> bool:
-        pairs = ((picture.image, first.image), (picture.truth, first.truth)) if first else ()
-        return all(np.array_equal(one, other) for one, other in pairs)
-
-    return [picture if picture and is_same(picture) else None for picture in pictures]
+    """Those of the same case as the first one that is there; `None` for the others."""
+    first = next((picture.key for picture in pictures if picture), None)
+    return [picture if picture and picture.key == first else None for picture in pictures]
 
 
 def score_of(case: Case) -> str:
@@ -107,24 +108,31 @@ def read_float_cases(run: Run) -> list[dict[str, Any]]:
 
 
 def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str, Picture]:
-    """Those of `ids` that were scored in `mode`, by id.
-
-    Args:
-        run: the run.
-        mode: one that `shown_mode` gave; with `None` there are no pictures.
-        ids: the cases to read.
-    """
+    """Those of `ids` that were scored in `mode`, by id; none without a mode (see `shown_mode`)."""
     if mode is None:
         return {}
-    cases = {case["id"]: case for case in read_cases(run.cases(mode)) if case["id"] in ids}
-    seen = _take(run.test, ("images", "masks"), cases)
-    found = _take(run.predictions(mode), ("probabilities",), cases)
+    cases = {case["id"]: case for case in read_cases(run.cases(mode))}
+    slices, masks = read_slices(run), read_predictions(run, mode)
     return {
-        name: Picture(cases[name], image, mask > 0, probabilities >= THRESHOLD)
+        name: Picture(cases[name], slices[name].image, slices[name].truth, masks[name])
         for name in ids
-        if name in seen and name in found
-        for (image, mask), (probabilities,) in [(seen[name], found[name])]
+        if name in cases and name in slices and name in masks
     }
+
+
+def read_slices(run: Run) -> dict[str, Slice]:
+    """The test cases of a run by id, in their order."""
+    arrays = load_arrays(run.test)
+    names = zip(*(arrays[key].tolist() for key in ("ids", "classes", "patients")), strict=True)
+    cases = [dict(zip(("id", "class", "patient"), each, strict=True)) for each in names]
+    found = map(Slice, cases, arrays["images"], arrays["masks"] > 0)
+    return {each.case["id"]: each for each in found}
+
+
+def read_predictions(run: Run, mode: str) -> dict[str, NDArray[np.bool_]]:
+    """What a run predicts in a mode, H×W, by id."""
+    arrays = load_arrays(run.predictions(mode))
+    return dict(zip(arrays["ids"].tolist(), arrays["probabilities"] >= THRESHOLD, strict=True))
 
 
 def by_class(cases: Iterable[Case]) -> dict[str, list[Case]]:
@@ -179,13 +187,3 @@ def _one_per_patient(cases: Iterable[Case]) -> list[Case]:
     for case in cases:
         firsts.setdefault((case["patient"], "" if case["patient"] else case["id"]), case)
     return list(firsts.values())
-
-
-def _take(file: Path, names: Iterable[str], ids: Collection[str]) -> dict[str, list[NDArray]]:
-    """By id, what arrays of an `.npz` say of a case."""
-    arrays = load_arrays(file)
-    return {
-        case: [arrays[name][row] for name in names]
-        for row, case in enumerate(arrays["ids"].tolist())
-        if case in ids
-    }

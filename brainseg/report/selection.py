@@ -3,30 +3,20 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from brainseg.report.pictures import Case, by_class, typical, worst
-
-Key = tuple[str, bytes]
-"""Id of a case, and a digest of image and mask: another data set may have the same ids."""
+from brainseg.report.pictures import Case, Key, Slice, by_class, typical, worst
 
 
 @dataclass
 class Candidate:
-    """A test case that may be chosen, with the scores of each variant in its first mode.
+    """A test case that may be chosen, with a name that no other one has.
 
-    `drawn` is true where a figure shows it.
+    `scores` are those of each variant in its first mode; `drawn` says that a figure shows it.
     """
 
-    id: str
-    label: str
-    patient: str
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    scores: list[Mapping[str, Any]] = field(default_factory=list)
+    name: str
+    slice: Slice
+    scores: list[Case] = field(default_factory=list)
     drawn: bool = False
 
     @property
@@ -37,13 +27,9 @@ class Candidate:
 
 
 def drawn_ids(cases: Sequence[Case], attended: Collection[str]) -> set[str]:
-    """The cases of one run that figures may show, whichever run they choose.
+    """Cases that figures may show: typical and worst ones, and the largest with attention.
 
-    These are the typical and the worst ones, and those with coefficients of the attention.
-
-    Args:
-        cases: the run's.
-        attended: ids of which coefficients were kept.
+    `attended` are the ids of those with coefficients of the attention.
     """
     kept = by_class(case for case in cases if case["id"] in attended).values()
     largest = (max(members, key=lambda case: case["tp"] + case["fn"]) for members in kept)
@@ -58,7 +44,8 @@ def choose_pictures(pictures: Mapping[Key, Candidate], limit: int) -> list[Key]:
     groups: dict[tuple[str, bool], list[Key]] = {}
     for key, picture in pictures.items():
         if not picture.drawn:
-            groups.setdefault((picture.label, bool(picture.mask.any())), []).append(key)
+            case = picture.slice
+            groups.setdefault((case.case["class"], bool(case.truth.any())), []).append(key)
     quotas = _share([len(keys) for keys in groups.values()], limit - len(chosen))
     for ((_, tumour), keys), quota in zip(groups.items(), quotas, strict=True):
         ranked = sorted(keys, key=lambda key: pictures[key].badness, reverse=True)

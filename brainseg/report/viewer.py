@@ -1,7 +1,6 @@
 """Test cases with the outlines of the truth and of each prediction, as the page shows them."""
 
 import base64
-import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +8,10 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from brainseg import vocabulary
-from brainseg.evaluation.cases import THRESHOLD, read_cases
+from brainseg.evaluation.cases import read_cases
 from brainseg.outline import SIMPLIFIED, to_svg, trace
-from brainseg.report.pictures import load_arrays
-from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
+from brainseg.report.pictures import Key, load_arrays, read_predictions, read_slices
+from brainseg.report.selection import Candidate, choose_pictures, drawn_ids, tell_rule
 from brainseg.run import Run
 from brainseg.terminal import bar
 from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, REFERENCE
@@ -22,11 +21,7 @@ from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, REFERENCE
 class Layer:
     """What one variant predicts for one case in one mode.
 
-    Attributes:
-        path: the outline, see `outline.to_svg`.
-        area: its pixels.
-        dice: with the truth; `None` where the truth has no tumour.
-        hd95_px: likewise.
+    The outline (see `outline.to_svg`) and its pixels; scores are `None` without a true tumour.
     """
 
     path: str
@@ -37,17 +32,13 @@ class Layer:
 
 @dataclass
 class Case:
-    """A picture of the test split with its outlines.
+    """A picture of the test split with the outline of the truth and its pixels.
 
     Attributes:
         id: unique in a viewer.
         label: the class.
         patient: empty where unknown.
-        width: of the picture, in pixels.
-        height: likewise.
         image: a grey PNG, base64.
-        truth: the outline of the mask.
-        area: pixels of the mask.
         layers: variant to mode to what it predicts; only what was measured.
     """
 
@@ -64,15 +55,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Viewer:
-    """What the page shows.
-
-    Attributes:
-        variants: in the order of the tables.
-        runs: the name of the run shown for each variant.
-        modes: that some variant was scored in.
-        cases: in the order of the data.
-        rule: how the cases were chosen, in sentences.
-    """
+    """What the page shows: the run of each variant, any mode scored, and how cases were chosen."""
 
     variants: Sequence[str]
     runs: Mapping[str, str]
@@ -91,15 +74,11 @@ class _Source:
 
 
 def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewer | None:
-    """Choose test cases of some runs, and draw the outlines of their predictions.
+    """Choose test cases, and draw the outlines of the predictions; `None` where none was scored.
 
     Args:
-        runs: each variant's runs, one per seed, in the order of the tables. The first that was
-            scored is shown.
+        runs: each variant's runs in the order of the tables; the first scored one is shown.
         limit: cases at most, not counting those that figures show.
-
-    Returns:
-        The cases, or `None` where no run was scored.
     """
     pictures: dict[Key, Candidate] = {}
     sources = {}
@@ -125,8 +104,7 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
 
 def _modes(run: Run) -> list[str]:
     """The modes that were scored; the checkpoint only where its export was not."""
-    start, end = run.predictions("*").name.split("*")
-    names = (file.name[len(start) : -len(end)] for file in run.path.glob(f"{start}*{end}"))
+    names = (file.name.split(".")[1] for file in run.path.glob(run.predictions("*").name))
     modes = [mode for mode in names if run.cases(mode).exists()]
     return _in_order(mode for mode in modes if mode != CHECKPOINT or REFERENCE not in modes)
 
@@ -138,33 +116,34 @@ def _in_order(modes: Iterable[str]) -> list[str]:
 
 def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Source:
     """Add the pictures of a run to those that are known, with its scores."""
-    arrays = load_arrays(run.test)
-    test = [arrays[name] for name in ("ids", "classes", "patients", "images", "masks")]
-    modes, keys = _modes(run), []
+    modes, slices = _modes(run), read_slices(run)
     scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
     attended = load_arrays(run.attention) if run.attention.exists() else {}
     drawn = drawn_ids(list(scores.values()), list(map(str, attended.get("ids", ()))))
-    taken = {picture.id for picture in pictures.values()}
-    for name, label, patient, image, mask in zip(*test, strict=True):
-        key = str(name), hashlib.sha256(image.tobytes() + mask.tobytes()).digest()
-        if key not in pictures:
-            shown = f"{name} ({variant})" if str(name) in taken else str(name)
-            pictures[key] = Candidate(shown, str(label), str(patient), image, mask)
-        if row := scores.get(str(name)):
-            pictures[key].scores.append(row)
-        pictures[key].drawn |= str(name) in drawn
-        keys.append(key)
-    return _Source(run, modes, keys)
+    taken = {picture.name for picture in pictures.values()}
+    keys = {each.key: name for name, each in slices.items()}
+    for key, name in keys.items():
+        shown = f"{name} ({variant})" if name in taken else name
+        picture = pictures.setdefault(key, Candidate(shown, slices[name]))
+        picture.scores += [scores[name]] if name in scores else []
+        picture.drawn |= name in drawn
+    return _Source(run, modes, list(keys))
 
 
 def _draw(picture: Candidate) -> Case:
-    height, width = picture.image.shape
-    mask = picture.mask > 0
+    image, truth = picture.slice.image, picture.slice.truth
     png = io.BytesIO()
-    Image.fromarray(picture.image).save(png, "PNG")
-    image = base64.b64encode(png.getvalue()).decode()
-    names = picture.id, picture.label, picture.patient
-    return Case(*names, width, height, image, to_svg(trace(mask)), int(mask.sum()))
+    Image.fromarray(image).save(png, "PNG")
+    return Case(
+        id=picture.name,
+        label=picture.slice.case["class"],
+        patient=picture.slice.case["patient"],
+        width=image.shape[1],
+        height=image.shape[0],
+        image=base64.b64encode(png.getvalue()).decode(),
+        truth=to_svg(trace(truth)),
+        area=int(truth.sum()),
+    )
 
 
 def _draw_layers(
@@ -172,14 +151,12 @@ def _draw_layers(
 ) -> Iterator[tuple[Key, Layer]]:
     """What a run predicts in a mode, for those of its pictures that were chosen."""
     scores = {row["id"]: row for row in read_cases(source.run.cases(mode))}
-    arrays = load_arrays(source.run.predictions(mode))
-    maps = dict(zip(arrays["ids"].tolist(), arrays["probabilities"], strict=True))
+    masks = read_predictions(source.run, mode)
     for key in source.keys:
         name = key[0]
-        if key in cases and name in maps and name in scores:
-            mask, row = maps[name] >= THRESHOLD, scores[name]
+        if key in cases and name in masks and name in scores:
             dice, hd95 = (
-                None if row[metric] is None else round(row[metric], digits)
+                None if scores[name][metric] is None else round(scores[name][metric], digits)
                 for metric, digits in (("dice", 4), ("hd95_px", 2))
             )
-            yield key, Layer(to_svg(trace(mask)), int(mask.sum()), dice, hd95)
+            yield key, Layer(to_svg(trace(masks[name])), int(masks[name].sum()), dice, hd95)

@@ -3,7 +3,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from brainseg.report.selection import Candidate, Key, choose_pictures, drawn_ids, tell_rule
+from brainseg.report.pictures import Key, Slice
+from brainseg.report.selection import Candidate, choose_pictures, drawn_ids, tell_rule
 
 
 def picture(name: str, label: str, *scores: float, drawn: bool = False) -> tuple[Key, Candidate]:
@@ -12,8 +13,8 @@ def picture(name: str, label: str, *scores: float, drawn: bool = False) -> tuple
     rows = [
         {"dice": score if tumour else None, "fp": 0 if tumour else int(score)} for score in scores
     ]
-    mask = np.full((4, 4), tumour, np.uint8)
-    return (name, b""), Candidate(name, label, "", mask, mask, rows, drawn)
+    case = Slice({"id": name, "class": label}, np.zeros((4, 4), np.uint8), np.full((4, 4), tumour))
+    return case.key, Candidate(name, case, rows, drawn)
 
 
 def choose(pictures: Sequence[tuple[Key, Candidate]], limit: int) -> list[str]:

@@ -12,11 +12,9 @@ from PIL import Image
 from brainseg.evaluation.cases import COLUMNS, score_cases
 from brainseg.files import write_csv, write_npz
 from brainseg.outline import to_svg, trace
+from brainseg.report.figures import classes, qualitative, worst_cases
 from brainseg.report.figures.attention import read_attention
-from brainseg.report.figures.classes import draw_classes
 from brainseg.report.figures.curves import PANELS
-from brainseg.report.figures.qualitative import draw_qualitative
-from brainseg.report.figures.worst_cases import draw_worst_cases
 from brainseg.report.viewer import collect_viewer
 from brainseg.run import Run
 
@@ -135,8 +133,8 @@ def test_every_case_of_a_figure_is_there(tmp_path: Path) -> None:
     write_csv(runs["ag"][0].history, [history], list(history))
     kept = {"ids": np.array(["g30", "n30"]), "decoder.1.attention": np.ones((2, 4, 4), np.uint8)}
     write_npz(runs["ag"][0].attention, **kept)
-    shown = [draw_qualitative(runs), draw_classes(runs)]
-    shown += [draw_worst_cases(run) for (run,) in runs.values()]
+    shown = [qualitative.draw(runs), classes.draw(runs)]
+    shown += [worst_cases.draw({"ag": [run]}) for (run,) in runs.values()]
     told = {name for each in shown if each for name in re.findall(r"id (\w+)", each.alt)}
     viewer = collect_viewer(runs, limit=40)
     assert viewer

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from brainseg import vocabulary
-from brainseg.report.figures.style import Drawing, Style, add_grid, add_legend, mode_marker, styled
+from brainseg.report.figures import style
 from brainseg.report.points import Point, dominates, name_places, place_of, scored_points
 
 TITLE = "Accuracy against latency"
@@ -30,18 +29,20 @@ COLUMNS = 4
 AREA = 2.0
 """Square points per MiB."""
 
-FRONT: Style = {"color": "#0072B2", "linewidth": 1.2}
-EMPHASIS: Style = {"markeredgecolor": "black", "markeredgewidth": 1.8}
+PLAIN: style.Style = {
+    **{"linestyle": "", "color": "black", "marker": "o", "markersize": math.sqrt(90)},
+    **{"markerfacecolor": "white", "markeredgecolor": "#999999"},
+}
+"""Of entries of the legend."""
+
+FRONT: style.Style = {"color": "#0072B2", "linewidth": 1.2}
+EMPHASIS: style.Style = {"markeredgecolor": "black", "markeredgewidth": 1.8}
 """Of the reference, fp32 with onnxruntime."""
 
 
-@styled
-def draw_accuracy_latency(points: Sequence[Point]) -> Drawing | None:
-    """Draw the points that have a `mean_iou`, or nothing where there are fewer than two.
-
-    Args:
-        points: from `collect_points`.
-    """
+@style.styled
+def draw(points: Sequence[Point]) -> style.Drawing | None:
+    """Draw the points that have a `mean_iou`, or nothing where there are fewer than two."""
     scored = scored_points(points)
     if len(scored) < 2:
         return None
@@ -51,7 +52,7 @@ def draw_accuracy_latency(points: Sequence[Point]) -> Drawing | None:
         for point in scored
     ]
     alt = f"Mean IoU against median latency of one image. {'; '.join(told)}."
-    return Drawing(_make_figure(scored), alt)
+    return style.Drawing(_make_figure(scored), alt)
 
 
 def _make_figure(points: Sequence[Point]) -> Figure:
@@ -67,11 +68,9 @@ def _make_figure(points: Sequence[Point]) -> Figure:
         part.supxlabel(f"median latency of one image on {name}, ms")
         part.supylabel("mean IoU, test")
         grid = part.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        for axes, variant in zip(grid.flat, variants, strict=False):
+        for axes, variant in zip(style.use(grid, len(variants)), variants, strict=True):
             _draw_variant(axes, variant, [p for p in found if p.rows[0].variant == variant])
-        for axes in grid.flat[len(variants) :]:
-            axes.set_visible(False)
-    add_legend(figure, _legend(points), min(6, columns + 2), labelspacing=0.9)
+    style.add_legend(figure, _legend(points), min(6, columns + 2), labelspacing=0.9)
     return figure
 
 
@@ -83,7 +82,7 @@ def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     axes.margins(0.2)
-    add_grid(axes)
+    style.add_grid(axes)
     if not points:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
         return
@@ -100,7 +99,7 @@ def _draw_point(axes: Axes, point: Point) -> None:
     marker = _marker(point.rows[0].runtime)
     # A square is as wide as a circle of its diameter, but larger in area.
     size = math.sqrt(_area(point) * (1 if marker == "o" else math.pi / 4))
-    look = mode_marker(point.rows[0].mode, marker, size)
+    look = style.mode_marker(point.rows[0].mode, marker, size)
     axes.plot(x, y, **look | (EMPHASIS if point.is_reference else {}), zorder=3)
     if point.is_reference:
         axes.axhline(y, color="black", linewidth=0.8, linestyle=":", zorder=1)
@@ -110,32 +109,17 @@ def _draw_point(axes: Axes, point: Point) -> None:
 
 def _legend(points: Sequence[Point]) -> list[Line2D]:
     """Colours, shapes and sizes that occur."""
-    modes = dict.fromkeys(point.rows[0].mode for point in points)
-    runtimes = dict.fromkeys(point.rows[0].runtime for point in points)
+    modes = {point.rows[0].mode for point in points}
+    runtimes = dict.fromkeys(str(point.rows[0].runtime) for point in points)
     sizes = sorted({round(point.mib) for point in points if point.mib})
-    ends = dict.fromkeys(sizes[:1] + sizes[-1:])
-    return [
-        *(
-            Line2D([], [], label=mode, **mode_marker(mode))
-            for mode in sorted(modes, key=lambda name: vocabulary.rank(name, vocabulary.MODES))
-        ),
-        *(_entry(str(runtime), _marker(runtime)) for runtime in runtimes),
-        *(_entry(f"{size} MiB", area=AREA * size) for size in ends),
-        _entry("fp32 with onnxruntime", linestyle=":", **EMPHASIS),
-        Line2D([], [], label="Pareto front", **FRONT),
-    ]
-
-
-def _entry(label: str, marker: str = "o", area: float = 90, **style: Any) -> Line2D:
-    plain: Style = {
-        "linestyle": "",
-        "color": "black",
-        "marker": marker,
-        "markersize": area**0.5,
-        "markerfacecolor": "white",
-        "markeredgecolor": "#999999",
-    }
-    return Line2D([], [], label=label, **plain | style)
+    ranked = sorted(modes, key=lambda name: vocabulary.rank(name, vocabulary.MODES))
+    entries: dict[str | None, style.Style] = {mode: style.mode_marker(mode) for mode in ranked}
+    entries |= {name: PLAIN | {"marker": _marker(name)} for name in runtimes}
+    for size in sizes[:1] + sizes[-1:]:
+        entries[f"{size} MiB"] = PLAIN | {"markersize": math.sqrt(AREA * size)}
+    entries["fp32 with onnxruntime"] = PLAIN | EMPHASIS | {"linestyle": ":"}
+    entries["Pareto front"] = FRONT
+    return [Line2D([], [], label=label, **look) for label, look in entries.items()]
 
 
 def _marker(runtime: str | None) -> str:

@@ -1,5 +1,6 @@
 """Place, shape and contrast of tumours by class, as drawn by the truth and by each variant."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
@@ -11,17 +12,10 @@ from matplotlib.patches import Patch
 
 from brainseg.evaluation.appropriateness import EXPECTED
 from brainseg.evaluation.tumor import MEASURES
-from brainseg.report.appropriateness import Sources, is_truth
-from brainseg.report.figures.style import (
-    LOOKS,
-    Drawing,
-    Style,
-    add_grid,
-    add_legend,
-    looks_of,
-    styled,
-)
+from brainseg.report.appropriateness import Sources, collect_sources, is_truth
+from brainseg.report.figures import style
 from brainseg.report.rows import span
+from brainseg.report.table import Runs
 
 TITLE = "Appropriateness"
 CAPTION = (
@@ -33,28 +27,24 @@ CAPTION = (
 INPUTS = ("appropriateness", "cases")
 
 COLUMNS = 4
-HATCHES = ("//", "..", "xx", "\\\\", "++", "oo", "--")
 ARROWS = {"high": "↑", "low": "↓"}
 
 
-@styled
-def draw_appropriateness(sources: Sources) -> Drawing | None:
+@style.styled
+def draw(runs: Runs) -> style.Drawing | None:
     """Draw the distribution of each measure that a class is expected to have high or low.
 
-    Args:
-        sources: from `collect_sources`, of runs or of evaluations on another data set.
-
-    Returns:
-        The drawing, or `None` where nothing is expected of what was measured.
+    Nothing where no such class was measured. `runs` may be evaluations on another data set.
     """
-    if not any(row["class"] in EXPECTED for rows in sources.values() for row in rows):
+    sources = collect_sources(runs)
+    if not sources:
         return None
-    told = [
-        f"{name}: {', '.join(f'{_detected(rows, class_)} {class_}' for class_ in EXPECTED)}"
-        for name, rows in sources.items()
-    ]
+    told = []
+    for name, rows in sources.items():
+        counts = Counter(row["class"] for row in rows if row["detected"])
+        told.append(f"{name}: {', '.join(f'{counts[class_]} {class_}' for class_ in EXPECTED)}")
     alt = f"Box plots of each measure by class. Tumours measured: {'; '.join(told)}."
-    return Drawing(_make_figure(sources), alt)
+    return style.Drawing(_make_figure(sources), alt)
 
 
 def _make_figure(sources: Sources) -> Figure:
@@ -63,26 +53,22 @@ def _make_figure(sources: Sources) -> Figure:
     figure = Figure(figsize=(3 * COLUMNS, 2.8 * lines + 0.5), layout="constrained")
     grid = figure.subplots(lines, COLUMNS, squeeze=False)
     fills = _fills(sources)
-    for axes, measure in zip(grid.flat, shown, strict=False):
+    for axes, measure in zip(style.use(grid, len(shown)), shown, strict=True):
         _draw_measure(axes, measure, sources, fills)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
     handles = [Patch(label=name, edgecolor="black", **each) for name, each in fills.items()]
-    add_legend(figure, handles, len(sources))
+    style.add_legend(figure, handles, len(sources))
     return figure
 
 
-def _detected(rows: Sequence[Mapping[str, Any]], class_: str) -> int:
-    return sum(row["class"] == class_ and row["detected"] for row in rows)
-
-
-def _draw_measure(axes: Axes, measure: str, sources: Sources, fills: Mapping[str, Style]) -> None:
+def _draw_measure(
+    axes: Axes, measure: str, sources: Sources, fills: Mapping[str, style.Style]
+) -> None:
     width = 0.8 / len(sources)
+    values = [[_values(rows, class_, measure) for class_ in EXPECTED] for rows in sources.values()]
     for number, name in enumerate(sources):
-        values = [_values(sources[name], class_, measure) for class_ in EXPECTED]
         drawn = axes.boxplot(
-            values,
-            positions=np.arange(len(values)) + (number - (len(sources) - 1) / 2) * width,
+            values[number],
+            positions=np.arange(len(EXPECTED)) + (number - (len(sources) - 1) / 2) * width,
             widths=0.85 * width,
             whis=(5, 95),
             showfliers=False,
@@ -96,38 +82,27 @@ def _draw_measure(axes: Axes, measure: str, sources: Sources, fills: Mapping[str
     unit = MEASURES[measure].partition(", ")[2] or MEASURES[measure]
     axes.set_ylabel(fill(unit, 30), fontsize="small")
     labels = [
-        f"{class_}\nn {_count(sources, class_, measure)}\n{_expected(class_, measure)}"
-        for class_ in EXPECTED
+        f"{class_}\nn {span([str(len(each)) for each in found])}\n{_expected(class_, measure)}"
+        for class_, *found in zip(EXPECTED, *values, strict=True)
     ]
     axes.set_xticks(range(len(EXPECTED)), labels)
-    add_grid(axes, "y")
+    style.add_grid(axes, "y")
 
 
-def _fills(sources: Sources) -> dict[str, Style]:
+def _fills(sources: Sources) -> dict[str, style.Style]:
     """Face and hatch of each source: a truth is white, a variant the same in any figure."""
-    hatches = dict(zip(LOOKS, HATCHES, strict=True))
-    looks = looks_of(name for name in sources if not is_truth(name))
-    fills = {
-        # Black would hide hatch and median.
-        name: {"facecolor": look.colour.replace("#000000", "#BBBBBB"), "hatch": hatches[look]}
-        for name, look in looks.items()
-    }
-    truths = [name for name in sources if is_truth(name)]
-    fills |= {
-        name: {"facecolor": "white", "hatch": place * "*"} for place, name in enumerate(truths)
-    }
-    return {name: fills[name] for name in sources}
+    looks = style.looks_of(name for name in sources if not is_truth(name))
+    for place, name in enumerate(filter(is_truth, sources)):
+        looks[name] = style.Look("#FFFFFF", "-", hatch=place * "*")
+    # Black would hide hatch and median.
+    colours = {name: look.colour.replace("#000000", "#BBBBBB") for name, look in looks.items()}
+    return {name: {"facecolor": colours[name], "hatch": looks[name].hatch} for name in sources}
 
 
 def _expected(class_: str, measure: str) -> str:
     """An arrow where something is expected."""
     found = [entry.direction for entry in EXPECTED[class_] if entry.measure == measure]
     return f"expected {ARROWS[found[0]]}" if found else ""
-
-
-def _count(sources: Sources, class_: str, measure: str) -> str:
-    """In how many images a measure is defined, of all sources."""
-    return span([str(len(_values(rows, class_, measure))) for rows in sources.values()])
 
 
 def _values(rows: Sequence[Mapping[str, Any]], class_: str, measure: str) -> list[float]:

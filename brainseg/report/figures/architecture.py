@@ -31,6 +31,7 @@ ENDS = ("encoder", "image_skip", "decoder.1", "head")
 HEIGHT, APART, MARGIN = 0.8, 1.15, 0.15
 """Of a box, from one level to the next, and around the drawing, in inches."""
 
+Pair = tuple[float, float]
 
 ENCODERS, TAPPED, ATTENTIONS = (0, 1.7), (1.7, 3.9), (3.9, 5.5)
 DECODERS, BLOCKS, HEADS = (6, 8.1), (8.1, 9.4), (9.9, 11.6)
@@ -38,7 +39,7 @@ DECODERS, BLOCKS, HEADS = (6, 8.1), (8.1, 9.4), (9.9, 11.6)
 
 
 @styled
-def draw_architecture(runs: Runs) -> Drawing | None:
+def draw(runs: Runs) -> Drawing | None:
     """Draw encoder, skips with their attention, decoder and head; nothing for other networks.
 
     Shown are the variants that have the first one's image size and encoder.
@@ -138,20 +139,15 @@ def _name(attended: Models) -> str:
 
 
 def _box(
-    axes: Axes,
-    column: tuple[float, float],
-    level: float,
-    text: str,
-    colour: str,
-    height: float = HEIGHT,
+    axes: Axes, sides: Pair, level: float, text: str, colour: str, height: float = HEIGHT
 ) -> None:
-    left, right = column
+    left, right = sides
     corner = (left, level - height / 2)
     axes.add_patch(Rectangle(corner, right - left, height, facecolor=colour, edgecolor="black"))
     axes.text((left + right) / 2, level, text, ha="center", va="center")
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def _arrow(axes: Axes, start: Pair, end: Pair) -> None:
     style = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", end, start, arrowprops=style)
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from brainseg.report.figures import style
-from brainseg.report.pictures import by_class, load_arrays, name_of
+from brainseg.report.pictures import Slice, by_class, load_arrays, name_of, read_slices
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -39,16 +38,6 @@ COVER = 0.8
 CELL, LOW = 1.25, 2.2
 """Width of a map, and height of a line of sorted coefficients, in inches."""
 
-
-@dataclass(frozen=True)
-class Slice:
-    """A test case: class, image and truth (both H×W)."""
-
-    label: str
-    image: NDArray[np.uint8]
-    truth: NDArray[np.bool_]
-
-
 Cases = Mapping[str, Slice]
 """By id."""
 
@@ -60,11 +49,8 @@ Steps = Mapping[int, Mapping[str, Coefficients]]
 
 
 @style.styled
-def draw_attention(runs: Runs) -> style.Drawing | None:
-    """Draw cases × (image, each step of each variant), and below it what belongs to channels.
-
-    Nothing where no variant has attention.
-    """
+def draw(runs: Runs) -> style.Drawing | None:
+    """Draw maps of cases × steps and lines of channels, or nothing without any attention."""
     cases, found = read_attention(runs)
     if not found:
         return None
@@ -79,56 +65,34 @@ def draw_attention(runs: Runs) -> style.Drawing | None:
 def read_attention(runs: Runs) -> tuple[Cases, dict[str, Steps]]:
     """The cases that are shown, and what each variant's first run kept of one or more of them.
 
-    The cases are those of the first variant that has any. Of another variant only what has the
-    same image and truth counts: another data set may have the same ids.
+    The cases are those of the first variant that has any; others may not have the same.
     """
     read = {variant: _read(members[0]) for variant, members in runs.items()}
-    chosen = (_choose_cases(cases) for cases, _ in read.values() if cases)
-    shown = next(chosen, {})
-    kept = {variant: _keep_same(*each, shown) for variant, each in read.items()}
-    return shown, {variant: steps for variant, steps in kept.items() if steps}
+    shown = next((_choose_cases(cases) for cases, _ in read.values() if cases), {})
+    found: dict[str, Steps] = {}
+    for variant, (own, steps) in read.items():
+        same = [name for name, case in shown.items() if name in own and own[name].key == case.key]
+        if same:
+            found[variant] = {step: {name: kept[name] for name in same} for step, kept in steps}
+    return shown, found
 
 
-def _read(run: Run) -> tuple[Cases, Steps]:
-    """The test cases whose coefficients a run kept, and these."""
+def _read(run: Run) -> tuple[Cases, list[tuple[int, dict[str, Coefficients]]]]:
+    """The test cases whose coefficients a run kept, and these for each step."""
     if not (run.attention.exists() and run.test.exists()):
-        return {}, {}
-    kept, test = load_arrays(run.attention), load_arrays(run.test)
-    numbers = {name: int(match[1]) for name in kept if (match := SKIP.fullmatch(name))}
+        return {}, []
+    kept = load_arrays(run.attention)
+    numbers = sorted((int(match[1]), name) for name in kept if (match := SKIP.fullmatch(name)))
     ids = kept["ids"].tolist() if numbers else []
-    steps = {
-        numbers[name]: dict(zip(ids, kept[name] / 255, strict=True))
-        for name in sorted(numbers, key=numbers.__getitem__)
-    }
-    arrays = [test[key] for key in ("ids", "classes", "images", "masks")]
-    cases = {
-        str(name): Slice(str(label), image, mask > 0)
-        for name, label, image, mask in zip(*arrays, strict=True)
-        if name in ids
-    }
-    return cases, steps
+    steps = [(step, dict(zip(ids, kept[name] / 255, strict=True))) for step, name in numbers]
+    return {name: case for name, case in read_slices(run).items() if name in ids}, steps
 
 
 def _choose_cases(cases: Cases) -> Cases:
     """Of each class the one with the largest tumour."""
-    members = by_class({"id": name, "class": case.label} for name, case in cases.items()).values()
-    names = ([case["id"] for case in each] for each in members)
-    largest = [max(each, key=lambda name: cases[name].truth.sum()) for each in names]
-    return {name: cases[name] for name in largest}
-
-
-def _keep_same(own: Cases, steps: Steps, shown: Cases) -> Steps:
-    """The coefficients of those of the cases shown that the run was tested on."""
-    same = [
-        name
-        for name, case in shown.items()
-        if name in own
-        and np.array_equal(own[name].image, case.image)
-        and np.array_equal(own[name].truth, case.truth)
-    ]
-    if not same:
-        return {}
-    return {step: {name: kept[name] for name in same} for step, kept in steps.items()}
+    members = by_class(case.case for case in cases.values()).values()
+    names = [max(each, key=lambda case: cases[case["id"]].truth.sum())["id"] for each in members]
+    return {name: cases[name] for name in names}
 
 
 def _make_figure(cases: Cases, found: Mapping[str, Steps]) -> Figure:
@@ -162,7 +126,7 @@ def _draw_maps(part: SubFigure, cases: Cases, maps: Mapping[str, Steps]) -> None
     for line, (name, case) in zip(grid, cases.items(), strict=True):
         for axes in line:
             style.hide_frame(axes)
-        line[0].set_ylabel(_name(name, case), fontsize="small")
+        line[0].set_ylabel(name_of(case.case, width=24), fontsize="small")
         style.show_slice(line[0], case.image)
         style.draw_outline(line[0], case.truth, style.TRUTH)
         for axes, (variant, step) in zip(line[1:], columns, strict=True):
@@ -188,20 +152,15 @@ def _draw_channels(part: SubFigure, cases: Cases, channels: Mapping[str, Steps])
     grid = part.subplots(len(channels), longest, sharey=True, squeeze=False)
     for line, (variant, steps) in zip(grid, channels.items(), strict=True):
         line[0].set_ylabel(f"{variant}: coefficient")
-        for axes, (step, kept) in zip(line, steps.items(), strict=False):
+        for axes, (step, kept) in zip(style.use(line, len(steps)), steps.items(), strict=True):
             axes.set_title(f"{variant}, step {step}", fontsize="medium")
             for place, (name, case) in enumerate(cases.items()):
                 look = style.LOOKS[place % len(style.LOOKS)].style
-                axes.plot(np.sort(kept.get(name, []))[::-1], label=_name(name, case), **look)
+                label = name_of(case.case, width=24)
+                axes.plot(np.sort(kept.get(name, []))[::-1], label=label, **look)
             axes.set(ylim=(0, 1), xlabel="channels, sorted")
             style.add_grid(axes)
-        for axes in line[len(steps) :]:
-            axes.set_visible(False)
     part.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-
-
-def _name(name: str, case: Slice) -> str:
-    return name_of({"id": name, "class": case.label}, width=24)
 
 
 def _range(arrays: Sequence[Coefficients]) -> str:

@@ -32,7 +32,7 @@ Tumors = Sequence[Sequence[Case]]
 
 
 @styled
-def draw_boxplots(runs: Runs) -> Drawing | None:
+def draw(runs: Runs) -> Drawing | None:
     """Draw `METRICS` × classes, a box per variant, or nothing where no tumour was scored."""
     found = {
         variant: [[c for c in read_float_cases(run) if c["dice"] is not None] for run in members]
@@ -43,7 +43,10 @@ def draw_boxplots(runs: Runs) -> Drawing | None:
     if not classes:
         return None
     groups = {
-        name: {variant: _of_class(tumors, name) for variant, tumors in scores.items()}
+        name: {
+            variant: [[case for case in cases if case["class"] == name] for cases in tumors]
+            for variant, tumors in scores.items()
+        }
         for name in classes
     }
     told = [
@@ -75,10 +78,6 @@ def _make_figure(groups: Mapping[str, Mapping[str, Tumors]], looks: Mapping[str,
     return figure
 
 
-def _of_class(tumors: Tumors, name: str) -> Tumors:
-    return [[case for case in cases if case["class"] == name] for cases in tumors]
-
-
 def _values(tumors: Tumors, metric: str) -> list[float]:
     return [case[metric] for cases in tumors for case in cases if case[metric] is not None]
 
@@ -88,16 +87,9 @@ def _draw_box(axes: Axes, place: int, values: Sequence[float], look: Look) -> No
     points: Style = {"marker": look.marker, "linewidths": 0, "alpha": 0.35, "rasterized": True}
     axes.scatter(place + aside, values, s=5, color=look.colour, **points)
     line = {"color": look.colour, "linewidth": 1.3}
-    axes.boxplot(
-        [list(values)],
-        positions=[place],
-        widths=WIDTH,
-        showfliers=False,
-        boxprops=line,
-        whiskerprops=line,
-        capprops=line,
-        medianprops=line | {"linewidth": 2.6},
-    )
+    parts: Style = dict.fromkeys(("boxprops", "whiskerprops", "capprops"), line)
+    parts |= {"medianprops": line | {"linewidth": 2.6}, "showfliers": False}
+    axes.boxplot([list(values)], positions=[place], widths=WIDTH, **parts)
 
 
 def _scale_distances(axes: Axes) -> None:

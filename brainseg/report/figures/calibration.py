@@ -32,7 +32,7 @@ Metrics = Mapping[str, Mapping[str, Any]]
 
 
 @style.styled
-def draw_calibration(runs: Runs) -> style.Drawing | None:
+def draw(runs: Runs) -> style.Drawing | None:
     """Draw what `metrics.json` says of probabilities, or nothing where it says nothing."""
     files = {variant: members[0].metrics for variant, members in runs.items()}
     read = {variant: read_json(file) for variant, file in files.items() if file.exists()}

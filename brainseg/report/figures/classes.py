@@ -10,17 +10,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from brainseg.outline import SIMPLIFIED
+from brainseg.report import pictures
 from brainseg.report.figures import style
-from brainseg.report.figures.curves import CHOICE, best_epoch, read_histories
-from brainseg.report.pictures import (
-    SHOWN,
-    Picture,
-    name_of,
-    read_pictures,
-    shown_mode,
-    tell_case,
-    typical_cases,
-)
+from brainseg.report.figures.curves import CHOICE, read_history
 from brainseg.report.table import Runs
 from brainseg.run import Run
 
@@ -31,7 +23,7 @@ CAPTION = (
     "the variant with the best validation mean IoU. Overlay: tumour found, missed, or wrongly "
     "seen. Contours: continuous for the truth, dashed for the prediction. " + SIMPLIFIED
 )
-INPUTS = (*SHOWN, "history")
+INPUTS = (*pictures.SHOWN, "history")
 
 COLUMNS = ("original", "mask", "overlay", "contours")
 CELL = 1.9
@@ -48,18 +40,18 @@ COVER = 0.75
 
 
 @style.styled
-def draw_classes(runs: Runs) -> style.Drawing | None:
+def draw(runs: Runs) -> style.Drawing | None:
     """Draw classes × `COLUMNS`, or nothing where no variant can be shown."""
     chosen = choose_variant(runs)
     if chosen is None:
         return None
     variant, run, mode = chosen
-    pictures = read_pictures(run, mode, typical_cases(run, mode)).values()
-    if not pictures:
+    shown = pictures.read_pictures(run, mode, pictures.typical_cases(run, mode)).values()
+    if not shown:
         return None
-    told = "; ".join(tell_case(picture.case) for picture in pictures)
+    told = "; ".join(pictures.tell_case(picture.case) for picture in shown)
     alt = f"A slice of each class with mask and prediction of {variant} in {mode}. {told}."
-    return style.Drawing(_make_figure(pictures, f"{variant} {mode}"), alt)
+    return style.Drawing(_make_figure(shown, f"{variant} {mode}"), alt)
 
 
 def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
@@ -67,23 +59,26 @@ def choose_variant(runs: Runs) -> tuple[str, Run, str] | None:
 
     Without any history it is the first one.
     """
-    firsts = {variant: members[0] for variant, members in runs.items()}
-    scores = {}
-    for variant, (history,) in read_histories({v: [run] for v, run in firsts.items()}).items():
-        if (best := best_epoch(history)) is not None:
-            scores[variant] = history[CHOICE][best]
-    shown = [(variant, run, mode) for variant, run in firsts.items() if (mode := shown_mode(run))]
-    return max(shown, key=lambda found: scores.get(found[0], 0.0), default=None)
+    shown = [
+        (variant, members[0], mode)
+        for variant, members in runs.items()
+        if (mode := pictures.shown_mode(members[0]))
+    ]
+
+    def score(found: tuple[str, Run, str]) -> float:
+        return float(np.nan_to_num(read_history(found[1]).get(CHOICE, 0.0)).max())
+
+    return max(shown, key=score, default=None)
 
 
-def _make_figure(pictures: Collection[Picture], source: str) -> Figure:
-    figure, grid = style.make_grid(len(pictures), len(COLUMNS), CELL)
+def _make_figure(shown: Collection[pictures.Picture], source: str) -> Figure:
+    figure, grid = style.make_grid(len(shown), len(COLUMNS), CELL)
     for axes, column in zip(grid[0], COLUMNS, strict=True):
         axes.set_title(f"{column}\n{source}" if column in COLUMNS[2:] else column)
-    for (original, mask, overlay, contours), picture in zip(grid, pictures, strict=True):
-        original.set_ylabel(name_of(picture.case, width=24), fontsize="small")
+    for (original, mask, overlay, contours), picture in zip(grid, shown, strict=True):
+        original.set_ylabel(pictures.name_of(picture.case, width=24), fontsize="small")
         style.show_slice(original, picture.image)
-        style.show_mask(mask, picture.truth)
+        style.show_slice(mask, 255 * picture.truth)
         style.show_slice(overlay, picture.image)
         _draw_areas(overlay, picture.truth, picture.prediction)
         style.show_outlines(contours, picture)

@@ -1,6 +1,6 @@
 """Which differences between variants, and between modes, are beyond chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ FAMILIES = {VARIANTS: ("#0072B2", "o"), MODES: ("#D55E00", "s")}
 
 
 @styled
-def draw_comparisons(rows: Sequence[Comparison]) -> Drawing | None:
+def draw(rows: Sequence[Comparison]) -> Drawing | None:
     """Draw the rows of `compare_all` around zero, a panel per family, or nothing without rows."""
     families = {
         family: _largest(members)
@@ -43,7 +43,16 @@ def draw_comparisons(rows: Sequence[Comparison]) -> Drawing | None:
         for row in members
     ]
     alt = f"Differences with their intervals around a line at zero. {'; '.join(told)}."
-    return Drawing(_make_figure(families), alt)
+    count = sum(map(len, families.values()))
+    figure = Figure(figsize=(9, 1 + 0.6 * len(families) + 0.3 * count), layout="constrained")
+    heights = [len(members) + 1 for members in families.values()]
+    grid = figure.subplots(len(families), height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (family, members) in zip(grid, families.items(), strict=True):
+        _draw_family(axes, members, *FAMILIES[family])
+        axes.set_title(family)
+    grid[-1].set_xlabel("difference of mean IoU")
+    add_legend(figure, _legend(), 2)
+    return Drawing(figure, alt)
 
 
 def name_comparison(row: Comparison) -> str:
@@ -59,22 +68,10 @@ def _largest(rows: Sequence[Comparison]) -> list[Comparison]:
     return [rows[place] for place in sorted(places[:MOST])]
 
 
-def _make_figure(families: Mapping[str, Sequence[Comparison]]) -> Figure:
-    count = sum(map(len, families.values()))
-    figure = Figure(figsize=(9, 1 + 0.6 * len(families) + 0.3 * count), layout="constrained")
-    heights = [len(members) + 1 for members in families.values()]
-    grid = figure.subplots(len(families), height_ratios=heights, squeeze=False)[:, 0]
-    for axes, (family, members) in zip(grid, families.items(), strict=True):
-        _draw_family(axes, members, *FAMILIES[family])
-        axes.set_title(family)
-    grid[-1].set_xlabel("difference of mean IoU")
+def _legend() -> list[Line2D]:
     grey: Style = {"marker": "o", "color": "#666666", "linestyle": "none"}
-    handles = [
-        Line2D([], [], **grey, label="beyond chance"),
-        Line2D([], [], **grey, markerfacecolor="white", label="not beyond chance"),
-    ]
-    add_legend(figure, handles, 2)
-    return figure
+    fills = {"beyond chance": "#666666", "not beyond chance": "white"}
+    return [Line2D([], [], label=name, mfc=fill, **grey) for name, fill in fills.items()]
 
 
 def _values(row: Comparison) -> str:

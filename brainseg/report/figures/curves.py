@@ -1,6 +1,6 @@
 """Fig. 8: how the variants learn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,40 +38,18 @@ History = dict[str, NDArray[np.float64]]
 
 
 @style.styled
-def draw_curves(runs: Runs) -> style.Drawing | None:
+def draw(runs: Runs) -> style.Drawing | None:
     """Draw each column of `PANELS` against the epoch, or nothing where there is no history."""
-    histories = read_histories(runs)
+    found = {
+        variant: [history for run in members if (history := read_history(run))]
+        for variant, members in runs.items()
+    }
+    histories = {variant: each for variant, each in found.items() if each}
     if not histories:
         return None
     best = [f"{name} {', '.join(map(_tell_best, found))}" for name, found in histories.items()]
     alt = f"Loss and IoU over the epochs. Best validation mean IoU per run: {'; '.join(best)}."
-    return style.Drawing(_make_figure(histories, style.looks_of(runs)), alt)
-
-
-def read_histories(runs: Runs) -> dict[str, list[History]]:
-    """The history of each run, by variant; variants without any are left out."""
-    found = {
-        variant: [history for run in members if (history := _read(run))]
-        for variant, members in runs.items()
-    }
-    return {variant: histories for variant, histories in found.items() if histories}
-
-
-def best_epoch(history: History) -> int | None:
-    """Index of the epoch whose weights are kept, `None` where no score is a number."""
-    scores = history[CHOICE]
-    return None if np.isnan(scores).all() else int(np.nanargmax(scores))
-
-
-def _read(run: Run) -> History:
-    rows = read_csv(run.history) if run.history.exists() else []
-    columns = ("epoch", *PANELS) if rows else ()
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
-
-
-def _make_figure(
-    histories: Mapping[str, Sequence[History]], looks: Mapping[str, style.Look]
-) -> Figure:
+    looks = style.looks_of(runs)
     figure = Figure(figsize=(9, 6.2), layout="constrained")
     grid = figure.subplots(2, 2, sharex=True)
     for axes, (column, label) in zip(grid.flat, PANELS.items(), strict=True):
@@ -85,7 +63,20 @@ def _make_figure(
         axes.set_xlabel("epoch, from 0")
     handles = [_entry(variant, len(each), looks[variant]) for variant, each in histories.items()]
     style.add_legend(figure, handles, 4, handlelength=4)
-    return figure
+    return style.Drawing(figure, alt)
+
+
+def best_epoch(history: History) -> int | None:
+    """Index of the epoch whose weights are kept, `None` where no score is a number."""
+    scores = history[CHOICE]
+    return None if np.isnan(scores).all() else int(np.nanargmax(scores))
+
+
+def read_history(run: Run) -> History:
+    """The history of a run, empty where there is none."""
+    rows = read_csv(run.history) if run.history.exists() else []
+    columns = ("epoch", *PANELS) if rows else ()
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
 
 
 def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: style.Look) -> None:

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from textwrap import fill
@@ -13,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from brainseg.files import hash_file, read_json, write_json
-from brainseg.report.appropriateness import by_data_set, collect_sources
+from brainseg.report.appropriateness import by_data_set
 from brainseg.report.comparisons import Comparison
 from brainseg.report.external import NOTE, note_synthetic
 from brainseg.report.figures import (
@@ -29,15 +28,13 @@ from brainseg.report.figures import (
     qualitative,
     worst_cases,
 )
-from brainseg.report.figures.style import Drawing, paths_of, save, styled
+from brainseg.report.figures.style import paths_of, save, styled
 from brainseg.report.page import PageFigure
 from brainseg.report.points import Point
 from brainseg.report.provenance import read_config
 from brainseg.report.table import Runs
 from brainseg.run import Run
 from brainseg.terminal import bar
-
-WORST, APPROPRIATE = "worst_cases", "appropriateness"
 
 RECORD = "drawn.json"
 """Beside the figures: by name, what each was drawn from, and its text for those who cannot see."""
@@ -54,18 +51,28 @@ class Plan:
     """A figure that may be drawn.
 
     Attributes:
+        figure: its module: `TITLE`, `CAPTION`, and `draw`, which gives `None` where there is
+            nothing to show.
+        shown: what `draw` takes: runs by variant, points or comparisons.
         stem: of its files.
-        title: above it.
-        caption: below it.
-        draw: draws it, where there is something to show.
-        inputs: tells all that it shows; a figure with the same inputs is not drawn again.
+        ending: of its title.
     """
 
+    figure: ModuleType
+    shown: Any
     stem: Path
-    title: str
-    caption: str
-    draw: Callable[[], Drawing | None]
-    inputs: Any
+    ending: str
+
+    @property
+    def title(self) -> str:
+        """On the picture, and above it on a page."""
+        return self.figure.TITLE + self.ending
+
+    @property
+    def inputs(self) -> Any:
+        """All that it shows."""
+        files = getattr(self.figure, "INPUTS", None)
+        return _files(self.shown, files) if files else repr(self.shown)
 
     @property
     def digest(self) -> str:
@@ -78,26 +85,16 @@ class Plan:
 def draw_all(
     runs: Runs, points: Sequence[Point], rows: Sequence[Comparison], folder: Path
 ) -> list[PageFigure]:
-    """Draw every figure for which the runs hold what it shows.
+    """Draw every figure for which there is something to show, in the order of a report.
 
     The worst cases of each run lie in its own folder (`draw_own`); those of a variant's first run
-    are shown. Figures of an earlier call that are no longer drawn are removed; other files stay.
-
-    Args:
-        runs: variants in the order of the table, each with its runs, one per seed.
-        points: from `collect_points`.
-        rows: from `compare_all`.
-        folder: where the files are written.
-
-    Returns:
-        The figures that were drawn, in the order of a report.
+    are shown. Figures of earlier reports that are no longer drawn are removed; other files stay.
     """
     for run in chain.from_iterable(members[1:] for members in runs.values()):
         draw_own(run)
-    plans = list(_plan(runs, points, rows, folder))
-    found = [_draw(plan) for plan in bar(plans, "Drawing figures")]
-    drawn = [figure for figure in found if figure is not None]
-    _remove_stale(folder, {figure.stem for figure in drawn})
+    found = map(_draw, bar(_plan(runs, points, rows, folder), "Drawing figures"))
+    drawn = [figure for figure in found if figure]
+    _remove_others(folder, [figure.stem for figure in drawn])
     return drawn
 
 
@@ -118,48 +115,36 @@ def name_parts(labels: Iterable[str]) -> dict[str, str]:
 
 def _plan(
     runs: Runs, points: Sequence[Point], rows: Sequence[Comparison], folder: Path
-) -> Iterator[Plan]:
+) -> list[Plan]:
     """Each figure in the order of a report."""
     note = _note_synthetic(chain.from_iterable(runs.values()))
 
-    def plan(figure: ModuleType, draw: Callable[[Any], Drawing | None], shown: Any) -> Plan:
-        name = figure.__name__.rpartition(".")[2]
-        inputs = _files(shown, figure.INPUTS) if shown is runs else repr(shown)
-        title = figure.TITLE + note
-        return Plan(folder / name, title, figure.CAPTION, partial(draw, shown), inputs)
+    def plan(figure: ModuleType, shown: Any = runs) -> Plan:
+        return Plan(figure, shown, folder / figure.__name__.rpartition(".")[2], note)
 
-    yield plan(curves, curves.draw_curves, runs)
-    yield plan(accuracy_latency, accuracy_latency.draw_accuracy_latency, points)
-    yield plan(comparisons, comparisons.draw_comparisons, rows)
-    yield plan(boxplots, boxplots.draw_boxplots, runs)
-    yield plan(qualitative, qualitative.draw_qualitative, runs)
-    yield plan(classes, classes.draw_classes, runs)
-    for members in runs.values():
-        yield _plan_own(members[0])
-    yield plan(attention, attention.draw_attention, runs)
-    yield plan(calibration, calibration.draw_calibration, runs)
-    yield _plan_appropriateness(runs, folder / APPROPRIATE, note)
-    others = by_data_set(runs)
-    for name, part in name_parts(others).items():
-        # which may be synthetic where the data of training are not
-        title = f" on {name}{note_synthetic(others[name])}"
-        yield _plan_appropriateness(others[name], folder / f"{APPROPRIATE}-{part}", title)
-    yield plan(architecture, architecture.draw_architecture, runs)
+    return [
+        plan(curves),
+        plan(accuracy_latency, points),
+        plan(comparisons, rows),
+        *map(plan, (boxplots, qualitative, classes)),
+        *(_plan_own(members[0]) for members in runs.values()),
+        *map(plan, (attention, calibration, appropriateness)),
+        *_plan_others(runs, folder),
+        plan(architecture),
+    ]
 
 
 def _plan_own(run: Run) -> Plan:
-    title = f"{worst_cases.TITLE} of {run.name}{_note_synthetic([run])}"
-    draw = partial(worst_cases.draw_worst_cases, run)
-    inputs = _files({run.name: [run]}, worst_cases.INPUTS)
-    return Plan(run.figures / WORST, title, worst_cases.CAPTION, draw, inputs)
+    ending = f" of {run.name}{_note_synthetic([run])}"
+    return Plan(worst_cases, {run.name: [run]}, run.figures / "worst_cases", ending)
 
 
-def _plan_appropriateness(runs: Runs, stem: Path, place: str) -> Plan:
-    def draw() -> Drawing | None:
-        return appropriateness.draw_appropriateness(collect_sources(runs))
-
-    title, inputs = appropriateness.TITLE + place, _files(runs, appropriateness.INPUTS)
-    return Plan(stem, title, appropriateness.CAPTION, draw, inputs)
+def _plan_others(runs: Runs, folder: Path) -> Iterator[Plan]:
+    """The figures of other data sets, which may be synthetic where those of training are not."""
+    others = by_data_set(runs)
+    for name, part in name_parts(others).items():
+        ending = f" on {name}{note_synthetic(others[name])}"
+        yield Plan(appropriateness, others[name], folder / f"appropriateness-{part}", ending)
 
 
 def _files(runs: Runs, names: Iterable[str]) -> list[Any]:
@@ -183,31 +168,24 @@ def _note_synthetic(runs: Iterable[Run]) -> str:
 @styled
 def _draw(plan: Plan) -> PageFigure | None:
     """Draw a figure, if it is not there already."""
-    folder, name, digest = plan.stem.parent, plan.stem.name, plan.digest
-    record = _read_record(folder)
-    known = record.pop(name, {})
+    file, name, digest = plan.stem.with_name(RECORD), plan.stem.name, plan.digest
+    record = read_json(file) if file.exists() else {}
+    known = record.get(name, {})
     if known.get("inputs") != digest or not all(file.exists() for file in paths_of(plan.stem)):
-        drawing = plan.draw()
+        drawing = plan.figure.draw(plan.shown)
         if drawing is None:
             return None
         drawing.figure.suptitle(fill(plan.title, LONGEST))
         save(drawing.figure, plan.stem)
         known = {"inputs": digest, "alt": drawing.alt}
-        write_json(folder / RECORD, record | {name: known})
-    return PageFigure(plan.title, plan.caption, known["alt"], plan.stem)
+        write_json(file, record | {name: known})
+    return PageFigure(plan.title, plan.figure.CAPTION, known["alt"], plan.stem)
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    file = folder / RECORD
-    return read_json(file) if file.exists() else {}
-
-
-def _remove_stale(folder: Path, drawn: Iterable[Path]) -> None:
-    """Remove the figures of an earlier call that were not drawn now."""
-    record = _read_record(folder)
-    names = {stem.name for stem in drawn}
-    for name in record.keys() - names:
-        for file in paths_of(folder / name):
-            file.unlink(missing_ok=True)
-    if record:
-        write_json(folder / RECORD, {name: record[name] for name in record if name in names})
+def _remove_others(folder: Path, drawn: Collection[Path]) -> None:
+    """Remove the figures, each a file of every format, that are not among those `drawn`."""
+    for stem in [file.with_suffix("") for file in folder.glob("*.svg")]:
+        files = paths_of(stem)
+        if stem not in drawn and all(file.exists() for file in files):
+            for file in files:
+                file.unlink()

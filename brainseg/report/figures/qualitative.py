@@ -5,20 +5,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from brainseg.outline import SIMPLIFIED
+from brainseg.report import pictures
 from brainseg.report.figures import style
-from brainseg.report.pictures import (
-    SHOWN,
-    Picture,
-    name_of,
-    of_same_case,
-    read_pictures,
-    score_of,
-    showcase_modes,
-    shown_mode,
-    typical_cases,
-)
 from brainseg.report.table import Runs
 from brainseg.run import Run
+from brainseg.vocabulary import FLOAT_MODES
 
 TITLE = "Predictions of each variant"
 CAPTION = (
@@ -27,7 +18,7 @@ CAPTION = (
     "variant, in float and in one quantized mode. Continuous line: truth; dashed line: prediction. "
     + SIMPLIFIED
 )
-INPUTS = SHOWN
+INPUTS = pictures.SHOWN
 
 CELL = 1.35
 """Width of a panel in inches."""
@@ -37,22 +28,22 @@ NOT_SHOWN = "not predicted"
 Columns = Sequence[tuple[str, str]]
 """Variant and mode."""
 
-Lines = Mapping[str, Sequence[Picture | None]]
+Lines = Mapping[str, Sequence[pictures.Picture | None]]
 """By the id of a case: what each column shows of it."""
 
 
 @style.styled
-def draw_qualitative(runs: Runs) -> style.Drawing | None:
+def draw(runs: Runs) -> style.Drawing | None:
     """Draw cases × (image, truth, predictions), or nothing where no variant can be shown."""
-    found = _find_predictions(runs)
-    cases = typical_cases(found[0][1], found[0][2]) if found else {}
-    read = [read_pictures(run, mode, cases) for _, run, mode in found]
+    sources = _find_predictions(runs)
+    cases = pictures.typical_cases(*sources[0][1:]) if sources else {}
+    read = [pictures.read_pictures(run, mode, cases) for _, run, mode in sources]
     lines = {
-        name: of_same_case([pictures.get(name) for pictures in read])
+        name: pictures.of_same_case([found.get(name) for found in read])
         for name in cases
-        if any(name in pictures for pictures in read)
+        if any(name in found for found in read)
     }
-    columns = [(variant, mode) for variant, _, mode in found]
+    columns = [(variant, mode) for variant, _, mode in sources]
     return style.Drawing(_make_figure(columns, lines), _describe(columns, lines)) if lines else None
 
 
@@ -61,8 +52,8 @@ def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
     return [
         (variant, members[0], mode)
         for variant, members in runs.items()
-        for mode in (shown_mode(members[0]), shown_mode(members[0], showcase_modes()))
-        if mode
+        for modes in (FLOAT_MODES, pictures.showcase_modes())
+        if (mode := pictures.shown_mode(members[0], modes))
     ]
 
 
@@ -73,9 +64,9 @@ def _make_figure(columns: Columns, lines: Lines) -> Figure:
         axes.set_title(title)
     for line, shown in zip(grid, lines.values(), strict=True):
         picture = next(filter(None, shown))
-        line[0].set_ylabel(name_of(picture.case, width=24), fontsize="small")
+        line[0].set_ylabel(pictures.name_of(picture.case, width=24), fontsize="small")
         style.show_slice(line[0], picture.image)
-        style.show_mask(line[1], picture.truth)
+        style.show_slice(line[1], 255 * picture.truth)
         for axes, prediction in zip(line[2:], shown, strict=True):
             if prediction:
                 style.show_outlines(axes, prediction)
@@ -89,7 +80,7 @@ def _describe(columns: Columns, lines: Lines) -> str:
     sentences = ["Slices with the outlines of truth and prediction."]
     for name, shown in lines.items():
         told = [
-            f"{variant} {mode} {score_of(picture.case) if picture else NOT_SHOWN}"
+            f"{variant} {mode} {pictures.score_of(picture.case) if picture else NOT_SHOWN}"
             for (variant, mode), picture in zip(columns, shown, strict=True)
         ]
         class_ = next(filter(None, shown)).case["class"]

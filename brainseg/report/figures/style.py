@@ -47,8 +47,6 @@ styled = _style()
 Style = dict[str, Any]
 """Properties of something that is drawn."""
 
-GRID: Style = {"color": "#E5E5E5", "linewidth": 0.6}
-
 
 @dataclass(frozen=True)
 class Drawing:
@@ -60,11 +58,12 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Look:
-    """How one variant is drawn: colour, line and marker differ from every other variant's."""
+    """How one variant is drawn: each property differs from every other variant's."""
 
     colour: str
     line: LineStyleType
-    marker: str
+    marker: str = ""
+    hatch: str = ""
 
     @property
     def style(self) -> Style:
@@ -73,13 +72,13 @@ class Look:
 
 
 LOOKS = (
-    Look("#000000", "-", "o"),
-    Look("#0072B2", (0, (5, 1.5)), "s"),
-    Look("#D55E00", (0, (1.2, 1.2)), "^"),
-    Look("#56B4E9", (0, (6, 1.5, 1.2, 1.5)), "D"),
-    Look("#009E73", (0, (3, 1, 1, 1, 1, 1)), "v"),
-    Look("#CC79A7", (0, (2.5, 2.5)), "P"),
-    Look("#E69F00", (0, (8, 2)), "X"),
+    Look("#000000", "-", "o", "//"),
+    Look("#0072B2", (0, (5, 1.5)), "s", ".."),
+    Look("#D55E00", (0, (1.2, 1.2)), "^", "xx"),
+    Look("#56B4E9", (0, (6, 1.5, 1.2, 1.5)), "D", "\\\\"),
+    Look("#009E73", (0, (3, 1, 1, 1, 1, 1)), "v", "++"),
+    Look("#CC79A7", (0, (2.5, 2.5)), "P", "oo"),
+    Look("#E69F00", (0, (8, 2)), "X", "--"),
 )
 """Those of the study's variants first."""
 
@@ -88,24 +87,14 @@ FILLS: tuple[FillStyleType, ...] = ("full", "top", "left", "right", "bottom", "n
 """Colours of modes, and the part of their markers that is filled, in the order of the modes."""
 
 
-@dataclass(frozen=True)
-class Outline:
-    """How the outline of a mask is drawn on a slice, above a black casing."""
+TRUTH = Look(f"#{bytes(outline.TRUTH).hex()}", "-")
+PREDICTION = Look(f"#{bytes(outline.PREDICTION).hex()}", (0, (2.2, 1.6)))
 
-    name: str
-    colour: str
-    line: LineStyleType
-
-    @property
-    def style(self) -> Style:
-        """Of a patch."""
-        casing = [Stroke(linewidth=2.2, foreground="black"), Normal()]
-        line = {"edgecolor": self.colour, "linestyle": self.line, "linewidth": 1.1}
-        return line | {"path_effects": casing}
-
-
-TRUTH = Outline("truth", f"#{bytes(outline.TRUTH).hex()}", "-")
-PREDICTION = Outline("prediction", f"#{bytes(outline.PREDICTION).hex()}", (0, (2.2, 1.6)))
+CASED: Style = {
+    "linewidth": 1.1,
+    "path_effects": [Stroke(linewidth=2.2, foreground="black"), Normal()],
+}
+"""Of an outline on a slice."""
 
 
 def looks_of(variants: Iterable[str]) -> dict[str, Look]:
@@ -162,7 +151,7 @@ def paths_of(stem: Path) -> list[Path]:
 
 def add_grid(axes: Axes, direction: Literal["both", "x", "y"] = "both") -> None:
     """Draw light lines below everything else, for the ticks of one or both axes."""
-    axes.grid(axis=direction, **GRID)
+    axes.grid(axis=direction, color="#E5E5E5", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
@@ -183,6 +172,13 @@ def make_grid(lines: int, columns: int, cell: float) -> tuple[Figure, NDArray[An
     return figure, grid
 
 
+def use(panels: NDArray[Any], count: int) -> NDArray[Any]:
+    """The first `count` of the panels; the others are hidden."""
+    for axes in panels.flat[count:]:
+        axes.set_visible(False)
+    return panels.flat[:count]
+
+
 def hide_frame(axes: Axes) -> None:
     """Make a square panel without ticks and frame; its title and the label at its left stay."""
     axes.set(yticks=[], aspect="equal")
@@ -190,15 +186,10 @@ def hide_frame(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def show_slice(axes: Axes, image: NDArray[np.uint8]) -> None:
-    """Show an image (H×W, uint8) in grey."""
+def show_slice(axes: Axes, image: NDArray[Any]) -> None:
+    """Show an image (H×W, 0–255) in grey."""
     # The same grey for the same value in every panel; `none` keeps an SVG's pixels as they are.
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none")
-
-
-def show_mask(axes: Axes, mask: NDArray[np.bool_]) -> None:
-    """Show a mask (H×W) in white on black."""
-    show_slice(axes, 255 * mask.astype(np.uint8))
 
 
 def show_outlines(axes: Axes, picture: Picture, score: bool = True) -> None:
@@ -217,20 +208,17 @@ def write_on_slice(axes: Axes, text: str) -> None:
     axes.text(0.03, 0.04, text, color="white", fontsize="small", path_effects=casing, **place)
 
 
-def draw_outline(axes: Axes, mask: NDArray[np.bool_], look: Outline) -> None:
+def draw_outline(axes: Axes, mask: NDArray[np.bool_], look: Look) -> None:
     """Draw the outline of a mask (H×W) on a slice of the same size, as one path."""
     if rings := outline.trace(mask):
         # Axes count from the middle of the first pixel; a path returns to where it began.
         closed = (Lines(np.concatenate([ring, ring[:1]]) - 0.5, closed=True) for ring in rings)
         path = Lines.make_compound_path(*closed)
         # `add_patch` would measure the path point by point.
-        axes.add_artist(PathPatch(path, fill=False, in_layout=False, **look.style))
+        axes.add_artist(PathPatch(path, fill=False, in_layout=False, **look.style, **CASED))
 
 
 def outline_handles() -> list[Line2D]:
     """Legend handles of the outlines."""
-    styles = {each.name: each.style for each in (TRUTH, PREDICTION)}
-    return [
-        Line2D([], [], label=name, color=style.pop("edgecolor"), **style)
-        for name, style in styles.items()
-    ]
+    looks = {"truth": TRUTH, "prediction": PREDICTION}
+    return [Line2D([], [], label=name, **look.style, **CASED) for name, look in looks.items()]

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from brainseg import vocabulary
-from brainseg.report.figures.accuracy_latency import AREA, draw_accuracy_latency
+from brainseg.report.figures import accuracy_latency
+from brainseg.report.figures.accuracy_latency import AREA
 from brainseg.report.figures.style import mode_marker
 from brainseg.report.points import collect_points
 from brainseg.report.rows import TableRow
@@ -37,7 +38,7 @@ def panels(rows: list[Row]) -> list[Any]:
 
 
 def draw(rows: list[Row]) -> Figure:
-    drawing = draw_accuracy_latency(collect_points(TableRow(**each) for each in rows))
+    drawing = accuracy_latency.draw(collect_points(TableRow(**each) for each in rows))
     assert drawing is not None
     return drawing.figure
 

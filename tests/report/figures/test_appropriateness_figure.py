@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from brainseg.evaluation.appropriateness import EXPECTED, read_appropriateness
+from brainseg.evaluation.appropriateness import COLUMNS, EXPECTED, read_appropriateness
 from brainseg.evaluation.tumor import MEASURES
+from brainseg.files import read_csv, write_csv
 from brainseg.report.appropriateness import collect_sources
-from brainseg.report.figures.appropriateness import (
-    draw_appropriateness,
-)
+from brainseg.report.figures import appropriateness
 
 CLASSES = list(EXPECTED)
 
@@ -18,7 +17,7 @@ def panels(figure):
 
 
 def test_a_panel_per_measure_of_which_something_is_expected(runs):
-    found = panels(draw_appropriateness(collect_sources(runs)).figure)
+    found = panels(appropriateness.draw(runs).figure)
     expected = {entry.measure for entries in EXPECTED.values() for entry in entries}
     assert set(found) == {name.replace("_", " ") for name in expected}
     assert set(MEASURES) >= expected
@@ -29,7 +28,7 @@ def test_a_panel_per_measure_of_which_something_is_expected(runs):
 
 
 def test_medians_are_those_of_the_files(runs):
-    axes = panels(draw_appropriateness(collect_sources(runs)).figure)["roundness"]
+    axes = panels(appropriateness.draw(runs).figure)["roundness"]
     drawn = sorted(
         float(line.get_ydata()[0])
         for line in axes.lines
@@ -45,48 +44,53 @@ def test_medians_are_those_of_the_files(runs):
 
 
 def test_the_truth_comes_first_where_it_was_outlined(own_runs, texts_of):
-    assert "truth" not in texts_of(draw_appropriateness(collect_sources(own_runs)).figure)
+    assert "truth" not in texts_of(appropriateness.draw(own_runs).figure)
     run = own_runs["none"][0]
     run.appropriateness("truth").write_bytes(run.appropriateness("fp32").read_bytes())
-    figure = draw_appropriateness(collect_sources(own_runs)).figure
+    figure = appropriateness.draw(own_runs).figure
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["truth", *own_runs]
     hatches = {patch.get_hatch() for patch in legend.get_patches()}
     assert len(hatches) == 5  # told apart without colours
     counts = "truth: 2 glioma, 2 meningioma, 2 pituitary"
-    assert counts in draw_appropriateness(collect_sources(own_runs)).alt
+    assert counts in appropriateness.draw(own_runs).alt
 
 
 def test_without_measures_there_is_nothing_to_draw(own_runs, empty_runs, forget):
     forget(own_runs, "appropriateness.*.csv")
-    assert draw_appropriateness(collect_sources(own_runs)) is None
-    assert draw_appropriateness(collect_sources(empty_runs)) is None
-    assert draw_appropriateness(collect_sources({})) is None
+    assert appropriateness.draw(own_runs) is None
+    assert appropriateness.draw(empty_runs) is None
+    assert appropriateness.draw({}) is None
 
 
-def test_classes_of_which_nothing_is_expected_are_no_figure(runs):
-    sources = {
-        name: [row | {"class": "tumor"} for row in rows]
-        for name, rows in collect_sources(runs).items()
-    }
-    assert all(sources.values())
-    assert draw_appropriateness(sources) is None
+def test_classes_of_which_nothing_is_expected_are_no_figure(own_runs):
+    for run, _ in own_runs.values():
+        file = run.appropriateness("fp32")
+        write_csv(file, [row | {"class": "tumor"} for row in read_csv(file)], COLUMNS)
+    assert appropriateness.draw(own_runs) is None
 
 
-def test_every_truth_is_white(runs):
+@pytest.fixture
+def draw_sources(monkeypatch):
+    """Draw what `collect_sources` gives."""
+    monkeypatch.setattr(appropriateness, "collect_sources", lambda sources: sources)
+    return appropriateness.draw
+
+
+def test_every_truth_is_white(runs, draw_sources):
     sources = collect_sources(runs)
     two = {"truth": sources["ag"], "ag": sources["ag"], "truth (se)": sources["se"]}
-    (legend,) = draw_appropriateness(two).figure.legends
+    (legend,) = draw_sources(two).figure.legends
     fills = [(patch.get_facecolor()[:3], patch.get_hatch()) for patch in legend.get_patches()]
     assert [colour == (1, 1, 1) for colour, _ in fills] == [True, False, True]
     assert len(set(fills)) == len(fills)
 
 
-def test_a_variant_looks_the_same_with_and_without_a_truth(runs):
+def test_a_variant_looks_the_same_with_and_without_a_truth(runs, draw_sources):
     sources = collect_sources(runs)
     looks = []
     for shown in (sources, {"truth": sources["ag"]} | sources):
-        (legend,) = draw_appropriateness(shown).figure.legends
+        (legend,) = draw_sources(shown).figure.legends
         patches = zip(legend.get_texts(), legend.get_patches(), strict=True)
         looks.append({text.get_text(): patch.get_hatch() for text, patch in patches})
     assert looks[0].items() <= looks[1].items()

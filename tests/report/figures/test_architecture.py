@@ -1,7 +1,8 @@
 from matplotlib.text import Annotation
 
 from brainseg.files import read_json, write_json
-from brainseg.report.figures.architecture import alike, draw_architecture
+from brainseg.report.figures import architecture
+from brainseg.report.figures.architecture import alike
 from brainseg.report.parts import parts_table, read_models, steps_of
 
 
@@ -17,7 +18,7 @@ def arrows_of(figure):
 
 
 def test_every_part_stands_on_the_drawing_with_its_shape(runs, texts_of):
-    texts = texts_of(draw_architecture(runs).figure)
+    texts = texts_of(architecture.draw(runs).figure)
     assert "image\n1×32×32" in texts
     assert "encoder\n\n23.49 M parameters" in texts
     assert "2048×1×1" in texts
@@ -28,15 +29,15 @@ def test_every_part_stands_on_the_drawing_with_its_shape(runs, texts_of):
 
 
 def test_attention_stands_where_a_variant_has_it(runs, texts_of):
-    texts = texts_of(draw_architecture(runs).figure)
+    texts = texts_of(architecture.draw(runs).figure)
     assert texts.count("attention\nag, se, cbam") == 5  # on the skips
     assert texts.count("attention\nse, cbam") == 5  # at the end of the blocks
-    plain = texts_of(draw_architecture({"none": runs["none"]}).figure)
+    plain = texts_of(architecture.draw({"none": runs["none"]}).figure)
     assert not any("attention" in text for text in plain)
 
 
 def test_boxes_do_not_cover_each_other(runs):
-    (axes,) = draw_architecture(runs).figure.axes
+    (axes,) = architecture.draw(runs).figure.axes
     places = [(b.get_x(), b.get_y(), b.get_width(), b.get_height()) for b in axes.patches]
     for number, (x, y, w, h) in enumerate(places):
         for other_x, other_y, other_w, other_h in places[:number]:
@@ -45,7 +46,7 @@ def test_boxes_do_not_cover_each_other(runs):
 
 
 def test_text_fits_into_its_box(runs):
-    figure = draw_architecture(runs).figure
+    figure = architecture.draw(runs).figure
     (axes,) = figure.axes
     figure.draw_without_rendering()
     inside = [box.get_window_extent() for box in axes.patches]
@@ -56,10 +57,10 @@ def test_text_fits_into_its_box(runs):
 
 
 def test_an_encoder_without_a_level_has_no_skip_there(own_runs, texts_of):
-    before = arrows_of(draw_architecture(own_runs).figure)
+    before = arrows_of(architecture.draw(own_runs).figure)
     for members in own_runs.values():
         change(members[0], **{"decoder.4.attention": None})
-    figure = draw_architecture(own_runs).figure
+    figure = architecture.draw(own_runs).figure
     assert texts_of(figure).count("attention\nag, se, cbam") == 4
     assert arrows_of(figure) == before - 2  # to the attention, and from there to the step
 
@@ -69,7 +70,7 @@ def test_variants_with_another_encoder_are_not_drawn_but_counted(own_runs, texts
         encoder = read_json(run.model)["parts"]["encoder"]
         change(run, encoder=encoder | {"output_shape": [512, 1, 1], "parameters": 5})
     assert list(alike(read_models(own_runs))) == ["none", "ag", "cbam"]
-    assert "attention\nag, cbam" in texts_of(draw_architecture(own_runs).figure)
+    assert "attention\nag, cbam" in texts_of(architecture.draw(own_runs).figure)
     rows = parts_table(own_runs).rows
     assert rows[0][:5] == ["encoder", "2048×1×1 or 512×1×1", "23,494,080", "23,494,080", "5"]
 

@@ -3,9 +3,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from brainseg.files import write_npz
+from brainseg.report.figures import attention
 from brainseg.report.figures.attention import (
     NOTE,
-    draw_attention,
     read_attention,
 )
 from brainseg.report.figures.style import LOOKS, TRUTH
@@ -27,7 +27,7 @@ def grid_of(figure, variants=2):
 
 def test_one_case_per_class_with_the_largest_tumour(runs):
     cases, _ = read_attention(runs)
-    assert [case.label for case in cases.values()] == [
+    assert [case.case["class"] for case in cases.values()] == [
         "glioma",
         "meningioma",
         "pituitary",
@@ -37,7 +37,7 @@ def test_one_case_per_class_with_the_largest_tumour(runs):
         sizes = dict(zip(test["ids"].tolist(), test["masks"].sum(axis=(1, 2)), strict=True))
         classes = dict(zip(test["ids"].tolist(), test["classes"].tolist(), strict=True))
     for name, case in cases.items():
-        rivals = [size for other, size in sizes.items() if classes[other] == case.label]
+        rivals = [size for other, size in sizes.items() if classes[other] == case.case["class"]]
         assert sizes[name] == max(rivals)
 
 
@@ -53,12 +53,12 @@ def test_only_coefficients_of_skips_are_read(runs):
 
 def test_maps_are_laid_over_the_whole_image(runs):
     cases, found = read_attention(runs)
-    grid = grid_of(draw_attention(runs).figure)
+    grid = grid_of(attention.draw(runs).figure)
     titles = [axes.get_title() for axes in grid[0]]
     assert titles[:2] == ["image", "ag\nstep 1"]
     assert titles[-1] == "cbam\nstep 5"
     for line, (name, case) in zip(grid, cases.items(), strict=True):
-        assert line[0].get_ylabel() == f"{case.label}\nid {name}"
+        assert line[0].get_ylabel() == f"{case.case['class']}\nid {name}"
         for step, axes in enumerate(line[1 : 1 + STEPS], start=1):
             image, drawn = axes.images
             values = found["ag"][step][name]
@@ -71,12 +71,12 @@ def test_maps_are_laid_over_the_whole_image(runs):
 
 
 def test_the_truth_is_outlined_on_image_and_maps(runs):
-    for axes in grid_of(draw_attention(runs).figure)[0]:
+    for axes in grid_of(attention.draw(runs).figure)[0]:
         assert [to_hex(patch.get_edgecolor()) for patch in axes.patches] == [TRUTH.colour]
 
 
 def test_channels_are_sorted_lines_of_the_same_scale(runs):
-    figure = draw_attention(runs).figure
+    figure = attention.draw(runs).figure
     panels = [axes for axes in figure.axes if axes.get_title().startswith("se")]
     assert [axes.get_title() for axes in panels] == [f"se, step {step}" for step in range(1, 6)]
     cases, found = read_attention(runs)
@@ -88,13 +88,13 @@ def test_channels_are_sorted_lines_of_the_same_scale(runs):
 
 
 def test_the_figure_says_that_it_explains_nothing(runs, texts_of):
-    assert NOTE in texts_of(draw_attention(runs).figure)
-    assert NOTE in texts_of(draw_attention({"se": runs["se"]}).figure)
+    assert NOTE in texts_of(attention.draw(runs).figure)
+    assert NOTE in texts_of(attention.draw({"se": runs["se"]}).figure)
 
 
 @pytest.mark.parametrize("variants", [["ag"], ["se"], ["ag", "cbam"], ["se", "cbam"]])
 def test_any_mix_of_variants_can_be_drawn(runs, variants):
-    figure = draw_attention({variant: runs[variant] for variant in variants}).figure
+    figure = attention.draw({variant: runs[variant] for variant in variants}).figure
     titles = {axes.get_title().replace("\n", ", ") for axes in figure.axes}
     assert {f"{variant}, step 1" for variant in variants} <= titles
     bars = [axes for axes in figure.axes if axes.get_ylabel() == "coefficient"]
@@ -107,16 +107,16 @@ def test_a_variant_that_kept_other_cases_leaves_gaps(own_runs):
     with np.load(run.attention) as file:
         rows = file["ids"] != chosen
         write_npz(run.attention, **{name: file[name][rows] for name in file})
-    grid = grid_of(draw_attention(own_runs).figure)
+    grid = grid_of(attention.draw(own_runs).figure)
     assert not grid[0, -1].images
     assert grid[1, -1].images
-    assert "cbam: step 1" in draw_attention(own_runs).alt
+    assert "cbam: step 1" in attention.draw(own_runs).alt
 
 
 def test_attention_on_fewer_skips_is_drawn_where_it_is(own_runs):
     for variant in ("ag", "se"):
         rewrite(own_runs[variant][0], **{"decoder.1.attention": None})
-    figure = draw_attention(own_runs).figure
+    figure = attention.draw(own_runs).figure
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert "ag\nstep 1" not in titles
     assert "se, step 1" not in titles
@@ -127,25 +127,25 @@ def test_cases_that_are_not_in_the_test_split_are_no_figure(own_runs):
     for members in own_runs.values():
         with np.load(members[0].attention) as file:
             rewrite(members[0], ids=np.array([f"other{i}" for i in range(len(file["ids"]))]))
-    assert draw_attention(own_runs) is None
+    assert attention.draw(own_runs) is None
 
 
 def test_a_variant_that_kept_none_of_the_cases_is_left_out(folds):
     cases, found = read_attention(folds)
     assert list(found) == list(folds)[:1]
     assert all(name.startswith("fold0-") for name in cases)
-    drawing = draw_attention(folds)
+    drawing = attention.draw(folds)
     assert drawing.alt.count("step 1") == 1
-    assert drawing.alt == draw_attention({variant: folds[variant] for variant in found}).alt
+    assert drawing.alt == attention.draw({variant: folds[variant] for variant in found}).alt
 
 
 def test_coefficients_of_another_image_of_the_same_id_are_left_out(alike):
     cases, found = read_attention(alike)
-    same = {name for name, case in cases.items() if case.label in ("pituitary", "notumor")}
+    same = {name for name, case in cases.items() if case.case["class"] in ("pituitary", "notumor")}
     assert len(same) == 2
     for kept in found["other"].values():
         assert kept.keys() == same
-    assert draw_attention(alike)
+    assert attention.draw(alike)
 
 
 def test_every_class_has_a_line_of_its_own_look(own_runs):
@@ -154,7 +154,7 @@ def test_every_class_has_a_line_of_its_own_look(own_runs):
         arrays = {name: file[name] for name in file}
     arrays["classes"] = np.array([f"class{i}" for i in range(len(arrays["ids"]))])
     write_npz(run.test, **arrays)
-    panels = [axes for axes in draw_attention({"se": [run]}).figure.axes if axes.lines]
+    panels = [axes for axes in attention.draw({"se": [run]}).figure.axes if axes.lines]
     with np.load(run.attention) as file:
         kept = len(file["ids"])
     assert kept > len(LOOKS)
@@ -163,4 +163,4 @@ def test_every_class_has_a_line_of_its_own_look(own_runs):
 
 
 def test_the_network_without_attention_has_no_figure(runs):
-    assert draw_attention({"none": runs["none"]}) is None
+    assert attention.draw({"none": runs["none"]}) is None

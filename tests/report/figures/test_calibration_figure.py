@@ -5,7 +5,7 @@ from brainseg.files import read_json, write_json
 from brainseg.report.figures.calibration import (
     FIXED,
     SWEPT,
-    draw_calibration,
+    draw,
 )
 from brainseg.report.figures.style import save
 from brainseg.vocabulary import METRICS
@@ -22,7 +22,7 @@ def change(run, **values):
 
 
 def test_reliability_is_drawn_from_the_bins_that_have_pixels(runs):
-    diagrams, _, _ = axes_of(draw_calibration(runs).figure)
+    diagrams, _, _ = axes_of(draw(runs).figure)
     for axes, (variant, members) in zip(diagrams, runs.items(), strict=True):
         calibration = read_json(members[0].metrics)["calibration"]
         known = [(b["confidence"], b["share"]) for b in calibration["bins"] if b["n"]]
@@ -34,7 +34,7 @@ def test_reliability_is_drawn_from_the_bins_that_have_pixels(runs):
 
 
 def test_the_histogram_is_logarithmic_and_shows_every_bin(runs):
-    _, histograms, _ = axes_of(draw_calibration(runs).figure)
+    _, histograms, _ = axes_of(draw(runs).figure)
     for axes, members in zip(histograms, runs.values(), strict=True):
         bins = read_json(members[0].metrics)["calibration"]["bins"]
         assert axes.get_yscale() == "log"
@@ -45,7 +45,7 @@ def test_the_histogram_is_logarithmic_and_shows_every_bin(runs):
 
 
 def test_numbers_of_pixels_are_written_plainly(runs, tmp_path):
-    _, histograms, _ = axes_of(draw_calibration(runs).figure)
+    _, histograms, _ = axes_of(draw(runs).figure)
     save(histograms[0].figure.figure, tmp_path / "figure")
     ticks = histograms[0].yaxis.get_major_ticks() + histograms[0].yaxis.get_minor_ticks()
     written = [tick.label1.get_text() for tick in ticks if tick.label1.get_text()]
@@ -54,7 +54,7 @@ def test_numbers_of_pixels_are_written_plainly(runs, tmp_path):
 
 
 def test_curves_show_each_metric_with_the_fixed_threshold(runs):
-    _, _, curves = axes_of(draw_calibration(runs).figure)
+    _, _, curves = axes_of(draw(runs).figure)
     assert [axes.get_title() for axes in curves] == [METRICS[name].label for name in SWEPT]
     for axes, metric in zip(curves, SWEPT, strict=True):
         *variants, fixed = axes.lines
@@ -70,7 +70,7 @@ def test_what_is_undefined_is_left_out_of_the_curves(own_runs):
     run = own_runs["ag"][0]
     rows = read_json(run.metrics)["thresholds"]
     change(run, thresholds=[row | {"dice": None, "false_positive_rate": None} for row in rows])
-    _, _, curves = axes_of(draw_calibration({"ag": [run]}).figure, 1)
+    _, _, curves = axes_of(draw({"ag": [run]}).figure, 1)
     assert len(curves[2].lines[0].get_xdata()) == 0
     assert len(curves[0].lines[0].get_xdata()) == len(rows)
 
@@ -79,26 +79,26 @@ def test_an_undefined_error_is_told_as_such(own_runs):
     run = own_runs["ag"][0]
     calibration = read_json(run.metrics)["calibration"]
     change(run, calibration=calibration | {"ece_uncertain": None})
-    assert "uncertain pixels undefined" in draw_calibration({"ag": [run]}).alt
-    assert draw_calibration({"ag": [run]}) is not None
+    assert "uncertain pixels undefined" in draw({"ag": [run]}).alt
+    assert draw({"ag": [run]}) is not None
 
 
 def test_metrics_of_an_older_run_are_passed_over(own_runs):
     for run in own_runs["ag"]:
         change(run, calibration=None)
-    diagrams, _, _ = axes_of(draw_calibration(own_runs).figure, 3)
+    diagrams, _, _ = axes_of(draw(own_runs).figure, 3)
     assert [axes.get_title().split("\n")[0] for axes in diagrams] == ["none", "se", "cbam"]
-    assert draw_calibration({"ag": own_runs["ag"]}) is None
+    assert draw({"ag": own_runs["ag"]}) is None
 
 
 def test_a_run_without_thresholds_still_shows_its_calibration(own_runs):
     run = own_runs["ag"][0]
     change(run, thresholds=None)
-    assert draw_calibration({"ag": [run]}) is not None
+    assert draw({"ag": [run]}) is not None
 
 
 @pytest.mark.parametrize("count", [1, 4, 7])
 def test_any_number_of_variants_fits(runs, count):
     many = {f"variant{number}": runs["none"] for number in range(count)}
-    diagrams, _, _ = axes_of(draw_calibration(many).figure, count)
+    diagrams, _, _ = axes_of(draw(many).figure, count)
     assert len(diagrams) == count

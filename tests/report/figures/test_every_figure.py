@@ -10,45 +10,42 @@ from matplotlib.text import Text
 from PIL import Image
 
 from brainseg.files import read_json, write_json, write_npz, write_text
-from brainseg.report.appropriateness import collect_sources
-from brainseg.report.figures.accuracy_latency import draw_accuracy_latency
-from brainseg.report.figures.appropriateness import draw_appropriateness
-from brainseg.report.figures.architecture import draw_architecture
-from brainseg.report.figures.attention import draw_attention
-from brainseg.report.figures.boxplots import draw_boxplots
-from brainseg.report.figures.calibration import draw_calibration
-from brainseg.report.figures.classes import draw_classes
-from brainseg.report.figures.comparisons import draw_comparisons
-from brainseg.report.figures.curves import draw_curves
-from brainseg.report.figures.qualitative import draw_qualitative
+from brainseg.report.figures import (
+    accuracy_latency,
+    appropriateness,
+    architecture,
+    attention,
+    boxplots,
+    calibration,
+    classes,
+    curves,
+    qualitative,
+    worst_cases,
+)
+from brainseg.report.figures.comparisons import draw as draw_comparisons
 from brainseg.report.figures.style import FORMATS, save, styled
-from brainseg.report.figures.worst_cases import draw_worst_cases
-
-
-def draw_sources(runs):
-    return draw_appropriateness(collect_sources(runs))
 
 
 def draw_worst(runs):
     """Of the last variant, which is one that keeps its files."""
     *_, members = runs.values()
-    return draw_worst_cases(members[0])
+    return worst_cases.draw({"own": members[:1]})
 
 
 SIZE = 32
 
 OF_RUNS = (
-    draw_architecture,
-    draw_attention,
-    draw_boxplots,
-    draw_calibration,
-    draw_classes,
-    draw_curves,
-    draw_qualitative,
-    draw_sources,
+    appropriateness.draw,
+    architecture.draw,
+    attention.draw,
+    boxplots.draw,
+    calibration.draw,
+    classes.draw,
+    curves.draw,
+    qualitative.draw,
     draw_worst,
 )
-OF_ROWS = (draw_accuracy_latency, draw_comparisons)
+OF_ROWS = (accuracy_latency.draw, draw_comparisons)
 
 
 @pytest.fixture(params=[*OF_RUNS, *OF_ROWS])
@@ -139,12 +136,12 @@ def test_figures_cope_with_any_network(parts, own_runs):
             run.attention.unlink()
     shown = {draw: draw(own_runs) for draw in OF_RUNS}
     assert {draw for draw, found in shown.items() if not found} == {
-        draw_architecture,
-        draw_attention,
+        architecture.draw,
+        attention.draw,
     }
     for empty in ({}, {"ids": np.array([], str)}):
         write_npz(own_runs["ag"][0].attention, **empty)
-        assert draw_attention(own_runs) is None
+        assert attention.draw(own_runs) is None
 
 
 def test_drawing_needs_neither_display_nor_network_nor_decoder():

@@ -6,19 +6,18 @@ from matplotlib.colors import to_hex, to_rgb
 
 from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv, write_npz
+from brainseg.report.figures import classes, qualitative, worst_cases
 from brainseg.report.figures.classes import (
     COLUMNS,
     FOUND,
     MISSED,
     WRONG,
     choose_variant,
-    draw_classes,
 )
-from brainseg.report.figures.qualitative import NOT_SHOWN, draw_qualitative
+from brainseg.report.figures.qualitative import NOT_SHOWN
 from brainseg.report.figures.style import PREDICTION, TRUTH
 from brainseg.report.figures.worst_cases import (
     choose_worst,
-    draw_worst_cases,
 )
 from brainseg.report.pictures import read_pictures, typical_cases
 
@@ -42,7 +41,7 @@ def written(axes):
 
 
 def test_qualitative_shows_every_variant_before_and_after_quantization(runs):
-    figure = draw_qualitative(runs).figure
+    figure = qualitative.draw(runs).figure
     grid = grid_of(figure, 2 + 2 * len(runs))
     titles = [axes.get_title() for axes in grid[0]]
     assert titles[:4] == ["image", "truth", "none\nfp32", "none\nint8_static"]
@@ -51,7 +50,7 @@ def test_qualitative_shows_every_variant_before_and_after_quantization(runs):
 
 
 def test_qualitative_writes_the_scores_of_the_cases_file(runs):
-    grid = grid_of(draw_qualitative(runs).figure, 10)
+    grid = grid_of(qualitative.draw(runs).figure, 10)
     chosen = typical_cases(runs["none"][0], "fp32")
     for line, (name, case) in zip(grid, chosen.items(), strict=True):
         assert line[0].get_ylabel() == f"{case['class']}\nid {name}"
@@ -61,7 +60,7 @@ def test_qualitative_writes_the_scores_of_the_cases_file(runs):
 
 
 def test_qualitative_draws_truth_and_prediction_of_the_same_case(runs):
-    grid = grid_of(draw_qualitative(runs).figure, 10)
+    grid = grid_of(qualitative.draw(runs).figure, 10)
     name = next(iter(typical_cases(runs["none"][0], "fp32")))
     picture = read_pictures(runs["none"][0], "fp32", [name])[name]
     image, truth, shown = (axes.images[0].get_array() for axes in grid[0, :3])
@@ -77,13 +76,13 @@ def test_qualitative_names_the_mode_that_it_shows(own_runs):
         for file in (run.cases, run.predictions):
             file("fp32").rename(file("checkpoint"))
             file("int8_static").rename(file("int8_dynamic"))
-    titles = [axes.get_title() for axes in draw_qualitative(own_runs).figure.axes[:4]]
+    titles = [axes.get_title() for axes in qualitative.draw(own_runs).figure.axes[:4]]
     assert titles[2:] == ["none\ncheckpoint", "none\nint8_dynamic"]
 
 
 def test_qualitative_without_quantization_shows_the_network_alone(own_runs, forget):
     forget(own_runs, "*int8*")
-    assert len(grid_of(draw_qualitative(own_runs).figure, 2 + len(own_runs))) == len(CLASSES)
+    assert len(grid_of(qualitative.draw(own_runs).figure, 2 + len(own_runs))) == len(CLASSES)
 
 
 def test_qualitative_says_where_a_case_was_not_predicted(own_runs):
@@ -91,13 +90,13 @@ def test_qualitative_says_where_a_case_was_not_predicted(own_runs):
     run = own_runs["ag"][0]
     rows = [row for row in read_csv(run.cases("fp32")) if row["id"] != chosen]
     write_csv(run.cases("fp32"), rows, list(rows[0]))
-    grid = grid_of(draw_qualitative(own_runs).figure, 10)
+    grid = grid_of(qualitative.draw(own_runs).figure, 10)
     assert written(grid[0, 4]) == [NOT_SHOWN]
-    assert f"ag fp32 {NOT_SHOWN}" in draw_qualitative(own_runs).alt
+    assert f"ag fp32 {NOT_SHOWN}" in qualitative.draw(own_runs).alt
 
 
 def test_qualitative_of_folds_says_that_cases_were_not_predicted(folds):
-    drawing = draw_qualitative(folds)
+    drawing = qualitative.draw(folds)
     grid = grid_of(drawing.figure, 6)
     assert [written(axes) for axes in grid[0, 4:]] == [[NOT_SHOWN]] * 2
     assert f"ag fold1- fp32 {NOT_SHOWN}" in drawing.alt
@@ -105,7 +104,7 @@ def test_qualitative_of_folds_says_that_cases_were_not_predicted(folds):
 
 
 def test_qualitative_shows_no_other_image_of_the_same_id(alike):
-    grid = grid_of(draw_qualitative(alike).figure, 6)
+    grid = grid_of(qualitative.draw(alike).figure, 6)
     for line, class_ in zip(grid, CLASSES, strict=True):
         gone = [written(axes) == [NOT_SHOWN] for axes in line[2:]]
         assert gone == [False, False, *2 * [class_ in ("glioma", "meningioma")]]
@@ -117,13 +116,13 @@ def test_cases_that_nobody_can_show_are_no_figure(own_runs):
             arrays = {name: file[name] for name in file}
         arrays["ids"] = np.array([f"other{i}" for i in range(len(arrays["ids"]))])
         write_npz(members[0].test, **arrays)
-    assert draw_qualitative(own_runs) is None
-    assert draw_classes(own_runs) is None
-    assert draw_worst_cases(own_runs["ag"][0]) is None
+    assert qualitative.draw(own_runs) is None
+    assert classes.draw(own_runs) is None
+    assert worst_cases.draw({"ag": own_runs["ag"][:1]}) is None
 
 
 def test_classes_show_image_mask_overlay_and_contours(runs):
-    grid = grid_of(draw_classes(runs).figure, len(COLUMNS))
+    grid = grid_of(classes.draw(runs).figure, len(COLUMNS))
     variant, run, mode = choose_variant(runs)
     assert [axes.get_title().split("\n")[0] for axes in grid[0]] == list(COLUMNS)
     assert grid[0, 3].get_title().endswith(f"{variant} {mode}")
@@ -136,13 +135,13 @@ def test_the_overlay_tells_found_from_missed_and_wrong(runs):
     _, run, mode = choose_variant(runs)
     name = next(iter(typical_cases(run, mode)))
     picture = read_pictures(run, mode, [name])[name]
-    areas = draw_classes(runs).figure.axes[2].images[1].get_array()
+    areas = classes.draw(runs).figure.axes[2].images[1].get_array()
     counts = {key: picture.case[key] for key in ("tp", "fn", "fp", "tn")}
     for colour, key in ((FOUND, "tp"), (MISSED, "fn"), (WRONG, "fp")):
         seen = np.isclose(areas[..., :3], to_rgb(colour)).all(axis=-1) & (areas[..., 3] > 0)
         assert seen.sum() == counts[key]
     assert (areas[..., 3] == 0).sum() == counts["tn"]
-    hatched = draw_classes(runs).figure.axes[2].images[2].get_array()[..., 3] > 0
+    hatched = classes.draw(runs).figure.axes[2].images[2].get_array()[..., 3] > 0
     assert 0 < hatched.sum() < counts["fp"]
     assert not (hatched & (picture.truth | ~picture.prediction)).any()
 
@@ -169,7 +168,7 @@ def test_the_worst_cases_come_first(runs):
     dices = [case["dice"] for line in choose_worst(cases) for case in line if case["dice"]]
     assert dices == sorted(dices)
     assert min(dices) == min(case["dice"] for case in cases if case["dice"])
-    figure = draw_worst_cases(run).figure
+    figure = worst_cases.draw({"ag": [run]}).figure
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     scores = scores_of(run, "fp32")
     assert titles
@@ -189,7 +188,7 @@ def test_false_positives_stand_in_a_line_of_their_own(own_runs):
     line = choose_worst(read_cases(run.cases("fp32")))[-1]
     assert {case["class"] for case in line} == {"notumor"}
     assert len(line) == 2
-    assert "notumor, id case3: 7 px wrong" in draw_worst_cases(run).alt
+    assert "notumor, id case3: 7 px wrong" in worst_cases.draw({"ag": [run]}).alt
 
 
 def test_without_false_positives_there_is_no_such_line(own_runs):
@@ -205,7 +204,7 @@ def test_worst_cases_without_a_prediction_are_passed_over(own_runs):
     with np.load(run.predictions("fp32")) as file:
         kept = file["ids"] != first
         write_npz(run.predictions("fp32"), **{name: file[name][kept] for name in file})
-    drawing = draw_worst_cases(run)
+    drawing = worst_cases.draw({"ag": [run]})
     assert drawing is not None
     assert f"id {first}:" not in drawing.alt
 
@@ -215,5 +214,5 @@ def test_few_cases_fill_no_grid(own_runs, count):
     run = own_runs["ag"][0]
     rows = [row for row in read_csv(run.cases("fp32")) if row["dice"]][:count]
     write_csv(run.cases("fp32"), rows, list(rows[0]))
-    shown = [axes for axes in draw_worst_cases(run).figure.axes if axes.get_visible()]
+    shown = [axes for axes in worst_cases.draw({"ag": [run]}).figure.axes if axes.get_visible()]
     assert len(shown) == count
