@@ -55,12 +55,11 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
     for mode in MODES.values():
         for name, option in mode.options.items():
             nullable = option.default is None
-            default = "none" if nullable else option.default
+            default = "no" if option.default is False else str(option.default).lower()
             text = f"{mode.name}: {option.help} (default: {default})."
             kind = str if nullable or option.choices else option.kind
-            values = "|".join(option.choices) or (
-                f"{option.kind.__name__}|none" if nullable else None
-            )
+            number = f"{option.kind.__name__.upper()}|none" if nullable else None
+            values = "|".join(option.choices) or number
             flags[name] = Annotated[kind | None, typer.Option(help=text, metavar=values)]
 
     @wraps(verb)
