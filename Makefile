@@ -16,7 +16,7 @@ BRAINSEG := $(BIN)/brainseg
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(VENV)/installed ## make .venv with everything; TORCH='torch==… torchvision==…' chooses another torch
+setup: $(VENV)/installed ## create .venv with everything; TORCH='torch==… torchvision==…' chooses another torch
 
 $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +24,7 @@ $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard,smp]'
 	touch $@
 
-# Another torch than the pinned one, once chosen, stays; an empty file stands for the pinned one.
+# A torch that was chosen once stays chosen; an empty file stands for the pinned one.
 ifneq ($(TORCH),$(or $(CHOSEN),$(PINNED)))
 .PHONY: $(VENV)/torch
 endif
@@ -32,10 +32,10 @@ $(VENV)/torch:
 	mkdir -p $(VENV)
 	echo '$(if $(subst $(PINNED),,$(TORCH)),$(TORCH))' > $@
 
-demo: setup ## train, quantize and time the four variants on synthetic data
+demo: setup ## train, quantize, time and report the four variants on synthetic data
 	$(BIN)/python train.py -m model.attention=none,ag,se,cbam deploy.passes=100
 
-test: setup ## run the test suite
+test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=5
 
 lint: setup ## check style and types
@@ -43,15 +43,15 @@ lint: setup ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup ## mend what the style checker can mend
+format: setup ## fix what the style checker can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-quantize-all: setup ## export, quantize, re-score and time every run below OUTPUTS (MODES=all)
+quantize-all: setup ## export, quantize, re-score and time every run below OUTPUTS (OUTPUTS=outputs MODES=all)
 	$(BRAINSEG) quantize $(OUTPUTS) --mode $(MODES) --time
 
-report: setup ## write the page, tables, figures and cards of EXPERIMENT (outputs/demo)
+report: setup ## write the page, tables, figures and model cards (EXPERIMENT=outputs/demo)
 	$(BRAINSEG) report $(EXPERIMENT)
 
-clean: ## remove .venv and caches; runs stay
+clean: ## remove .venv and caches, but no runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 app = typer.Typer(
-    help="Data sets before training; after it: export, quantize, time, report, predict.",
+    help="Prepare data sets; export, quantize, time, report and use trained networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,19 +32,21 @@ app.add_typer(data, name="data")
 
 Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
 Mode = Annotated[
-    str, typer.Option(help=f"{', '.join(quantized_modes())}; several with commas, or all.")
+    str, typer.Option(help=f"{', '.join(quantized_modes())}; comma-separated, or all.")
 ]
 Devices = Annotated[
-    str, typer.Option("--device", help=f"{' or '.join(DEVICES)}; several with commas, or all.")
+    str, typer.Option("--device", help=f"{', '.join(DEVICES)}; comma-separated, or all.")
 ]
 Runtimes = Annotated[
     str,
     typer.Option(
-        "--runtime", help=f"{' or '.join(RUNTIMES)}; several with commas, or all installed."
+        "--runtime", help=f"{', '.join(RUNTIMES)}; comma-separated, or all (those installed)."
     ),
 ]
 Passes = Annotated[int, typer.Option(help="Timed passes per mode and device.", min=1)]
-Threads = Annotated[int | None, typer.Option(help="Default: the physical cores.", min=1)]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads; default: the physical cores.", min=1)
+]
 
 
 def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -96,7 +98,7 @@ def quantize(
     runs: Runs,
     mode: Mode = "all",
     time: Annotated[
-        bool, typer.Option(help="Time each experiment's runs side by side, where one is untimed.")
+        bool, typer.Option(help="Time the runs of an experiment together, if any lacks timings.")
     ] = False,
     device: Devices = "all",
     runtime: Runtimes = "all",
@@ -104,9 +106,9 @@ def quantize(
     threads: Threads = None,
     chosen: Any = None,
 ) -> None:
-    """Export, quantize and re-score runs; what is current is left alone.
+    """Export, quantize and re-score runs; what is up to date is left alone.
 
-    Options that are not given stay as they were chosen for the run.
+    Options that are not given keep the values last used for the run.
     """
     from brainseg.benchmark.plan import TimingPlan
     from brainseg.deploy.options import check_chosen
@@ -134,7 +136,7 @@ def benchmark(
     threads: Threads = None,
     batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
 ) -> None:
-    """Time runs, modes and runtimes against each other, interleaved in one session per device."""
+    """Time runs, modes and runtimes together, interleaved in one session per device."""
     from brainseg.benchmark.benchmark import benchmark as measure
     from brainseg.benchmark.plan import TimingPlan
     from brainseg.scoring.models import choose_modes
@@ -153,22 +155,24 @@ def evaluate(
     models: Annotated[
         list[Path], typer.Argument(help="Runs, folders of runs, or files such as model.fp32.onnx.")
     ],
-    data: Annotated[Path, typer.Option(help="A data set, also one that was never seen.")],
+    data: Annotated[Path, typer.Option(help="Folder of a data set.")],
     layout: Annotated[
-        str | None, typer.Option(help="figshare, kaggle_mri, folder, …; detected by default.")
+        str | None, typer.Option(help="figshare, kaggle_mri, folder, …; default: detected.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write [RUN/evaluation/<name of the data set>].")
+        Path | None,
+        typer.Option(help="Folder to write to; default: RUN/evaluation/<name of the data set>."),
     ] = None,
     mode: Annotated[
         str,
-        typer.Option(help=f"Of a run: {CHECKPOINT}, {REFERENCE}, …; several with commas, or all."),
+        typer.Option(help=f"Of a run: {CHECKPOINT}, {REFERENCE}, …; comma-separated, or all."),
     ] = "all",
     other_patients: Annotated[
-        bool, typer.Option("--other-patients", help="Patients of the same name are other people.")
+        bool,
+        typer.Option("--other-patients", help="Patients with the same name are different people."),
     ] = False,
 ) -> None:
-    """Predict and score a data set; images that training knows are left out and counted."""
+    """Score networks on another data set; images known from training are left out."""
     from brainseg.report.scores import show_evaluation
     from brainseg.scoring.evaluate import evaluate_all
     from brainseg.scoring.models import find_models
@@ -184,8 +188,10 @@ def evaluate(
 
 
 @app.command()
-def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<experiment>")]) -> None:
-    """Write the page, tables, figures and cards of an experiment's runs; print the table."""
+def report(
+    experiments: Annotated[list[Path], typer.Argument(help="Folders such as outputs/demo.")],
+) -> None:
+    """Write an experiment's page, tables, figures and model cards; print the main table."""
     from brainseg.report.write import show_report
 
     for experiment in experiments:
@@ -193,8 +199,10 @@ def report(experiments: Annotated[list[Path], typer.Argument(help="outputs/<expe
 
 
 @app.command()
-def dashboard(experiment: Annotated[Path, typer.Argument(help="outputs/<experiment>")]) -> None:
-    """Save a W&B workspace and report of an experiment, or say which runs wait to be sent."""
+def dashboard(
+    experiment: Annotated[Path, typer.Argument(help="Folder such as outputs/demo.")],
+) -> None:
+    """Save a W&B workspace and report of an experiment, or list the runs not sent yet."""
     from brainseg.tracking.dashboard import dashboard as show
 
     show(experiment)
@@ -208,7 +216,7 @@ def predict(
     mode: Annotated[str, typer.Option(help=f"Of a run: {', '.join(MODES)}.")] = REFERENCE,
     device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}.")] = "cpu",
 ) -> None:
-    """Segment images: a mask at each image's own size, an overlay, and one CSV row each."""
+    """Segment images: a mask at each image's own size, an overlay and a CSV row for each."""
     from brainseg.predict.predict import predict as segment
     from brainseg.scoring.models import find_file
 
