@@ -13,7 +13,7 @@ import pytest
 from brainseg.run import Run
 
 # Two test processes with two threads each wait for one another on two cores.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 SIZE, CASES = 32, 6

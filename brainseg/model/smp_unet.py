@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from brainseg.errors import InputError, brief
 from brainseg.model.encoder import check_multiple
 
+IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+"""Mean and standard deviation of ImageNet's pixels."""
+
 
 class Normalized(nn.Module):
     """A network that takes images in [0, 1], and the normalisation that it was made for.
@@ -72,7 +75,7 @@ def build_smp_unet(
             encoder_weights=None if weights == "none" else pretrained,
             **args or {},
         )
-        mean, std = (fmean(values) for values in _normalisation(unet, encoder))
+        mean, std = (fmean(values) for values in _normalisation(unet, encoder, weights))
     except Exception as error:  # it raises whatever timm and its hub do
         raise InputError(
             f"segmentation_models_pytorch {smp.__version__} refuses model.encoder={encoder} "
@@ -81,10 +84,12 @@ def build_smp_unet(
     return Normalized(unet, mean, std, unet.encoder.output_stride)
 
 
-def _normalisation(unet: Any, encoder: str) -> tuple[list[float], list[float]]:
+def _normalisation(unet: Any, encoder: str, weights: str) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the three channels that the encoder was made for."""
     if encoder.startswith("tu-"):
         known = unet.encoder.model.pretrained_cfg
+    elif weights == "none":  # the package would ask its hub
+        return IMAGENET
     else:
         from segmentation_models_pytorch.encoders import get_preprocessing_params
 

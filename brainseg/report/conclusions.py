@@ -71,10 +71,10 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
 
 def _conclude_modes(rows: Sequence[Comparison]) -> str:
     ranked = sorted(rows, key=lambda row: row["difference"])
-    worst = _change_of(ranked[0])
-    loses = worst.startswith("−")
+    worst = f"{-ranked[0]['difference']:.4f} for {ranked[0]['first']} in {ranked[0]['mode']}"
+    loses = _change_of(ranked[0]).startswith("−")
     if doubt := _doubt(rows):
-        largest = f" of at most {worst}" if loses else ""
+        largest = f" (the largest loss: {worst})" if loses else ""
         return f"Changes by quantization{largest} cannot be tested: {doubt}."
     if told := [_change_of(row) for row in ranked if row["beyond_chance"]]:
         return f"Quantization changes mean IoU on test beyond chance: {_list(told)}."

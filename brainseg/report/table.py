@@ -30,8 +30,11 @@ def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
     """Write `table.json` and `table.csv`, where `latency_ms: {p50: …}` is `latency_ms.p50`."""
     found = [{name: values[name] for name in COLUMNS} for values in map(asdict, rows)]
     write_json(folder / "table.json", {"rows": found})
+    table = pd.json_normalize(found).convert_dtypes()
+    # Where one row has an object and another nothing, the latter gets a column of its own.
+    parents = {str(name).rpartition(".")[0] for name in table}
     with replacing(folder / "table.csv") as temporary:
-        pd.json_normalize(found).convert_dtypes().to_csv(temporary, index=False)
+        table.drop(columns=[*parents.intersection(table)]).to_csv(temporary, index=False)
 
 
 def find_damage(run: Run) -> str | None:

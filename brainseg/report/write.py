@@ -115,7 +115,8 @@ def print_report(page: Page, console: Console) -> None:
     console = widen(console)
     console.print(Text(": ".join(filter(None, [page.title, page.notice]))))
     console.print(to_rich(page.tables[0].narrow, ("Variant", "Mode", "Device", "Size, MiB")))
-    console.print(Text(), to_rich(page.answer, ("Deploy",)))
+    if page.answer.rows:
+        console.print(Text(), to_rich(page.answer, ("Deploy",)))
     for sentence in page.sentences:
         console.print(Text(sentence))
 
@@ -133,10 +134,11 @@ def _to_markdown(
 ) -> str:
     title = f"# {page.title}\n"
     notice = [f"**{page.notice}**\n"] if page.notice else []
-    main, answer, *others = map(_section, [page.tables[0], page.answer, *page.tables[1:]])
+    main, *others = map(_section, page.tables)
+    answer = [_section(page.answer)] if page.answer.rows else []
     lists = (f"## {heading}\n\n{_list(lines)}" for heading, lines in statements)
     return "\n".join(
-        [title, *notice, main, answer, _list(page.sentences), *figure, *lists, *others]
+        [title, *notice, main, *answer, _list(page.sentences), *figure, *lists, *others]
     )
 
 

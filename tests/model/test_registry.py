@@ -43,6 +43,12 @@ def test_a_missing_extra_is_asked_for(monkeypatch):
         build_model("smp_unet")
 
 
+def test_an_encoder_without_weights_asks_no_hub(monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked a hub"))
+    network = build_model("smp_unet", encoder="mobilenet_v2")
+    assert network.mean == pytest.approx(0.449)
+
+
 class TestOwn:
     @pytest.mark.parametrize("target", ["os.system", "subprocess.Popen", "builtins.exec"])
     def test_only_networks_are_called(self, target, folder):

@@ -11,6 +11,9 @@ from textwrap import fill
 from types import ModuleType
 from typing import Any
 
+from joblib import Parallel, delayed
+
+from brainseg.environment import physical_cores
 from brainseg.files import hash_file, read_json, write_json
 from brainseg.report.appropriateness import by_data_set
 from brainseg.report.comparisons import Comparison
@@ -41,6 +44,9 @@ RECORD = "drawn.json"
 
 PACKAGE = Path(__file__).parents[2]
 """Whatever changes there may change a figure."""
+
+MANY = 6
+"""Figures from which on it pays to start other processes."""
 
 LONGEST = 80
 """Characters in a line of a title on a picture; names of runs are long."""
@@ -90,17 +96,17 @@ def draw_all(
     The worst cases of each run lie in its own folder (`draw_own`); those of a variant's first run
     are shown. Figures of earlier reports that are no longer drawn are removed; other files stay.
     """
-    for run in chain.from_iterable(members[1:] for members in runs.values()):
-        draw_own(run)
-    found = map(_draw, bar(_plan(runs, points, rows, folder), "Drawing figures"))
-    drawn = [figure for figure in found if figure]
-    _remove_others(folder, [figure.stem for figure in drawn])
-    return drawn
+    others = chain.from_iterable(members[1:] for members in runs.values())
+    plans, hidden = _plan(runs, points, rows, folder), [_plan_own(run) for run in others]
+    drawn = _draw_all([*plans, *hidden])[: len(plans)]
+    shown = [figure for figure in drawn if figure]
+    _remove_others(folder, [figure.stem for figure in shown])
+    return shown
 
 
 def draw_own(run: Run) -> PageFigure | None:
     """Draw a run's own figure, its worst cases, into its folder; it stands beside its card."""
-    return _draw(_plan_own(run))
+    return _draw_all([_plan_own(run)])[0]
 
 
 def name_parts(labels: Iterable[str]) -> dict[str, str]:
@@ -165,21 +171,51 @@ def _note_synthetic(runs: Iterable[Run]) -> str:
     return NOTE if "phantom" in names else ""
 
 
+def _draw_all(plans: Sequence[Plan]) -> list[PageFigure | None]:
+    """Draw figures on all cores, but for those that are there already, and note what they show."""
+    known = [_known(plan) for plan in plans]
+    stale = [plan for plan, alt in zip(plans, known, strict=True) if alt is None]
+    jobs = min(physical_cores(), len(stale)) if len(stale) >= MANY else 1
+    work = Parallel(n_jobs=max(1, jobs), return_as="generator")(map(delayed(_draw), stale))
+    alts: Iterator[str | None] = iter(bar(work, "Drawing figures", total=len(stale)))
+    found: list[PageFigure | None] = []
+    for plan, before in zip(plans, known, strict=True):
+        alt = next(alts) if before is None else before
+        if alt is not None and before is None:
+            _note(plan, alt)
+        figure = (
+            None if alt is None else PageFigure(plan.title, plan.figure.CAPTION, alt, plan.stem)
+        )
+        found.append(figure)
+    return found
+
+
 @styled
-def _draw(plan: Plan) -> PageFigure | None:
-    """Draw a figure, if it is not there already."""
-    file, name, digest = plan.stem.with_name(RECORD), plan.stem.name, plan.digest
-    record = read_json(file) if file.exists() else {}
-    known = record.get(name, {})
-    if known.get("inputs") != digest or not all(file.exists() for file in paths_of(plan.stem)):
-        drawing = plan.figure.draw(plan.shown)
-        if drawing is None:
-            return None
-        drawing.figure.suptitle(fill(plan.title, LONGEST))
-        save(drawing.figure, plan.stem)
-        known = {"inputs": digest, "alt": drawing.alt}
-        write_json(file, record | {name: known})
-    return PageFigure(plan.title, plan.figure.CAPTION, known["alt"], plan.stem)
+def _draw(plan: Plan) -> str | None:
+    """Draw a figure; its alternative text, or `None` where there is nothing to show."""
+    drawing = plan.figure.draw(plan.shown)
+    if drawing is None:
+        return None
+    drawing.figure.suptitle(fill(plan.title, LONGEST))
+    save(drawing.figure, plan.stem)
+    return drawing.alt
+
+
+def _known(plan: Plan) -> str | None:
+    """The alternative text of a figure that is there already, of the same inputs."""
+    noted = _read_record(plan).get(plan.stem.name, {})
+    is_there = all(file.exists() for file in paths_of(plan.stem))
+    return noted["alt"] if is_there and noted.get("inputs") == plan.digest else None
+
+
+def _note(plan: Plan, alt: str) -> None:
+    noted = {plan.stem.name: {"inputs": plan.digest, "alt": alt}}
+    write_json(plan.stem.with_name(RECORD), _read_record(plan) | noted)
+
+
+def _read_record(plan: Plan) -> dict[str, dict[str, str]]:
+    file = plan.stem.with_name(RECORD)
+    return read_json(file) if file.exists() else {}
 
 
 def _remove_others(folder: Path, drawn: Collection[Path]) -> None:
