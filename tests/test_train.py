@@ -102,7 +102,7 @@ def test_one_bad_attention_stops_the_sweep_before_its_first_job(tmp_path: Path):
     ("override", "told"),
     [
         ("optim.lr=1e-3,abc", "Value 'abc' of type 'str' could not be converted to Float"),
-        ("deploy.modes=[int8]", "Unknown quantization mode int8"),
+        ("deploy.modes=[int8]", "Unknown mode int8"),
     ],
 )
 def test_a_bad_value_is_told_before_there_is_a_run(tmp_path: Path, override: str, told: str):
