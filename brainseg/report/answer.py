@@ -32,7 +32,7 @@ TIE = 1.02
 COLUMNS = ("Device", "Variant", "Deploy", "Latency, ms", "Speed-up", "Δ validation", "Why")
 NUMERIC = COLUMNS[3:6]
 
-UNTIMED = "Nothing can be recommended yet: time two modes or more (`brainseg benchmark`)."
+UNTIMED = "Nothing can be recommended yet: time two modes or more (brainseg benchmark)."
 
 NOTE = (
     f"Chosen: the fastest mode that loses at most {BUDGET:g} mean IoU on validation, or its own "
@@ -139,7 +139,7 @@ def _doubt(
     if not learned:
         return f"has learned too little (tumour IoU {score:.2f}, below {LEARNED:g})"
     if not any(point.changes("val_mean_iou") for point in points):
-        return "not scored on validation (`brainseg quantize RUN --mode all`)"
+        return "not scored on validation (brainseg quantize RUN --mode all)"
     return None if fitting else "all lose too much on validation"
 
 

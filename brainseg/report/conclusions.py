@@ -62,7 +62,7 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
     if all(row["p_training"] is None for row in rows):
         return (
             "With one training each, a difference between variants may be luck: train several "
-            "seeds (`+sweeps=attention_seeds`) before you rank them."
+            "seeds (+sweeps=attention_seeds) before you rank them."
         )
     if told := [_better(row) for row in rows if row["beyond_chance"]]:
         return f"Beyond chance ({_basis(rows)}): {_list(told)}."

@@ -14,7 +14,7 @@ SYNTHETIC = "synthetic data (phantoms): these numbers say nothing about patients
 LIMITS = (
     "Research use; not for diagnosis.",
     "Slices are judged one by one, without their neighbours.",
-    "The data come from few scanners and clinics; elsewhere, measure first (`brainseg evaluate`).",
+    "The data come from few scanners and clinics; elsewhere, measure first (brainseg evaluate).",
     "Lesions, sequences and planes that are not in the training data were never seen.",
     "Images without tumour often come from other sources than those with one, so few false alarms "
     "on them do not promise few in the clinic.",

@@ -130,7 +130,7 @@ def test_without_tumours_found_only_speed_is_told() -> None:
 def test_validation_that_was_not_scored_is_asked_for() -> None:
     found = only([fp32(val_mean_iou=None), row("int8_static", 10.0, None)])
     assert found["Deploy"] == "–"
-    assert found["Why"].startswith("not scored on validation (`brainseg quantize RUN --mode all`)")
+    assert found["Why"].startswith("not scored on validation (brainseg quantize RUN --mode all)")
 
 
 def test_without_fp32_nothing_is_compared() -> None:

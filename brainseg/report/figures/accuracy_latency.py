@@ -26,6 +26,9 @@ MARKERS = "osD^v"
 """Shapes of the runtimes, in their order."""
 
 COLUMNS = 4
+SMALLEST = 12
+"""MiB of the smallest marker: those of smaller files could not be told apart."""
+
 AREA = 2.0
 """Square points per MiB."""
 
@@ -116,7 +119,7 @@ def _legend(points: Sequence[Point]) -> list[Line2D]:
     entries: dict[str | None, style.Style] = {mode: style.mode_marker(mode) for mode in ranked}
     entries |= {name: PLAIN | {"marker": _marker(name)} for name in runtimes}
     for size in sizes[:1] + sizes[-1:]:
-        entries[f"{size} MiB"] = PLAIN | {"markersize": math.sqrt(AREA * size)}
+        entries[f"{size} MiB"] = PLAIN | {"markersize": math.sqrt(AREA * max(size, SMALLEST))}
     entries["fp32 with onnxruntime"] = PLAIN | EMPHASIS | {"linestyle": ":"}
     entries["Pareto front"] = FRONT
     return [Line2D([], [], label=label, **look) for label, look in entries.items()]
@@ -142,4 +145,4 @@ def _position(point: Point) -> tuple[float, float]:
 
 
 def _area(point: Point) -> float:
-    return AREA * (point.mib or 10)
+    return AREA * max(point.mib or 0, SMALLEST)

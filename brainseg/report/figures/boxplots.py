@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import median
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -104,7 +105,7 @@ def _label(variant: str, tumors: Tumors) -> str:
     sizes = [len(cases) for cases in tumors]
     seeds = f" × {len(sizes)}" if len(sizes) > 1 else ""
     n = f"{sizes[0]}{seeds}" if len(set(sizes)) == 1 else " + ".join(map(str, sizes))
-    return "\n".join(filter(None, [variant, f"n {n}", _missed(tumors)]))
+    return "\n".join(filter(None, [fill(variant, 12), f"n {n}", _missed(tumors)]))
 
 
 def _tell_medians(tumors: Tumors) -> str:

@@ -1,6 +1,7 @@
 """Fig. 9: what each variant predicts, before and after quantization."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 from matplotlib.figure import Figure
 
@@ -58,7 +59,7 @@ def _find_predictions(runs: Runs) -> list[tuple[str, Run, str]]:
 
 
 def _make_figure(columns: Columns, lines: Lines) -> Figure:
-    titles = ("image", "truth", *(f"{variant}\n{mode}" for variant, mode in columns))
+    titles = ("image", "truth", *(f"{fill(variant, 12)}\n{mode}" for variant, mode in columns))
     figure, grid = style.make_grid(len(lines), len(titles), CELL)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
