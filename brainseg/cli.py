@@ -116,7 +116,7 @@ def quantize(
 
     modes = _list(mode) or tuple(quantized_modes())
     plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads)
-    check_chosen(chosen)  # a mistake is told before any work
+    check_chosen(chosen, modes)  # a mistake is told before any work
     found = _found(runs)
     changed, failed = _each(found, lambda run: prepare(run, modes, chosen))
     if time:

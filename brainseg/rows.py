@@ -105,6 +105,12 @@ class Row:
         return json.dumps([getattr(self, name) for name in KEY], sort_keys=True)
 
     @property
+    def about(self) -> str:
+        """The same for rows that may differ in batch and threads only."""
+        key = [self.mode, self.options, self.runtime, self.device, self.network]
+        return json.dumps(key, sort_keys=True)
+
+    @property
     def place(self) -> tuple[str, str, int, int]:
         """Where it ran: runtime, device, batch, threads. Rows are compared within."""
         return self.runtime, self.device, self.batch, self.threads
@@ -138,9 +144,15 @@ def read_rows(run: Run) -> list[Row]:
 def upsert_rows(run: Run, rows: Sequence[Row]) -> None:
     """Write `rows`; each takes the place of the row about the same, if there is one.
 
-    What was measured stays where it cannot be had any more.
+    What was measured stays where it cannot be had any more. A row that was only scored goes once
+    the same is timed, with other threads too.
     """
-    merged = {row.key: row for row in read_rows(run)}
+    timed = {row.about for row in rows if row.median_ms is not None}
+    merged = {
+        row.key: row
+        for row in read_rows(run)
+        if row.status != "ok" or row.median_ms is not None or row.about not in timed
+    }
     for row in rows:
         before = merged.get(row.key, row)
         if (before.status, row.status) != ("ok", "unavailable"):

@@ -222,6 +222,8 @@ class Run:
         if mode == CHECKPOINT or not self.onnx(mode).exists():
             return self.network(mode).exists()
         made = self.read_made(mode)
+        if "network" not in made and "network" in self.read_made(REFERENCE):
+            return False  # its making was interrupted
         sources = {"checkpoint": CHECKPOINT, "export": REFERENCE, "network": mode}
         return all(
             made[name] == self.hash_network(source)
@@ -251,7 +253,9 @@ class Run:
         Scores of a brainseg that did not record of what they are, are taken as they are.
         """
         parts = ("test",) if mode == CHECKPOINT else SCORED
-        if not all(self.cases(mode, part, place).exists() for part in parts):
+        files = [self.cases(mode, part, place) for part in parts]
+        files += [self.metrics_of(mode)] if place is None else []
+        if not all(file.exists() for file in files):
             return False
         noted = self.read_scored().get(scored_key(mode, place))
         if noted is None:

@@ -19,6 +19,7 @@ class Option:
         help: what it does, for people.
         choices: its values, where they are names.
         low: the smallest number.
+        high: the largest; that of 32 bits, which seeds of pandas have.
         telling: whether it changes what is deployed, so that tables name it.
     """
 
@@ -27,6 +28,7 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     low: float | None = None
+    high: float = 2**32 - 1
     telling: bool = False
 
 

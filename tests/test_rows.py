@@ -73,6 +73,15 @@ def test_what_was_measured_is_not_lost_where_it_cannot_be_had(tmp_path):
     assert read_rows(run)[0].status == "failed"
 
 
+def test_a_row_that_was_only_scored_goes_once_the_same_is_timed(tmp_path):
+    run, latency = Run(tmp_path), {"p50": 1.0}
+    upsert_rows(run, [row(network="a"), row("fp16", network="b")])
+    upsert_rows(run, [row(network="a", threads=1, latency_ms=latency)])
+    assert [(r.mode, r.threads) for r in read_rows(run)] == [("fp16", 2), ("fp32", 1)]
+    upsert_rows(run, [row(network="a", threads=3, latency_ms=latency)])
+    assert [r.threads for r in read_rows(run)] == [2, 1, 3]
+
+
 def test_options_are_part_of_the_key(tmp_path):
     run = Run(tmp_path)
     upsert_rows(run, [row(), row(options={"calibration": "minmax", "images": 100})])

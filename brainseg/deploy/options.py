@@ -1,6 +1,7 @@
 """The options of quantization modes: what was chosen, what was stored, what is allowed."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from brainseg.errors import InputError, check_known
@@ -14,8 +15,12 @@ OFF = "none"
 """Typed for an option that shall be `None`."""
 
 
-def check_chosen(chosen: Chosen) -> None:
-    """Refuse what no mode takes.
+def check_chosen(chosen: Chosen, modes: Collection[str]) -> None:
+    """Refuse what no mode takes, and what is chosen for a mode that is not made.
+
+    Args:
+        chosen: options by mode.
+        modes: that are made.
 
     Raises:
         InputError: a mode, an option or a value cannot be used.
@@ -23,6 +28,11 @@ def check_chosen(chosen: Chosen) -> None:
     check_known("mode", chosen, quantized_modes())
     for mode in chosen:
         choose_options(mode, chosen)
+        if (given := _given(mode, chosen)) and mode not in modes:
+            raise InputError(
+                f"{mode}.{next(iter(given))} was given, but {mode} is not among the modes: "
+                f"{', '.join(modes) or 'none'}. Add it, or leave the option away."
+            )
 
 
 def choose_options(
@@ -45,7 +55,12 @@ def is_made_with(run: Run, mode: str, chosen: Chosen) -> bool:
 
 
 def _given(mode: str, chosen: Chosen) -> dict[str, Any]:
-    given = {name: value for name, value in chosen.get(mode, {}).items() if value is not None}
+    options = chosen.get(mode) or {}
+    if not isinstance(options, Mapping):
+        raise InputError(
+            f"{mode}={options} cannot be used. Expected options, such as {{images: 50}}."
+        )
+    given = {name: value for name, value in options.items() if value is not None}
     options = MODES[mode].options
     check_known(f"option of {mode}", given, options)
     return {name: _read(f"{mode}.{name}", options[name], value) for name, value in given.items()}
@@ -55,15 +70,16 @@ def _read(name: str, option: Option, value: Any) -> Any:
     if option.default is None and value == OFF:
         return None
     if option.choices:
-        check_known(name, [value], option.choices)
+        check_known(name, [str(value)], option.choices)
         return value
     try:
         if isinstance(value, bool) != (option.kind is bool):
             raise ValueError
         number = option.kind(value)
-        if number != float(value) or (option.low is not None and number < option.low):
+        low = -math.inf if option.low is None else option.low
+        if number != float(value) or not low <= number <= option.high:
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kinds = {int: "a whole number", float: "a number", bool: "true or false"}
         least = f" of at least {option.low:g}" if option.low is not None else ""
         off = f", or {OFF}" if option.default is None else ""

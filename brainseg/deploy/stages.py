@@ -42,7 +42,7 @@ def prepare(
     """
     chosen = chosen or {}
     check_known("mode", modes, MODES)
-    check_chosen(chosen)
+    check_chosen(chosen, modes)
     if not run.best.exists():
         raise InputError(f"{run.path} has no {run.best.name}: train it first, or to its end.")
     _adopt(run)
@@ -73,7 +73,7 @@ def _load_network(run: Run) -> "nn.Sequential":
 def _score_checkpoint(
     run: Run, network: "Callable[[], nn.Sequential]", progress: bool
 ) -> list[str]:
-    made = (run.metrics, run.attention, run.appropriateness(CHECKPOINT))
+    made = (run.attention, run.appropriateness(CHECKPOINT))
     if run.is_scored(CHECKPOINT) and all(file.exists() for file in made):
         return []
     from brainseg.scoring.score import score_checkpoint
@@ -95,7 +95,7 @@ def _prepare_mode(
         _forget(run, mode)  # first: what exists then always belongs to the file
         _make(run, mode, chosen, network, session)
         done.append(f"made {run.onnx(mode).name}")
-    if not (run.is_scored(mode) and run.metrics_of(mode).exists()):
+    if not run.is_scored(mode):
         from brainseg.scoring.score import score_mode
 
         score_mode(run, mode, session(), progress=progress)

@@ -1,5 +1,6 @@
 """From a checkpoint back to the network that it holds the weights of."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def load_network(run: Run) -> nn.Sequential:
     config = run.read_config()["model"]
     if "weights" in config:
         config["weights"] = "none"  # nothing to download
+    # A network of one's own may lie where the training was typed.
+    folder = run.read_environment().get("folder")
+    sys.path += [folder] if folder and folder not in sys.path else []
     network = build_network(config)
     load_weights(network, run.best)
     return nn.Sequential(network, nn.Sigmoid()).eval()

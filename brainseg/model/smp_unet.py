@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from brainseg.errors import InputError, brief
@@ -26,8 +27,11 @@ class Normalized(nn.Module):
     def __init__(self, network: nn.Module, mean: float, std: float, multiple: int) -> None:
         super().__init__()
         self.network = network
-        self.mean = mean
-        self.std = std
+        self.mean: Tensor
+        self.std: Tensor
+        # In the checkpoint: which network is loaded again does not say what it was trained with.
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
         self.multiple = multiple
 
     def forward(self, image: Tensor) -> Tensor:

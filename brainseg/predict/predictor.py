@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 from brainseg.predict.predict import segment
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Session
-from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
+from brainseg.vocabulary import MODES, REFERENCE, REFERENCE_RUNTIME
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,13 @@ class Predictor:
         pixels = np.asarray(image)
         is_float = np.issubdtype(pixels.dtype, np.floating)
         scaled = np.rint(pixels * 255.0) if is_float else pixels
-        if pixels.ndim != 2 or not pixels.size or not ((scaled >= 0) & (scaled <= 255)).all():
+        is_bool = pixels.dtype == bool
+        if (
+            is_bool
+            or pixels.ndim != 2
+            or not pixels.size
+            or not ((scaled >= 0) & (scaled <= 255)).all()
+        ):
             raise InputError(
                 f"An image of shape {pixels.shape} and type {pixels.dtype} cannot be used. "
                 "Expected H×W: integers in 0..255, or floats in [0, 1]."
@@ -64,6 +70,12 @@ def load(
         Unavailable: the runtime or device is not there.
         InputError: the file is missing or damaged, or something has another name.
     """
-    path = Path(path)
-    file = Run(path).onnx(mode) if path.is_dir() else path
+    path, run = Path(path), Run(Path(path))
+    check_known("mode", [mode], MODES)
+    if path.is_dir() and run.onnx(mode).exists() and not run.is_current(mode):
+        raise InputError(
+            f"{run.onnx(mode)} was made from another checkpoint or export than the run has. Make "
+            f"it again: brainseg quantize {path} --mode {mode}"
+        )
+    file = run.onnx(mode) if path.is_dir() else path
     return Predictor(open_session(file, device, threads, runtime))

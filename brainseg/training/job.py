@@ -66,7 +66,9 @@ def _check_usable(config: Mapping[str, Any]) -> None:
     """Refuse here what would be refused before the first step of a training."""
     table, slices = load_data(config["data"], config["split"]["seed"])
     divide(table, slices, config["split"], config["data"]["duplicates"], lambda leaks: None)
-    model = config["model"] | ({"weights": "none"} if "weights" in config["model"] else {})
+    model = dict(config["model"])
+    if model.get("weights") == "imagenet":
+        model["weights"] = "none"  # downloading takes time
     check_network(build_network(model), config["data"]["image_size"])
     make_trainer(config["trainer"])
 

@@ -177,7 +177,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
     plan_timing(config["deploy"])
-    check_chosen(config["deploy"]["options"])
+    check_chosen(config["deploy"]["options"] or {}, config["deploy"]["modes"])
     tracking_mode(config["tracking"])
 
 

@@ -13,7 +13,7 @@ from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, to_input
 from brainseg.environment import cpu_flags
 from brainseg.errors import InputError
-from brainseg.files import read_json, write_json, write_npz
+from brainseg.files import read_json, write_npz
 from brainseg.rows import read_rows
 from brainseg.runtime import openvino as openvino_runtime
 from brainseg.runtime.open import open_session
@@ -178,7 +178,7 @@ def test_runs_may_have_different_test_images(two_runs):
 
 
 def test_rows_name_the_options_of_quantization(run):
-    write_json(run.made("int8_dynamic"), {"options": {"method": "minmax"}})
+    run.note_made("int8_dynamic", options={"method": "minmax"})
     rows = benchmark([run], MODES, ["cpu"], 1)
     assert [row.options for row in rows] == [{}, {"method": "minmax"}]
 

@@ -165,6 +165,11 @@ def test_options_are_read_as_they_are_typed(given, read):
         ({"images": 0}, "a whole number of at least 1"),
         ({"images": 1.5}, "a whole number of at least 1"),
         ({"images": True}, "a whole number of at least 1"),
+        ({"images": "inf"}, "a whole number of at least 1"),
+        ({"seed": 2**32}, "a whole number of at least 0"),
+        ({"max_drop": "inf"}, "a number of at least 0, or none"),
+        ({"method": ["minmax"]}, "Choose from: minmax"),
+        ([1], "Expected options"),
         ({"max_drop": -1}, "a number of at least 0, or none"),
         ({"max_drop": "little"}, "a number of at least 0, or none"),
         ({"speed": 1}, "speed.*method, images, seed, max_drop"),
@@ -172,7 +177,13 @@ def test_options_are_read_as_they_are_typed(given, read):
 )
 def test_options_that_make_no_sense_are_refused(given, message):
     with pytest.raises(InputError, match=message):
-        check_chosen({"int8_static": given})
+        check_chosen({"int8_static": given}, ["int8_static"])
+
+
+def test_options_of_a_mode_that_is_not_made_are_refused():
+    check_chosen({"int8_static": {"images": None}}, ["fp16"])
+    with pytest.raises(InputError, match=r"images was given, but int8_static is not among .*fp16"):
+        check_chosen({"int8_static": {"images": 7}}, ["fp16"])
 
 
 @pytest.mark.parametrize("mode", ["fp16", "int8_dynamic", "int8_weights"])

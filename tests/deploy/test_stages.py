@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import onnx
 import pytest
 import torch
 
@@ -168,6 +169,33 @@ def test_scores_that_are_gone_cost_no_mode_its_row(run):
     assert read_rows(run) == before
 
 
+def test_a_file_whose_making_was_interrupted_is_made_again(run):
+    run.made("int8_dynamic").unlink()
+    assert not run.is_current("int8_dynamic")
+    assert stages.prepare(run, ALL) == EVERYTHING[4:]
+
+
+def test_metrics_that_are_gone_are_written_again(run):
+    run.metrics_of("fp32").unlink()
+    assert stages.prepare(run, ALL) == ["scored fp32"]
+    assert stages.prepare(run, ALL) == []
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_taking_over_that_was_interrupted_goes_on(run, monkeypatch):
+    rows = [{"mode": mode, "device": "cpu", "threads": 1} for mode in ("fp32", "int8_dynamic")]
+    write_json(older(run).deploy, [row | {"latency_ms": {"p50": 1.0}} for row in rows])
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "note_scored", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            stages.prepare(run, ALL)
+    assert stages.prepare(run, ALL) == []
+    assert [row.median_ms for row in read_rows(run)] == [1.0, 1.0]
+
+
 def test_a_failing_mode_keeps_no_row_of_the_old_file(run, monkeypatch):
     def fail(model, run, options):
         raise RuntimeError("interrupted")
@@ -195,7 +223,10 @@ def test_a_mode_that_is_added_goes_all_the_way(run, monkeypatch):
 
 
 def older(run):
-    """As a brainseg left it that recorded no hashes."""
+    """As a brainseg left it that recorded no hashes, but the parity in the file."""
+    model = onnx.load(run.onnx("fp32"))
+    onnx.helper.set_model_props(model, {"parity": "1e-6"})
+    onnx.save(model, run.onnx("fp32"))
     write_json(run.deploy, [])
     run.scored.unlink()
     run.made("fp32").unlink()

@@ -46,7 +46,7 @@ def test_a_missing_extra_is_asked_for(monkeypatch):
 def test_an_encoder_without_weights_asks_no_hub(monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked a hub"))
     network = build_model("smp_unet", encoder="mobilenet_v2")
-    assert network.mean == pytest.approx(0.449)
+    assert network.mean.item() == pytest.approx(0.449)
 
 
 class TestOwn:

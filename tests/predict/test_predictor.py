@@ -39,6 +39,7 @@ def test_integers_and_floats_mean_the_same(predictor):
         np.full((8, 8), 256),
         np.full((8, 8), 1.1),
         np.full((8, 8), np.nan),
+        np.ones((8, 8), bool),
     ],
 )
 def test_other_images_are_refused(image, predictor):
@@ -47,8 +48,20 @@ def test_other_images_are_refused(image, predictor):
 
 
 @pytest.mark.parametrize(
-    ("path", "mode"), [("missing.onnx", "fp32"), ("", "fp16"), ("", "none"), ("elsewhere", "fp32")]
+    ("path", "mode", "message"),
+    [
+        ("missing.onnx", "fp32", "does not exist"),
+        ("", "fp16", "does not exist"),
+        ("elsewhere", "fp32", "does not exist"),
+        ("", "none", "Unknown mode none"),
+    ],
 )
-def test_what_is_not_there_is_refused(path, mode, run):
-    with pytest.raises(InputError, match="does not exist"):
+def test_what_is_not_there_is_refused(path, mode, message, run):
+    with pytest.raises(InputError, match=message):
         load(run.path / path, mode)
+
+
+def test_a_file_of_another_checkpoint_is_refused(run, change_graph):
+    change_graph(run.onnx("fp32"))
+    with pytest.raises(InputError, match="was made from another checkpoint"):
+        load(run.path, "int8_dynamic")
