@@ -1,4 +1,4 @@
-"""Which runs lie below a folder, and what was found out about them on other data sets."""
+"""Which runs lie below a folder, what they can be used as, and what is known of them elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from brainseg.errors import InputError
 from brainseg.files import read_json
 from brainseg.run import Run
-from brainseg.vocabulary import FLOAT_MODES, USUAL_MODEL
+from brainseg.vocabulary import FLOAT_MODES, MODES, REFERENCE, USUAL_MODEL
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,23 @@ def variant_of(config: Mapping[str, Any]) -> str:
     if target := model.get("target"):
         return f"{name}_{target.rpartition('.')[2].lower()}"
     return model.get("attention") or name
+
+
+def exported_modes(run: Run) -> list[str]:
+    """The modes that a run has a file of, made from its checkpoint as it is."""
+    return [mode for mode in MODES if run.is_current(mode)]
+
+
+def explain_missing(run: Run, mode: str) -> str:
+    """Why a run cannot be used in an exported mode, and how to make it."""
+    file = run.onnx(mode)
+    if file.exists():
+        why, how = (
+            f"{file} was made from another checkpoint or export than the run has",
+            "Make it again",
+        )
+    else:
+        exported = ", ".join(exported_modes(run)) or "none yet"
+        why, how = f"{run.path} has no {file.name} (exported: {exported})", "Make it first"
+    verb, chosen = ("export", "") if mode == REFERENCE else ("quantize", f" --mode {mode}")
+    return f"{why}. {how}: brainseg {verb} {run.path}{chosen}"

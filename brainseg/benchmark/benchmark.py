@@ -24,13 +24,13 @@ from brainseg.benchmark.variant import (
 from brainseg.data.parts import to_input
 from brainseg.environment import describe, physical_cores
 from brainseg.errors import InputError
+from brainseg.experiment import explain_missing
 from brainseg.files import read_json, write_json
 from brainseg.rows import Row, read_rows, upsert_rows
 from brainseg.run import Run
 from brainseg.runtime.memory import peak_memory_mb
 from brainseg.runtime.session import Unavailable
 from brainseg.scoring.measure import measure
-from brainseg.scoring.models import explain_missing
 from brainseg.terminal import bar
 from brainseg.vocabulary import REFERENCE_RUNTIME
 

@@ -15,11 +15,12 @@ from brainseg.vocabulary import CHECKPOINT, REFERENCE, quantized_modes
 def adopt(run: Run) -> bool:
     """Record the hashes of an older run's files, if its export holds the weights of its checkpoint.
 
+    Args:
+        run: exported, without a record of what the export was made from.
+
     Returns:
         `False` where it does not: its files belong to another network.
     """
-    if not run.onnx(REFERENCE).exists() or "network" in run.read_made(REFERENCE):
-        return True
     if not _holds_weights(run):
         return False
     write_rows(run, [replace(row, network=run.hash_network(row.mode)) for row in read_rows(run)])

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError, check_known
+from brainseg.experiment import explain_missing
 from brainseg.predict.predict import segment
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
@@ -73,9 +74,6 @@ def load(
     path, run = Path(path), Run(Path(path))
     check_known("mode", [mode], MODES)
     if path.is_dir() and run.onnx(mode).exists() and not run.is_current(mode):
-        raise InputError(
-            f"{run.onnx(mode)} was made from another checkpoint or export than the run has. Make "
-            f"it again: brainseg quantize {path} --mode {mode}"
-        )
+        raise InputError(explain_missing(run, mode))
     file = run.onnx(mode) if path.is_dir() else path
     return Predictor(open_session(file, device, threads, runtime))

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainseg.errors import InputError, check_known
+from brainseg.experiment import explain_missing, exported_modes
 from brainseg.files import hash_file
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
-from brainseg.vocabulary import CHECKPOINT, MODES, REFERENCE, rank, with_reference
+from brainseg.vocabulary import CHECKPOINT, MODES, rank, with_reference
 
 logger = logging.getLogger(__name__)
 
@@ -104,28 +105,13 @@ def choose_modes(runs: Sequence[Run], modes: Sequence[str] | None = None) -> lis
     Raises:
         InputError: there is no such mode, or no run has it; it says how to make it.
     """
-    had = in_order({mode for run in runs for mode in _exported(run)})
+    had = in_order({mode for run in runs for mode in exported_modes(run)})
     chosen = with_reference(had if modes is None else modes)
     check_known("mode", chosen, MODES)
     for mode in chosen:
         if mode not in had:
             raise InputError(explain_missing(runs[0], mode))
     return chosen
-
-
-def explain_missing(run: Run, mode: str) -> str:
-    """Why a run cannot be used in an exported mode, and how to make it."""
-    file = run.onnx(mode)
-    if file.exists():
-        why, how = (
-            f"{file} was made from another checkpoint or export than the run has",
-            "Make it again",
-        )
-    else:
-        exported = ", ".join(_exported(run)) or "none yet"
-        why, how = f"{run.path} has no {file.name} (exported: {exported})", "Make it first"
-    verb, chosen = ("export", "") if mode == REFERENCE else ("quantize", f" --mode {mode}")
-    return f"{why}. {how}: brainseg {verb} {run.path}{chosen}"
 
 
 def _model_of_file(path: Path) -> Model:
@@ -142,7 +128,7 @@ def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
     run = Run(path)
     size = run.read_config()["data"]["image_size"]
     if modes is None:
-        wanted = [CHECKPOINT, *_exported(run)]
+        wanted = [CHECKPOINT, *exported_modes(run)]
         for mode in MODES:
             if run.onnx(mode).exists() and mode not in wanted:
                 logger.warning("Left out: %s", explain_missing(run, mode))
@@ -153,10 +139,6 @@ def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
     if CHECKPOINT in wanted and not run.best.exists():
         raise InputError(f"{path} has no {run.best.name}: train it first, or to its end.")
     return Model(run, files, CHECKPOINT in wanted, size, str(path))
-
-
-def _exported(run: Run) -> list[str]:
-    return [mode for mode in MODES if run.is_current(mode)]
 
 
 def _file_of(run: Run, mode: str) -> Path:
