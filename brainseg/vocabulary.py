@@ -56,12 +56,12 @@ class Runtime:
     Attributes:
         name: of the Python package, too.
         devices: on which brainseg uses it.
-        precisions: other arithmetic in which it can run the weights of the fp32 file.
+        precisions: by device, other arithmetic in which it can run the weights of the fp32 file.
     """
 
     name: str
     devices: tuple[str, ...]
-    precisions: tuple[str, ...] = ()
+    precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ REFERENCE_RUNTIME = "onnxruntime"
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (
-        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda")),
-        Runtime("openvino", ("cpu",), precisions=("bf16",)),
+        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda"), precisions={"cuda": ("tf32",)}),
+        Runtime("openvino", ("cpu",), precisions={"cpu": ("bf16",)}),
     )
 }
 """Name → runtime, in the order in which they are shown."""
