@@ -12,7 +12,7 @@ from brainseg import vocabulary
 from brainseg.benchmark import benchmark as timer
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.benchmark.together import time_together
-from brainseg.deploy import export, quantize, stages
+from brainseg.deploy import adopt, export, quantize, stages
 from brainseg.errors import InputError
 from brainseg.files import write_json
 from brainseg.model import checkpoint
@@ -189,7 +189,7 @@ def test_taking_over_that_was_interrupted_goes_on(run, monkeypatch):
     rows = [{"mode": mode, "device": "cpu", "threads": 1} for mode in ("fp32", "int8_dynamic")]
     write_json(older(run).deploy, [row | {"latency_ms": {"p50": 1.0}} for row in rows])
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "note_scored", interrupt)
+        patch.setattr(adopt, "note_scored", interrupt)
         with pytest.raises(KeyboardInterrupt):
             stages.prepare(run, ALL)
     assert stages.prepare(run, ALL) == []
