@@ -10,8 +10,7 @@ interleaved. Without CUDA the two forms that exist on a CPU are timed, and the o
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from brainseg.data.parts import read_test, to_input
 from brainseg.environment import physical_cores
 from brainseg.files import write_json
 from brainseg.run import Run
+from brainseg.runtime.cuda import PROVIDER, BoundNetwork, Form, require_cuda, silenced
 from brainseg.vocabulary import DEVICES
 
 Images = NDArray[np.float32]
@@ -36,120 +36,58 @@ on the device to what stays there."""
 WARMUP, ROUNDS = 5, 300
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """In what a file is computed: `mode` is fp32 or fp16, TF32 for what is in 32 bits."""
-
-    mode: str
-    tf32: bool = False
-    nhwc: bool = False
-
-    @property
-    def name(self) -> str:
-        """As in tables."""
-        tf32 = "TF32" if self.tf32 else "TF32 off"
-        return f"{self.mode}, {tf32}{', NHWC' if self.nhwc else ''}"
-
-
-ARITHMETICS = (
-    Arithmetic("fp32"),
-    Arithmetic("fp32", nhwc=True),
-    Arithmetic("fp32", tf32=True),
-    Arithmetic("fp32", tf32=True, nhwc=True),
-    Arithmetic("fp16"),
-    Arithmetic("fp16", tf32=True),
-    Arithmetic("fp16", tf32=True, nhwc=True),
+ARITHMETICS = tuple(
+    (mode, tf32, nhwc)
+    for mode in ("fp32", "fp16")
+    for tf32 in (False, True)
+    for nhwc in (False, True)
 )
-"""The first is the reference."""
-
+"""In what a file is computed: its mode; TF32, for what is in 32 bits; channels last. The first is
+the reference."""
 
 Pass = Callable[[Images], Any]
 
 
-@dataclass(frozen=True)
-class Form:
-    """A row of the table; what was not measured is `None`, and `reason` says why.
-
-    Attributes:
-        median_ms: of a pass, which is a whole batch.
-        change: largest absolute difference of a probability to plain fp32.
-    """
-
-    network: str
-    batch: int
-    arithmetic: str
-    transport: str
-    median_ms: float | None = None
-    change: float | None = None
-    reason: str | None = None
-
-
-class Bound:
-    """A session whose input and output have fixed places on the device."""
-
-    def __init__(self, session: ort.InferenceSession, device: str, images: Images) -> None:
-        self._session, self._name = session, session.get_inputs()[0].name
-        self._input, self._output = (  # probabilities have the shape of images
-            ort.OrtValue.ortvalue_from_numpy(images, device) for _ in range(2)
-        )
-        self._binding = session.io_binding()
-        self._binding.bind_ortvalue_input(self._name, self._input)
-        self._binding.bind_ortvalue_output(session.get_outputs()[0].name, self._output)
-
-    def plain(self, images: Images) -> Images:
-        """Run without those places."""
-        return self._session.run(None, {self._name: images})[0]
-
-    def bound(self, images: Images) -> Images:
-        """Copy the images there, run, copy the probabilities back."""
-        self._input.update_inplace(images)
-        self.resident(images)
-        return self._output.numpy()
-
-    def resident(self, _: Images) -> None:
-        """Run on what is there."""
-        self._session.run_with_iobinding(self._binding)
-
-
-def open_bound(
-    path: Path, device: str, arithmetic: Arithmetic, images: Images, *, graph: bool
-) -> Bound | str:
-    """A session in this form after its first pass, or why there is none."""
-    if device == "cpu" and (arithmetic.tf32 or arithmetic.nhwc or graph):
+def open_network(path: Path, device: str, form: Form, images: Images) -> BoundNetwork | str:
+    """A network in this form after its first pass, or why there is none."""
+    if device == "cpu" and (form.tf32 or form.nhwc or form.graph):
         return "needs CUDA"
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = physical_cores()
-    given = {
-        "use_tf32": int(arithmetic.tf32),
-        "prefer_nhwc": int(arithmetic.nhwc),
-        "enable_cuda_graph": int(graph),  # refused where CUDA lacks one of the nodes
-    }
-    on_cuda = [("CUDAExecutionProvider", given)] if device == "cuda" else []
+    on_cuda = [(PROVIDER, form.options())] if device == "cuda" else []
     try:
-        session = ort.InferenceSession(
-            path, options, [*on_cuda, "CPUExecutionProvider"], enable_fallback=0
-        )
-        opened = Bound(session, device, images)
-        opened.bound(images)
+        with silenced():
+            session = ort.InferenceSession(
+                path, options, [*on_cuda, "CPUExecutionProvider"], enable_fallback=0
+            )
+            network = BoundNetwork(session, device)
+            network.predict(images)
     except Exception as error:  # onnxruntime's errors have no base class of their own
         return str(error)
-    return opened
+    return network
 
 
 def open_passes(
-    path: Path, device: str, arithmetic: Arithmetic, images: Images
-) -> dict[str, Pass | str]:
-    """The passes of a file by `TRANSPORTS`; a string says why there is none."""
-    usual, captured = (
-        open_bound(path, device, arithmetic, images, graph=graph) for graph in (False, True)
-    )
-    return {
-        PLAIN: usual if isinstance(usual, str) else usual.plain,
-        BOUND: usual if isinstance(usual, str) else usual.bound,
-        GRAPH: captured if isinstance(captured, str) else captured.bound,
-        RESIDENT: captured if isinstance(captured, str) else captured.resident,
-    }
+    path: Path, device: str, tf32: bool, nhwc: bool, images: Images
+) -> tuple[dict[str, Pass], str | None]:
+    """The passes of a file by `TRANSPORTS`, and why some are missing."""
+    passes: dict[str, Pass] = {}
+    usual = open_network(path, device, Form(tf32, False, nhwc), images)
+    if isinstance(usual, str):
+        return passes, usual
+    passes |= {PLAIN: plain(usual.inference), BOUND: usual.predict}
+    captured = open_network(path, device, Form(tf32, True, nhwc), images)
+    if isinstance(captured, str):
+        return passes, captured
+    passes |= {GRAPH: captured.predict, RESIDENT: lambda each: captured.repeat(len(each))}
+    return passes, None
+
+
+def plain(session: ort.InferenceSession) -> Pass:
+    """NumPy in, NumPy out."""
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
 
 
 def until(seconds: float, rounds: int) -> Iterator[int]:
@@ -161,7 +99,7 @@ def until(seconds: float, rounds: int) -> Iterator[int]:
         yield number
 
 
-def measure(run: Run, batch: int, device: str, seconds: float) -> list[Form]:
+def measure(run: Run, batch: int, device: str, seconds: float) -> list[dict[str, Any]]:
     """All forms of a run's network at one batch size, interleaved.
 
     Args:
@@ -169,45 +107,51 @@ def measure(run: Run, batch: int, device: str, seconds: float) -> list[Form]:
         batch: images per pass.
         device: one of `vocabulary.DEVICES`.
         seconds: after which no round of passes begins.
+
+    Returns:
+        A row for each of `ARITHMETICS`: by transport the median of a pass in ms, `change` (the
+        largest absolute difference of a probability to plain fp32), and `reason` where a form is
+        missing.
     """
     stored = to_input(read_test(run)["images"])
     images = [np.roll(stored, -step, 0)[np.arange(batch) % len(stored)] for step in range(4)]
-    passes = {
-        (arithmetic.name, transport): found
-        for arithmetic in ARITHMETICS
-        for transport, found in open_passes(
-            run.onnx(arithmetic.mode), device, arithmetic, images[0]
-        ).items()
-    }
-    ready = {key: found for key, found in passes.items() if not isinstance(found, str)}
-    changes = find_changes(ready, images)
-    calls = [lambda index, run=found: run(images[index]) for found in ready.values()]
+    opened = [
+        open_passes(run.onnx(mode), device, tf32, nhwc, images[0])
+        for mode, tf32, nhwc in ARITHMETICS
+    ]
+    reference = opened[0][0][PLAIN]
+    expected = [reference(each) for each in images]
+    rows = [
+        {
+            **{"network": run.name, "batch": batch, "mode": mode, "tf32": tf32, "nhwc": nhwc},
+            **dict.fromkeys(TRANSPORTS),
+            "change": largest_change(passes, images, expected),
+            "reason": reason,
+        }
+        for (mode, tf32, nhwc), (passes, reason) in zip(ARITHMETICS, opened, strict=True)
+    ]
+    ready = [passes for passes, _ in opened]
+    calls = [lambda at, run=each: run(images[at]) for passes in ready for each in passes.values()]
     rng = np.random.default_rng(0)
     time_rounds(calls, until(seconds / 4, WARMUP), len(images), rng)
     times = time_rounds(calls, until(seconds, ROUNDS), len(images), rng)
-    medians = dict(zip(ready, np.median(times, axis=1).tolist(), strict=True))
-    return [
-        Form(
-            *(run.name, batch, *key),
-            median_ms=medians.get(key),
-            change=changes.get(key),
-            reason=found if isinstance(found, str) else None,
-        )
-        for key, found in passes.items()
+    medians = iter(np.median(times, axis=1).tolist())
+    for row, passes in zip(rows, ready, strict=True):
+        row |= {transport: next(medians) for transport in passes}
+    return rows
+
+
+def largest_change(
+    passes: dict[str, Pass], images: Sequence[Images], expected: Sequence[Images]
+) -> float | None:
+    """Of a probability, in any of the passes; those without copies show none."""
+    changes = [
+        float(np.abs(found(each) - of).max())
+        for transport, found in passes.items()
+        if transport != RESIDENT
+        for each, of in zip(images, expected, strict=True)
     ]
-
-
-def find_changes(ready: dict[tuple[str, str], Pass], images: list[Images]) -> dict[Any, float]:
-    """Largest change of a probability against the first form; passes without copies show none."""
-    shown = {key: found for key, found in ready.items() if key[1] != RESIDENT}
-    reference, *_ = shown.values()
-    expected = [reference(each) for each in images]
-    return {
-        key: max(
-            float(np.abs(found(each) - of).max()) for each, of in zip(images, expected, strict=True)
-        )
-        for key, found in shown.items()
-    }
+    return max(changes, default=None)
 
 
 def main() -> None:
@@ -219,21 +163,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of timing, per run and batch")
     parser.add_argument("--json", type=Path, help="file to write")
     given = parser.parse_args()
-    forms: list[Form] = []
     if given.device == "cuda":
-        import torch  # brings the CUDA libraries that onnxruntime then finds
-
-        torch.cuda.init()
+        require_cuda()  # torch brings the libraries that onnxruntime then finds
+    done: list[dict[str, Any]] = []
     for path in given.runs:
         for batch in map(int, given.batch.split(",")):
-            found = measure(Run(path), batch, given.device, given.seconds)
-            for form in found:
-                about = f"{form.network}, batch {batch}, {form.arithmetic}, {form.transport}"
-                found_out = f"{form.median_ms:.2f} ms" if form.median_ms else form.reason
-                print(f"{about}: {found_out}", flush=True)
-            forms += found
+            rows = measure(Run(path), batch, given.device, given.seconds)
+            for row in rows:
+                told = {key: value for key, value in row.items() if value not in (None, False)}
+                print(*(f"{key} {show(value)}," for key, value in told.items()))
+            done += rows
             if given.json:
-                write_json(given.json, [asdict(form) for form in forms])
+                write_json(given.json, done)
+
+
+def show(value: Any) -> str:
+    """A value of a row, in four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ machine without a GPU the same parts run small, on the CPU.
 import argparse
 import csv
 import json
+import os
 import platform
 import shutil
 import sys
@@ -189,7 +190,7 @@ def product(check: Check) -> Rows:
             *("benchmark", *runs, "--mode", "all", "--device", device, *shared, *more),
             seconds=seconds,
         )
-        told = next((line for line in outcome.lines if "stimate" in line or "about" in line), "")
+        told = next((line for line in outcome.lines if " networks on " in line), "")
         batch = more[-1] if more else 1
         took = {"device": device, "batch": batch, "estimate": told, "took_s": outcome.seconds}
         times.append(took | {"status": outcome.status})
@@ -285,17 +286,12 @@ def deploy_rows(run: Path) -> Rows:
             "mode": " ".join([row["mode"], row["options"].get("precision", "")]).strip(),
             **{key: row[key] for key in ("runtime", "device", "batch", "threads", "status")},
             "latency_ms": (row["latency_ms"] or {}).get("p50"),
-            "device_ms": median(row.get("device_ms")),
+            "device_ms": (row["device_ms"] or {}).get("p50"),
             "speedup": row["speedup"],
             **{key: row.get(key) for key in shown},
         }
         for row in (json.loads(file.read_text()) if file.exists() else [])
     ]
-
-
-def median(value: Any) -> Any:
-    """Of a latency, which may be a number or a summary."""
-    return value.get("p50") if isinstance(value, dict) else value
 
 
 def write(check: Check, failures: Rows) -> None:
@@ -353,7 +349,7 @@ def main() -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     log = given.out / "log.txt"
     log.write_text("")
-    path = ":".join(filter(None, [str(ROOT), __import__("os").environ.get("PYTHONPATH")]))
+    path = ":".join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
     budget = Budget(60 * (given.minutes or scale.minutes), log, ROOT, environment)
     failures: Rows = []
