@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,19 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("deploy.json", "benchmarks.json", "history.csv")
 """Files of the run that was timed which go into the output."""
 
-TINY = "{layers: [1, 1, 1, 1], channels: [16, 32, 64, 128], stem_chs: 16}"
-
-DESCRIBE = """
-import json, os, sys
-import onnxruntime, torch
-from brainseg.environment import describe
-found = describe()
-found["torch"] = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
-found["onnxruntime_providers"] = onnxruntime.get_available_providers()
-found["usable_cores"] = len(os.sched_getaffinity(0))
-json.dump(found, open(sys.argv[1], "w"), indent=2)
-print(json.dumps(found))
-"""
+TINY = ("layers=[1,1,1,1]", "channels=[16,32,64,128]", "stem_chs=16")
 
 Rows = list[dict[str, Any]]
 
@@ -70,7 +58,7 @@ class Scale:
 
 SCALES = {
     "cuda": Scale("cuda", 8, 224, 16, 48, 100),
-    "cpu": Scale("cpu", 4, 64, 4, 6, 10, (f"model.encoder_args={TINY}",)),
+    "cpu": Scale("cpu", 4, 64, 4, 6, 10, tuple(f"+model.encoder_args.{each}" for each in TINY)),
 }
 
 
@@ -137,15 +125,16 @@ def environment(check: Check) -> Rows:
     if shutil.which("nvidia-smi"):
         check.budget.run(["nvidia-smi"], 5)
     file = check.out / "environment.json"
-    check.python("-c", DESCRIBE, file, seconds=(20, 10))
+    check.python("benchmarks/describe.py", file, seconds=(20, 10))
     found = json.loads(file.read_text())
     gpus = ", ".join(f"{gpu['name']}, driver {gpu.get('driver')}" for gpu in found["gpus"])
-    cpu, torch = found["cpu"], found["torch"]
+    cpu = found["cpu"]
     facts = {
         "GPU": gpus or "none",
+        "CUDA starts": str(found["cuda_starts"]),
         "CPU": f"{cpu['model']}, {found['usable_cores']} of {cpu['logical_cores']} cores usable",
         "CPU flags": " ".join(cpu["flags"]),
-        "CUDA of torch, cuDNN": f"{torch['cuda']}, {torch['cudnn']}",
+        "CUDA of torch, cuDNN": f"{found['cuda']}, {found['cudnn']}",
         "commit": (found["commit"] or {}).get("hash"),
         **{name: version for name, version in found["versions"].items() if version},
     }
@@ -256,6 +245,13 @@ PARTS: tuple[Callable[[Check], Rows], ...] = (
 )
 """In the order of their value; the first two are needed by the others."""
 
+OTHER_TITLES = {
+    "product_times": "How long that took",
+    "failures": "Parts that failed",
+    "commands": "Commands",
+}
+"""Name of a table that is no part's → heading."""
+
 
 def launcher(number: int) -> tuple[str, ...]:
     """Overrides for `number` jobs at once, where Hydra's plugin for it is installed."""
@@ -296,24 +292,30 @@ def deploy_rows(run: Path) -> Rows:
 
 def write(check: Check, failures: Rows) -> None:
     """Renew the summary, the rows and the files of the run."""
-    commands = [asdict(each) for each in check.budget.outcomes]
-    for command in commands:
-        del command["lines"]
+    commands = [
+        {"command": shorten(each.command, check), "status": each.status, "seconds": each.seconds}
+        for each in check.budget.outcomes
+    ]
     tables = check.tables | {"failures": failures, "commands": commands}
     text = json.dumps(tables, indent=1, default=str)
     (check.out / "rows.json").write_text(text, encoding="utf-8")
-    titles = {part.__name__: (part.__doc__ or "").rstrip(".") for part in PARTS}
+    titles = {part.__name__: (part.__doc__ or "").rstrip(".") for part in PARTS} | OTHER_TITLES
     now, scale = datetime.now(UTC), check.scale
     lines = [
         "# GPU check" if scale.device == "cuda" else "# GPU check, small, without a GPU",
         f"{now:%Y-%m-%d %H:%M} UTC, {platform.node()}; images {scale.size}×{scale.size}.",
     ]
     for name, rows in tables.items():
-        lines += [f"## {titles.get(name, name)}", *markdown(rows)] if rows else []
+        lines += [f"## {titles[name]}", *markdown(rows)] if rows else []
     (check.out / "summary.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
     for run in check.runs("check", "ag-"):
         for name in filter(lambda name: (run / name).exists(), KEPT):
             shutil.copy(run / name, check.out / f"ag.{name}")
+
+
+def shorten(command: str, check: Check) -> str:
+    """A command without the folders of this machine."""
+    return command.replace(sys.executable, "python").replace(str(check.work), "RUNS")
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
