@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from brainseg.errors import check_known
+from brainseg.errors import InputError
 from brainseg.runtime.cuda import (
     PROVIDER,
     BoundNetwork,
@@ -50,8 +50,8 @@ def open_onnxruntime(
         Unavailable: CUDA was asked for and not got.
         InputError: the file is missing or damaged, the GPU is full, or there is no such precision.
     """
-    known = RUNTIMES[REFERENCE_RUNTIME].precisions.get(device, ())
-    check_known(f"precision of onnxruntime on {device}:", filter(None, [precision]), known)
+    if precision not in (None, *RUNTIMES[REFERENCE_RUNTIME].precisions.get(device, ())):
+        raise InputError(f"onnxruntime has no precision {precision} on {device}.")
     if device == "cuda":
         require_cuda()
     require_file(path)

@@ -86,7 +86,8 @@ def test_rows_and_their_session(two_runs):
 
 
 @needs_openvino
-def test_runtimes_take_turns_in_one_session(two_runs):
+def test_runtimes_take_turns_in_one_session(two_runs, monkeypatch):
+    monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: True)
     rows = benchmark(two_runs, [], ["cpu"], 3, runtimes=BOTH, threads=1)
     named = [(row.runtime, row.options) for row in rows]
     one_run = [("onnxruntime", {}), ("openvino", {}), ("openvino", {"precision": "bf16"})]
@@ -116,6 +117,7 @@ def test_ratios_are_taken_within_a_runtime_and_to_the_reference(run, monkeypatch
         variant = open_variant(dataclasses.replace(choice, precision=None), *given)
         return dataclasses.replace(variant, choice=choice)
 
+    monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: True)
     open_variant = subject.open_variant
     monkeypatch.setattr(subject, "open_variant", opened)
     times = {  # in rounds of two; the last line is the twin of the first

@@ -13,8 +13,8 @@ from brainseg.rows import read_rows
 from brainseg.runtime.open import open_session
 from brainseg.runtime.placement import find_placement
 from brainseg.scoring import measure as subject
-from brainseg.scoring.measure import measure
 from brainseg.scoring.kept import home_of, source_of
+from brainseg.scoring.measure import measure
 from brainseg.scoring.score import Scores, is_settled, score_checkpoint, score_mode
 
 HERE = "onnxruntime-cpu"
