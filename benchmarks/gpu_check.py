@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ KEPT = ("deploy.json", "benchmarks.json", "history.csv")
 """Files of the run that was timed which go into the output."""
 
 TINY = ("layers=[1,1,1,1]", "channels=[16,32,64,128]", "stem_chs=16")
+
+JOBLIB_LAUNCHER = "hydra-joblib-launcher"
+"""Without this package the sweep is sequential."""
 
 Rows = list[dict[str, Any]]
 
@@ -42,8 +45,10 @@ class Scale:
         minutes: for everything.
         size: of images, pixels.
         batch: images per step of training.
-        patients: of the phantoms, with 8 slices each.
+        patients: of the phantoms.
+        slices: of a patient.
         passes: timed, at most.
+        jobs: trainings at once.
         network: overrides that shape it.
     """
 
@@ -52,13 +57,17 @@ class Scale:
     size: int
     batch: int
     patients: int
+    slices: int
     passes: int
+    jobs: int
     network: tuple[str, ...] = ()
 
 
 SCALES = {
-    "cuda": Scale("cuda", 8, 224, 16, 48, 100),
-    "cpu": Scale("cpu", 4, 64, 4, 6, 10, tuple(f"+model.encoder_args.{each}" for each in TINY)),
+    "cuda": Scale("cuda", 8, 224, 16, 48, 8, 100, 4),
+    "cpu": Scale(
+        "cpu", 4, 64, 4, 12, 2, 10, 2, tuple(f"+model.encoder_args.{each}" for each in TINY)
+    ),
 }
 
 
@@ -94,7 +103,7 @@ class Check:
     def train(self, experiment: str, *overrides: str, seconds: tuple[float, float]) -> Outcome:
         """Train without any timing; runs are found with `runs`."""
         scale = self.scale
-        phantoms = (f"data.patients={scale.patients}",)
+        phantoms = (f"data.patients={scale.patients}", f"data.slices={scale.slices}")
         data = ("data=figshare", f"data.root={self.data}") if self.data else phantoms
         return self.python(
             *("train.py", "-m", *data, *scale.network),
@@ -188,22 +197,17 @@ def product(check: Check) -> Rows:
 
 
 def throughput(check: Check) -> Rows:
-    """Training images/s beside a bare loop, with and without compilation."""
-    file = check.work / "throughput.json"
-    scale = check.scale
-    sizes = ("--size", scale.size, "--batch", scale.batch)
-    check.python(*("benchmarks/training_throughput.py", *sizes, "--json", file), seconds=(75, 60))
-    return json.loads(file.read_text()) if file.exists() else []
-
-
-def jobs(check: Check) -> Rows:
-    """Training images/s of one job and of four at once."""
-    for number in (1, 4):
-        seeds = ",".join(map(str, range(number)))
-        parallel = launcher(number)
-        overrides = (f"seed={seeds}", "deploy.modes=[]", "trainer.max_epochs=4", *parallel)
-        check.train(f"jobs{number}", *overrides, seconds=(40, 15) if number > 1 else (30, 10))
-    return [row for number in (1, 4) for row in speeds(check, f"jobs{number}")]
+    """Training images/s beside a bare loop: compiled, and in several jobs at once."""
+    file, scale = check.work / "throughput.json", check.scale
+    # Compiling takes minutes on a CPU.
+    more = ("--compile", "--batches", 20) if scale.device == "cuda" else ("--batches", 2)
+    check.python(
+        *("benchmarks/training_throughput.py", "--size", scale.size, "--batch", scale.batch),
+        *(*more, "--jobs", scale.jobs, "--rounds", 3, "--seconds", 10, "--json", file),
+        seconds=(120, 60),
+    )
+    found = json.loads(file.read_text())
+    return [*found["rows"], {"name": "side by side"} | (found["side_by_side"] or {})]
 
 
 def threads(check: Check) -> Rows:
@@ -228,20 +232,22 @@ def tests(check: Check) -> Rows:
 
 
 def sweep(check: Check) -> Rows:
-    """The promised sweep: four variants at once."""
+    """The promised sweep: four variants, several at once."""
+    installed = any(each.name == JOBLIB_LAUNCHER for each in metadata.distributions())
+    parallel = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={check.scale.jobs}")
     check.train(
         *("sweep", "model.attention=none,ag,se,cbam", "trainer.max_epochs=2"),
-        *("deploy.modes=[int8_dynamic]", *launcher(4)),
-        seconds=(90, 40),
+        *("deploy.modes=[int8_dynamic]", *(parallel if installed else ())),
+        seconds=(90, 60),
     )
     table = check.work / "sweep" / "report" / "table.json"
     shown = ("attention", "mode", "device", "mean_iou", "tumor_iou", "status")
     rows = json.loads(table.read_text())["rows"]
-    return [{key: row.get(key) for key in shown} for row in rows]
+    return [*speeds(check, "sweep"), *({key: row.get(key) for key in shown} for row in rows)]
 
 
 PARTS: tuple[Callable[[Check], Rows], ...] = (
-    *(environment, training, forms, product, throughput, jobs, threads, tests, sweep),
+    *(environment, training, forms, product, throughput, threads, tests, sweep),
 )
 """In the order of their value; the first two are needed by the others."""
 
@@ -251,13 +257,6 @@ OTHER_TITLES = {
     "commands": "Commands",
 }
 """Name of a table that is no part's → heading."""
-
-
-def launcher(number: int) -> tuple[str, ...]:
-    """Overrides for `number` jobs at once, where Hydra's plugin for it is installed."""
-    if number == 1 or find_spec("hydra_plugins.hydra_joblib_launcher") is None:
-        return ()
-    return ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={number}")
 
 
 def speeds(check: Check, experiment: str) -> Rows:
@@ -353,7 +352,8 @@ def main() -> int:
     log.write_text("")
     path = ":".join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
-    budget = Budget(60 * (given.minutes or scale.minutes), log, ROOT, environment)
+    minutes = scale.minutes if given.minutes is None else given.minutes
+    budget = Budget(60 * minutes, log, ROOT, environment)
     failures: Rows = []
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
         check = Check(scale, budget, Path(work), given.out, given.data and given.data.resolve())

@@ -102,6 +102,7 @@ class Budget:
         finally:
             for process in processes:
                 _signal(process, signal.SIGKILL)  # what it has started, too
+                process.wait()
         for reader in readers:
             reader.join(GRACE)
         for outcome in outcomes:
@@ -128,9 +129,11 @@ class Budget:
         )
 
     def _read(self, process: subprocess.Popen[str], outcome: Outcome) -> None:
-        for line in process.stdout or ():
-            outcome.lines.append(line.rstrip())
-            self.say(f"  {outcome.lines[-1]}")
+        assert process.stdout is not None
+        with process.stdout as printed:
+            for line in printed:
+                outcome.lines.append(line.rstrip())
+                self.say(f"  {outcome.lines[-1]}")
 
     def _wait(self, process: subprocess.Popen[str], end: float) -> str:
         try:

@@ -3,7 +3,6 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from brainseg.benchmark import benchmark as subject
@@ -22,7 +21,6 @@ from brainseg.runtime.open import open_session
 
 MODES = ["int8_dynamic"]
 BOTH = ("onnxruntime", "openvino")
-without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 needs_openvino = pytest.mark.skipif(openvino_runtime.openvino is None, reason="an optional extra")
 
 
@@ -207,7 +205,6 @@ def test_a_busy_machine_makes_noisy_rows(run, monkeypatch, share, noisy):
     assert [row.noisy for row in rows] == [noisy] * 2
 
 
-@without_cuda
 def test_a_missing_device_gives_unavailable_rows(run):
     rows = benchmark([run], MODES, ["cuda"], 2)
     assert [row.status for row in rows] == ["unavailable"] * 2
