@@ -171,6 +171,7 @@ def evaluate(
         str,
         typer.Option(help=f"Of a run: {CHECKPOINT}, {REFERENCE}, …; comma-separated, or all."),
     ] = "all",
+    device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}, for the files.")] = "cpu",
     other_patients: Annotated[
         bool,
         typer.Option("--other-patients", help="Patients with the same name are different people."),
@@ -187,8 +188,8 @@ def evaluate(
     found = find_models([*files, *(run.path for run in runs)], _list(mode))
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
-    same = not other_patients
-    evaluate_all(found, data, show_evaluation, layout=layout, out=out, same_patients=same)
+    options = {"layout": layout, "out": out, "device": device, "same_patients": not other_patients}
+    evaluate_all(found, data, show_evaluation, **options)
 
 
 @app.command()

@@ -101,7 +101,8 @@ def _benchmark_on(
     for run in rows:
         _forget_sessions(run)
     if timed.interrupted:
-        logger.warning("Interrupted: %d of %d rows are kept.", len(timed.values), len(wanted))
+        kept = len(timed.values), len(wanted)
+        logger.warning("Interrupted: the %d of %d rows that were complete are kept.", *kept)
         raise KeyboardInterrupt
 
 

@@ -8,13 +8,13 @@ from brainseg.errors import InputError, check_known
 from brainseg.vocabulary import DEVICES, MODES, RUNTIMES, with_reference
 
 
-def parse_threads(given: Iterable[int | str]) -> tuple[int, ...]:
-    """Numbers of threads as they are typed; `all` stands for the physical cores.
+def parse_threads(given: Iterable[int | str | None]) -> tuple[int, ...]:
+    """Numbers of threads as they are typed; `all`, or nothing, stands for the physical cores.
 
     Raises:
         InputError: one is neither a number nor `all`.
     """
-    typed = [str(each) for each in given]
+    typed = ["all" if each is None else str(each) for each in given]
     if wrong := [each for each in typed if each != "all" and not each.isdecimal()]:
         raise InputError(f"threads={', '.join(wrong)} cannot be used. Expected numbers, or all.")
     return tuple(physical_cores() if each == "all" else int(each) for each in typed)
@@ -48,6 +48,8 @@ class TimingPlan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modes", tuple(with_reference(list(self.modes))))
+        threads = tuple(dict.fromkeys(self.threads)) or (physical_cores(),)
+        object.__setattr__(self, "threads", threads)
         check_known("mode", self.modes, MODES)
         check_known("device", self.devices, DEVICES)
         check_known("runtime", self.runtimes or (), RUNTIMES)
@@ -59,5 +61,4 @@ class TimingPlan:
 
     def threads_on(self, device: str) -> tuple[int, ...]:
         """The numbers of threads to time there; a GPU has no use for several."""
-        threads = tuple(dict.fromkeys(self.threads)) or (physical_cores(),)
-        return threads if device == "cpu" else (max(threads),)
+        return self.threads if device == "cpu" else (max(self.threads),)

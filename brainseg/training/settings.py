@@ -193,5 +193,5 @@ def plan_timing(deploy: Mapping[str, Any]) -> TimingPlan:
         devices=tuple(deploy["devices"]),
         runtimes=None if runtimes is None else tuple(runtimes),
         passes=deploy["passes"],
-        threads=parse_threads(threads if isinstance(threads, list) else [threads or "all"]),
+        threads=parse_threads(threads if isinstance(threads, list) else [threads]),
     )
