@@ -53,7 +53,7 @@ quantize-all: setup ## export, quantize, re-score and time every run below OUTPU
 report: setup ## write the page, tables, figures and model cards (EXPERIMENT=outputs/demo)
 	$(BRAINSEG) report $(EXPERIMENT)
 
-gpu-check: setup ## all that needs a GPU, within MINUTES: small on a CPU without one (DATA=a figshare folder)
+gpu-check: setup ## everything that needs a GPU, small on a CPU where there is none (DATA=figshare-folder MINUTES=8)
 	$(BIN)/python benchmarks/gpu_check.py --out $(OUTPUTS)/gpu-check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATA),--data $(DATA))
 
 clean: ## remove .venv and caches, but no runs

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from side_by_side import Budget, Outcome
+from budget import Budget, Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("deploy.json", "benchmarks.json", "history.csv")
@@ -90,11 +90,11 @@ class Check:
     data: Path | None = None
     tables: dict[str, Rows] = field(default_factory=dict)
 
-    def python(self, *arguments: object, seconds: tuple[float, float], copies: int = 1) -> Outcome:
+    def python(self, *arguments: object, seconds: tuple[float, float]) -> Outcome:
         """Run Python; `seconds` are what it takes with a GPU, and small without."""
         expected = seconds[0 if self.scale.device == "cuda" else 1]
         command = [sys.executable, *map(str, arguments)]
-        return self.budget.run(command, expected, copies=copies)[0]
+        return self.budget.run(command, expected)
 
     def brainseg(self, *arguments: object, seconds: tuple[float, float]) -> Outcome:
         """Run a verb."""
@@ -177,19 +177,16 @@ def forms(check: Check) -> Rows:
 def product(check: Check) -> Rows:
     """`brainseg benchmark` as users call it."""
     ag, none = check.run("ag"), check.run("none")
-    shared = ("--runtime", "onnxruntime", "--passes", check.scale.passes)
+    shared = ("--mode", "all", "--runtime", "onnxruntime", "--passes", check.scale.passes)
+    on_gpu = [("cuda", (ag, none), 1, 75), ("cpu", (ag,), 1, 60), ("cuda", (ag, none), 16, 60)]
+    small = [("cpu", (ag, none), 1, 30), ("cpu", (ag,), 2, 20)]
     times: Rows = []
-    for runs, device, more, seconds in (
-        ((ag, none), "cuda", (), (75, 10)),
-        ((ag,), "cpu", (), (60, 20)),
-        ((ag, none), "cuda", ("--batch", 16), (60, 10)),
-    ):
+    for device, runs, batch, seconds in on_gpu if check.scale.device == "cuda" else small:
         outcome = check.brainseg(
-            *("benchmark", *runs, "--mode", "all", "--device", device, *shared, *more),
-            seconds=seconds,
+            *("benchmark", *runs, "--device", device, "--batch", batch, *shared),
+            seconds=(seconds, seconds),
         )
-        told = next((line for line in outcome.lines if " networks on " in line), "")
-        batch = more[-1] if more else 1
+        told = next((line for line in outcome.lines if " networks on " in line), None)
         took = {"device": device, "batch": batch, "estimate": told, "took_s": outcome.seconds}
         times.append(took | {"status": outcome.status})
     check.tables["product_times"] = times
@@ -225,6 +222,7 @@ def tests(check: Check) -> Rows:
     """The tests that need a GPU."""
     outcome = check.python(
         *("-m", "pytest", "-m", "cuda", "-q", "--durations=5", "-p", "no:cacheprovider"),
+        *("-W", "default"),  # versions here may be others than those that are pinned
         seconds=(40, 15),
     )
     told = [line for line in outcome.lines if line.startswith(("FAILED", "ERROR", "SKIPPED"))]
@@ -352,6 +350,8 @@ def main() -> int:
     log.write_text("")
     path = ":".join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+    if scale.device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     minutes = scale.minutes if given.minutes is None else given.minutes
     budget = Budget(60 * minutes, log, ROOT, environment)
     failures: Rows = []

@@ -22,7 +22,7 @@ def benchmarks(monkeypatch):
 
 @pytest.fixture
 def make_budget(benchmarks, tmp_path):
-    from side_by_side import Budget
+    from budget import Budget
 
     def make(seconds=60.0):
         return Budget(seconds, tmp_path / "log.txt", tmp_path, {"COLOUR": "red"})
@@ -42,7 +42,7 @@ def check(make_budget, tmp_path):
 
 def test_what_a_command_prints_is_shown_and_kept(make_budget, tmp_path, capfd):
     code = "import os, sys; print(os.environ['COLOUR']); print('loud', file=sys.stderr)"
-    (outcome,) = make_budget().run([sys.executable, "-c", code], 10)
+    outcome = make_budget().run([sys.executable, "-c", code], 10)
     assert (outcome.status, sorted(outcome.lines)) == ("ok", ["loud", "red"])
     log = (tmp_path / "log.txt").read_text()
     assert capfd.readouterr().out == log
@@ -62,9 +62,9 @@ def test_a_failure_is_noted_and_the_next_command_runs(make_budget):
 
 
 def test_a_hang_is_ended_with_all_that_it_has_started(make_budget, monkeypatch):
-    monkeypatch.setattr("side_by_side.GRACE", 0.2)
+    monkeypatch.setattr("budget.GRACE", 0.2)
     script = "trap '' INT; sleep 100 & echo $!; wait; sleep 100"
-    (outcome,) = make_budget().run(["sh", "-c", script], 0.3)
+    outcome = make_budget().run(["sh", "-c", script], 0.3)
     assert outcome.status == "stopped: its time was up"
     (child,) = map(int, outcome.lines)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
@@ -72,23 +72,14 @@ def test_a_hang_is_ended_with_all_that_it_has_started(make_budget, monkeypatch):
 
 def test_ctrl_c_comes_first(make_budget):
     code = "import time\ntry: time.sleep(100)\nexcept KeyboardInterrupt: print('kept', flush=True)"
-    (outcome,) = make_budget().run([sys.executable, "-c", code], 0.5)
+    outcome = make_budget().run([sys.executable, "-c", code], 0.5)
     assert (outcome.status, outcome.lines) == ("stopped: its time was up", ["kept"])
 
 
 def test_what_would_take_too_long_is_not_begun(make_budget, tmp_path):
-    (outcome,) = make_budget(5).run(["touch", str(tmp_path / "begun")], 30)
+    outcome = make_budget(5).run(["touch", str(tmp_path / "begun")], 30)
     assert outcome.status == "skipped: it takes about 30 s, 5 s are left"
     assert not (tmp_path / "begun").exists()
-
-
-def test_copies_run_side_by_side(make_budget, tmp_path):
-    code = (
-        "import pathlib, time; pathlib.Path('begun-{copy}').touch()\n"
-        "while len(list(pathlib.Path().glob('begun-*'))) < 2: time.sleep(0.01)"  # of each other
-    )
-    outcomes = make_budget().run([sys.executable, "-c", code], 20, copies=2)
-    assert [each.status for each in outcomes] == ["ok", "ok"]
 
 
 def test_forms_on_a_cpu_agree_and_the_others_say_what_they_need(benchmarks, run):

@@ -70,53 +70,24 @@ class Budget:
             print(text, flush=True)
             print(text, file=log)
 
-    def run(self, command: Sequence[str], seconds: float, *, copies: int = 1) -> list[Outcome]:
-        """Run a command, or several at once.
+    def run(self, command: Sequence[str], seconds: float) -> Outcome:
+        """Run a command.
 
         Args:
-            command: a program and its arguments; `{copy}` in them is the number of the copy.
+            command: a program and its arguments.
             seconds: what it is expected to take. With less left it is not run; it is ended after
                 three times as much.
-            copies: that run side by side.
         """
-        commands = [
-            [part.replace("{copy}", str(copy)) for part in command] for copy in range(copies)
-        ]
-        outcomes = [Outcome(shlex.join(each)) for each in commands]
-        self.outcomes += outcomes
-        self.say(f"\n$ {outcomes[0].command}{f'   ({copies} at once)' if copies > 1 else ''}")
+        outcome = Outcome(shlex.join(command))
+        self.outcomes.append(outcome)
+        self.say(f"\n$ {outcome.command}")
         if self.left < seconds:
-            return self._skip(outcomes, seconds)
+            left = max(self.left, 0)
+            outcome.status = f"skipped: it takes about {seconds:.0f} s, {left:.0f} s are left"
+            self.say(f"  {outcome.status}")
+            return outcome
         start, limit = time.monotonic(), min(self.left, 3 * seconds)
-        processes = [self._start(each) for each in commands]
-        readers = [
-            threading.Thread(target=self._read, args=pair, daemon=True)
-            for pair in zip(processes, outcomes, strict=True)
-        ]
-        try:
-            for reader in readers:
-                reader.start()
-            for process, outcome in zip(processes, outcomes, strict=True):
-                outcome.status = self._wait(process, start + limit)
-                outcome.seconds = time.monotonic() - start
-        finally:
-            for process in processes:
-                _signal(process, signal.SIGKILL)  # what it has started, too
-                process.wait()
-        for reader in readers:
-            reader.join(GRACE)
-        for outcome in outcomes:
-            self.say(f"  {outcome.status}, {outcome.seconds:.1f} s")
-        return outcomes
-
-    def _skip(self, outcomes: list[Outcome], seconds: float) -> list[Outcome]:
-        for outcome in outcomes:
-            outcome.status = f"skipped: it takes about {seconds:.0f} s, {self.left:.0f} s are left"
-        self.say(f"  {outcomes[0].status}")
-        return outcomes
-
-    def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self._folder,
             env=self._environment,
@@ -127,6 +98,17 @@ class Budget:
             errors="replace",
             start_new_session=True,
         )
+        reader = threading.Thread(target=self._read, args=(process, outcome), daemon=True)
+        try:
+            reader.start()
+            outcome.status = _wait(process, limit)
+        finally:
+            _signal(process, signal.SIGKILL)  # what it has started, too
+            process.wait()
+        outcome.seconds = time.monotonic() - start
+        reader.join(GRACE)
+        self.say(f"  {outcome.status}, {outcome.seconds:.1f} s")
+        return outcome
 
     def _read(self, process: subprocess.Popen[str], outcome: Outcome) -> None:
         assert process.stdout is not None
@@ -135,15 +117,17 @@ class Budget:
                 outcome.lines.append(line.rstrip())
                 self.say(f"  {outcome.lines[-1]}")
 
-    def _wait(self, process: subprocess.Popen[str], end: float) -> str:
-        try:
-            code = process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            _signal(process, signal.SIGINT)  # as Ctrl-C: what is complete is kept
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE)
-            return "stopped: its time was up"
-        return "ok" if code == 0 else f"failed: exit code {code}"
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> str:
+    """How it ends, on its own or by Ctrl-C after so many seconds."""
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGINT)  # what is complete is kept
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        return "stopped: its time was up"
+    return "ok" if code == 0 else f"failed: exit code {code}"
 
 
 def _signal(process: subprocess.Popen[str], kind: signal.Signals) -> None:
