@@ -333,42 +333,49 @@ def show(value: Any) -> str:
     return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
 
 
+def run_parts(check: Check, names: Sequence[str]) -> bool:
+    """Run the first two parts and those named; whether all went well, or was left out."""
+    failures: Rows = []
+    for part in PARTS:
+        name = part.__name__
+        if part not in PARTS[:2] and name not in names:
+            continue
+        check.budget.say(f"\n── {part.__doc__} {check.budget.left:.0f} s are left.")
+        try:
+            check.tables[name] = part(check)
+        except Exception as error:  # whatever it is, the other parts can still be done
+            failures.append({"part": name, "reason": f"{type(error).__name__}: {error}"})
+            check.budget.say(f"  failed: {error}")
+        write(check, failures)
+    statuses = [each.status for each in check.budget.outcomes]
+    return not failures and all(each.startswith(("ok", "skipped")) for each in statuses)
+
+
 def main() -> int:
-    """Run the parts; the exit code is 1 where one of them failed."""
+    """Run the parts; the exit code is 1 where something failed or hung."""
+    names = ",".join(part.__name__ for part in PARTS[2:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, help="default: 8 with a GPU, 4 without")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "gpu-check")
     parser.add_argument("--data", type=Path, help="a data set in figshare's layout")
     parser.add_argument("--small", action="store_true", help="on the CPU, in spite of a GPU")
-    names = ",".join(part.__name__ for part in PARTS[2:])
     parser.add_argument("--parts", default=names, help=f"default: {names}")
     given = parser.parse_args()
-    small = given.small or shutil.which("nvidia-smi") is None
-    scale = SCALES["cpu" if small else "cuda"]
-    given.out.mkdir(parents=True, exist_ok=True)
-    log = given.out / "log.txt"
-    log.write_text("")
-    path = ":".join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
-    if scale.device == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = ""
+    scale = SCALES["cpu" if given.small or shutil.which("nvidia-smi") is None else "cuda"]
     minutes = scale.minutes if given.minutes is None else given.minutes
-    budget = Budget(60 * minutes, log, ROOT, environment)
-    failures: Rows = []
+    out, data = given.out.resolve(), given.data and given.data.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / "log.txt"
+    log.write_text("")
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+    if scale.device == "cpu":
+        variables["CUDA_VISIBLE_DEVICES"] = ""
+    budget = Budget(60 * minutes, log, ROOT, variables)
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
-        check = Check(scale, budget, Path(work), given.out, given.data and given.data.resolve())
-        for part in PARTS:
-            name = part.__name__
-            if part in PARTS[:2] or name in given.parts.split(","):
-                budget.say(f"\n── {part.__doc__} {budget.left:.0f} s are left.")
-                try:
-                    check.tables[name] = part(check)
-                except Exception as error:  # whatever it is, the other parts can still be done
-                    failures.append({"part": name, "reason": f"{type(error).__name__}: {error}"})
-                    budget.say(f"  failed: {error}")
-                write(check, failures)
-    budget.say(f"\n{given.out / 'summary.md'}")
-    return 1 if failures or any(each.status.startswith("failed") for each in budget.outcomes) else 0
+        fine = run_parts(Check(scale, budget, Path(work), out, data), given.parts.split(","))
+    budget.say(f"\n{out / 'summary.md'}")
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":
