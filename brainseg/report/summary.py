@@ -35,7 +35,7 @@ WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms", "Passes")
 """Columns for which terminal and page have no room: other tables, or `table.md`, have them."""
 
 FORMS = (
-    "Graph: the GPU starts all kernels at once; NHWC: channels lie side by side; TF32: factors of "
+    "Graph: the GPU starts all kernels at once; NHWC: channels come last; TF32: factors of "
     "11 significant bits"
 )
 """How a network runs on CUDA."""

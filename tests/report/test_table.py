@@ -590,7 +590,8 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
     assert "commit fff0000-dirty." in good
     assert good.endswith(
         "Up to 100 rounds on cuda with 2 threads, started 2026-01-01T00:00:00+00:00. Other "
-        "processes used 1% of the CPU. Control, fp32 with onnxruntime against itself: 1.00 (0.99–1.02)."
+        "processes used 1% of the CPU. Control, fp32 with onnxruntime against itself: 1.00 "
+        "(0.99–1.02)."
     )
     assert bad.endswith("0.92 (0.91–0.93); a speed-up closer to 1 means nothing.")
     assert read_rows(experiment)[0]["commit"] == "abc1234"
