@@ -149,6 +149,11 @@ def read_rows(run: Run) -> list[Row]:
     return [Row.from_json(row) for row in read_json(run.deploy)] if run.deploy.exists() else []
 
 
+def read_sessions(run: Run) -> dict[str, Any]:
+    """The timing sessions that rows name, none where it was never timed."""
+    return read_json(run.benchmarks) if run.benchmarks.exists() else {}
+
+
 def upsert_rows(run: Run, rows: Sequence[Row]) -> None:
     """Write `rows`; each takes the place of the row about the same, if there is one.
 
