@@ -119,11 +119,13 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
 def _describe_session(session: dict[str, Any]) -> str:
     control, others = session["control"], session["other_cpu_share"]
     low, high = control["interval"]
+    threads = str(session["threads"]).strip("[]")  # older versions had one number
+    processors = "CPU" if session["device"] == "cpu" else "CPU or the GPU"
     failed = "" if low <= 1 <= high else "; a speed-up closer to 1 means nothing"
     return (
         f"Timed on {_describe_machine(session['environment'])} Up to {session['passes']} rounds on "
-        f"{session['device']} with {session['threads']} threads, started {session['started_at']}. "
-        f"Other processes used {others:.0%} of the CPU. Control, {control['mode']} with "
+        f"{session['device']} with {threads} threads, started {session['started_at']}. Other "
+        f"processes used {others:.0%} of the {processors}. Control, {control['mode']} with "
         f"{control['runtime']} against itself: {control['ratio']:.2f} ({low:.2f}–{high:.2f})"
         f"{failed}."
     )

@@ -583,16 +583,18 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
         **{"started_at": "2026-01-01T00:00:00+00:00", "other_cpu_share": 0.01, "control": control},
     }
     off = control | {"ratio": 0.918, "interval": [0.911, 0.928]}
-    sessions = {"a": session, "b": session | {"control": off, "other_cpu_share": 0.19}}
+    off_session = session | {"control": off, "other_cpu_share": 0.19, "threads": [1, 2, 4]}
+    sessions = {"a": session, "b": off_session}
     (run / "benchmarks.json").write_text(json.dumps(sessions))
     good, bad = (line for line in reported(experiment) if "Timed on" in line)
     assert "GPU: H100;" in good
     assert "commit fff0000-dirty." in good
     assert good.endswith(
         "Up to 100 rounds on cuda with 2 threads, started 2026-01-01T00:00:00+00:00. Other "
-        "processes used 1% of the CPU. Control, fp32 with onnxruntime against itself: 1.00 "
-        "(0.99–1.02)."
+        "processes used 1% of the CPU or the GPU. Control, fp32 with onnxruntime against itself: "
+        "1.00 (0.99–1.02)."
     )
+    assert "on cuda with 1, 2, 4 threads, started" in bad
     assert bad.endswith("0.92 (0.91–0.93); a speed-up closer to 1 means nothing.")
     assert read_rows(experiment)[0]["commit"] == "abc1234"
 
