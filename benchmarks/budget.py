@@ -48,13 +48,13 @@ class Budget:
         """Start the clock.
 
         Args:
-            seconds: for everything.
+            seconds: for everything, `GRACE` included.
             log: file that gets all that is printed.
             folder: in which commands run.
             environment: variables beside those of this process.
         """
         self.outcomes: list[Outcome] = []
-        self._end = time.monotonic() + seconds
+        self._end = time.monotonic() + seconds - GRACE
         self._log, self._folder = log, folder
         self._environment = {**os.environ, **environment}
         self._printing = threading.Lock()

@@ -66,7 +66,7 @@ class Scale:
 SCALES = {
     "cuda": Scale("cuda", 8, 224, 16, 48, 8, 100, 4),
     "cpu": Scale(
-        "cpu", 4, 64, 4, 12, 2, 10, 2, tuple(f"+model.encoder_args.{each}" for each in TINY)
+        "cpu", 5, 64, 4, 12, 2, 10, 2, tuple(f"+model.encoder_args.{each}" for each in TINY)
     ),
 }
 
@@ -170,7 +170,7 @@ def forms(check: Check) -> Rows:
             *("--batch", batches, "--seconds", timing, "--json", file),
             seconds=seconds,
         )
-        rows += json.loads(file.read_text()) if file.exists() else []
+        rows += [row | {"network": name} for row in read(file)]
     return rows
 
 
@@ -203,8 +203,8 @@ def throughput(check: Check) -> Rows:
         *(*more, "--jobs", scale.jobs, "--rounds", 3, "--seconds", 10, "--json", file),
         seconds=(120, 60),
     )
-    found = json.loads(file.read_text())
-    return [*found["rows"], {"name": "side by side"} | (found["side_by_side"] or {})]
+    found = read(file)
+    return [*found["rows"], {"name": "side by side"} | found["side_by_side"]] if found else []
 
 
 def threads(check: Check) -> Rows:
@@ -215,7 +215,10 @@ def threads(check: Check) -> Rows:
         *("--threads", "1,2,4,all", "--runtime", "onnxruntime", "--passes", check.scale.passes),
         seconds=(30, 15),
     )
-    return [row for row in deploy_rows(run) if row["device"] == "cpu" and row["batch"] == 1]
+    modes = ("fp32", "int8_static")
+    alike = ("cpu", 1)
+    rows = [row for row in deploy_rows(run) if (row["device"], row["batch"]) == alike]
+    return [row for row in rows if row["mode"] in modes]
 
 
 def tests(check: Check) -> Rows:
@@ -240,7 +243,7 @@ def sweep(check: Check) -> Rows:
     )
     table = check.work / "sweep" / "report" / "table.json"
     shown = ("attention", "mode", "device", "mean_iou", "tumor_iou", "status")
-    rows = json.loads(table.read_text())["rows"]
+    rows = read(table)["rows"] if table.exists() else []
     return [*speeds(check, "sweep"), *({key: row.get(key) for key in shown} for row in rows)]
 
 
@@ -269,9 +272,13 @@ def speeds(check: Check, experiment: str) -> Rows:
     return rows
 
 
+def read(file: Path) -> Any:
+    """What a command wrote; nothing where it did not come so far."""
+    return json.loads(file.read_text()) if file.exists() else []
+
+
 def deploy_rows(run: Path) -> Rows:
     """What the rows of `deploy.json` say of speed."""
-    file = run / "deploy.json"
     shown = ("passes", "noisy", "scores_from", "got", "reason")
     return [
         {
@@ -283,7 +290,7 @@ def deploy_rows(run: Path) -> Rows:
             "speedup": row["speedup"],
             **{key: row.get(key) for key in shown},
         }
-        for row in (json.loads(file.read_text()) if file.exists() else [])
+        for row in read(run / "deploy.json")
     ]
 
 
@@ -355,7 +362,7 @@ def main() -> int:
     """Run the parts; the exit code is 1 where something failed or hung."""
     names = ",".join(part.__name__ for part in PARTS[2:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, help="default: 8 with a GPU, 4 without")
+    parser.add_argument("--minutes", type=float, help="default: 8 with a GPU, 5 without")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "gpu-check")
     parser.add_argument("--data", type=Path, help="a data set in figshare's layout")
     parser.add_argument("--small", action="store_true", help="on the CPU, in spite of a GPU")

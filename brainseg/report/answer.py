@@ -13,6 +13,7 @@ from brainseg.report.points import (
     mean_of,
     name_places,
     place_of,
+    usual_threads,
 )
 from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING, TableRow, decimals, order, signed
@@ -52,11 +53,16 @@ Choices = Mapping[str, Mapping[str, Choice]]
 
 
 def choose_all(rows: Iterable[TableRow]) -> dict[str, dict[str, Choice]]:
-    """Choose in each place for each variant of which two configurations or more were timed."""
+    """Choose in each place for each variant of which two configurations or more were timed.
+
+    Of several numbers of threads on a device, one is the variant's place: its `usual_threads`.
+    """
     measured = sorted(filter(is_measured, rows), key=order)
+    usual = usual_threads(measured)
+    compared = [row for row in measured if usual.get((row.variant, row.device)) == row.threads]
     choices: dict[str, dict[str, Choice]] = {}
     for place, name in name_places(filter(is_timed, measured)).items():
-        here = [row for row in measured if place_of(row) == place]
+        here = [row for row in compared if place_of(row) == place]
         for variant in dict.fromkeys(row.variant for row in here):
             if choice := choose([row for row in here if row.variant == variant]):
                 choices.setdefault(name, {})[variant] = choice

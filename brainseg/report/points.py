@@ -121,6 +121,17 @@ def name_places(rows: Iterable[TableRow]) -> dict[Place, str]:
     }
 
 
+def usual_threads(rows: Iterable[TableRow]) -> dict[tuple[str, str | None], int | None]:
+    """By variant and device, the number of threads with which configurations are compared.
+
+    It is the largest with which two of them were timed, or one where there are no two.
+    """
+    timed = {(row.variant, row.device, row.threads, row.key) for row in filter(is_timed, rows)}
+    counts = Counter(key[:3] for key in timed)
+    ranked = sorted(counts, key=lambda key: (counts[key] > 1, key[2] or 0))
+    return {(variant, device): threads for variant, device, threads in ranked}
+
+
 def collect_points(rows: Iterable[TableRow]) -> list[Point]:
     """The points of the measured rows, in the order of the table."""
     rows = list(rows)
@@ -143,8 +154,14 @@ def collect_points(rows: Iterable[TableRow]) -> list[Point]:
 
 
 def scored_points(points: Sequence[Point]) -> list[Point]:
-    """The points that have a `mean_iou`."""
-    return [point for point in points if point.mean("mean_iou") is not None]
+    """The points that have a `mean_iou`, with their `usual_threads`."""
+    usual = usual_threads(row for point in points for row in point.rows)
+    return [
+        point
+        for point in points
+        if point.mean("mean_iou") is not None
+        and usual[(first := point.rows[0]).variant, first.device] == first.threads
+    ]
 
 
 def dominates(costs: Sequence[float], others: Sequence[float]) -> bool:

@@ -30,7 +30,8 @@ def explain_terms() -> list[str]:
         "none, ag, se, cbam: no attention; gates on the skips (arXiv:1804.03999); squeeze-and-"
         "excitation (arXiv:1709.01507); convolutional block attention (arXiv:1807.06521).",
         *(f"{mode.name}: {mode.sentence}" for mode in vocabulary.MODES.values()),
-        "bf16: the runtime computes in 16 bits.",
+        "bf16: the runtime computes in 16 bits. tf32: factors are rounded to 11 significant bits, "
+        "as tensor cores take them, sums are not; plain fp32 is exact there too.",
         *(f"{metric.label}: {metric.sentence}." for metric in vocabulary.METRICS.values()),
         "A network that finds nothing has a mean IoU of about 0.5. HD95 of an empty prediction is "
         "the image's diagonal. ECE: expected calibration error.",
@@ -118,11 +119,13 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
 def _describe_session(session: dict[str, Any]) -> str:
     control, others = session["control"], session["other_cpu_share"]
     low, high = control["interval"]
+    threads = str(session["threads"]).strip("[]")  # older versions had one number
+    processors = "CPU" if session["device"] == "cpu" else "CPU or the GPU"
     failed = "" if low <= 1 <= high else "; a speed-up closer to 1 means nothing"
     return (
-        f"Timed on {_describe_machine(session['environment'])} {session['passes']} rounds on "
-        f"{session['device']} with {session['threads']} threads, started {session['started_at']}. "
-        f"Other processes used {others:.0%} of the CPU. Control, {control['mode']} with "
+        f"Timed on {_describe_machine(session['environment'])} Up to {session['passes']} rounds on "
+        f"{session['device']} with {threads} threads, started {session['started_at']}. Other "
+        f"processes used {others:.0%} of the {processors}. Control, {control['mode']} with "
         f"{control['runtime']} against itself: {control['ratio']:.2f} ({low:.2f}–{high:.2f})"
         f"{failed}."
     )

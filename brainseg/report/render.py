@@ -21,6 +21,7 @@ class Table:
         numeric: names of the columns that hold numbers.
         legend: what the cells under a column mean: the column's name and a sentence.
         wide: names of the columns for which only Markdown has room.
+        more: places of the rows for which a terminal has no room.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Table:
     numeric: Collection[str] = ()
     legend: Sequence[tuple[str, str]] = ()
     wide: Collection[str] = ()
+    more: Collection[int] = ()
 
     @property
     def lines(self) -> list[str]:
@@ -40,6 +42,15 @@ class Table:
     def narrow(self) -> "Table":
         """The table for a terminal and for the page."""
         return self.without(self.wide)
+
+    @property
+    def short(self) -> "Table":
+        """The table without the rows in `more`, which a note counts."""
+        if not self.more:
+            return self
+        rows = [row for place, row in enumerate(self.rows) if place not in self.more]
+        left_out = f"Rows with other numbers of threads: {len(self.more)} more in table.md."
+        return replace(self, rows=rows, notes=[*self.notes, left_out], more=())
 
     def without(self, names: Collection[str]) -> "Table":
         """The table without some of its columns."""

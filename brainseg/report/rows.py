@@ -1,8 +1,8 @@
 """Rows of `table.json`: what they hold, their order, and how people read them."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -104,22 +104,22 @@ def _name_option(key: str, value: Any) -> str:
     return str(value)
 
 
-def name_device(row: Row, threads: bool) -> str:
-    """The device with the runtime, batch and (if `threads`) threads that distinguish the row."""
+def name_device(row: Row, several: Collection[str | None]) -> str:
+    """The device with what distinguishes the row: runtime, batch, and threads on the `several`."""
     if row.device is None:
         return NOTHING
     extras = [
         row.runtime if row.runtime != REFERENCE_RUNTIME else None,
         f"batch {row.batch}" if row.batch > 1 else None,
-        f"threads {row.threads}" if threads and row.threads else None,
+        f"threads {row.threads}" if row.device in several and row.threads else None,
     ]
     return " ".join([row.device, *(f"({extra})" for extra in extras if extra)])
 
 
-def threads_vary(rows: Iterable[Row]) -> bool:
-    """Whether several numbers of threads were used on one device."""
+def with_several_threads(rows: Iterable[Row]) -> set[str]:
+    """The devices on which several numbers of threads were used."""
     found = {(row.device, row.threads) for row in rows if row.threads is not None}
-    return len(found) > len({device for device, _ in found})
+    return {device for device, count in Counter(device for device, _ in found).items() if count > 1}
 
 
 def span(numbers: Sequence[str]) -> str:

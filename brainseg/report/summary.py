@@ -1,10 +1,12 @@
 """Rows to the main table, as the paper's Table I."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 
 from brainseg.report.comparisons import Comparison, Marks, first_of, mark
+from brainseg.report.points import usual_threads
 from brainseg.report.render import Table
 from brainseg.report.rows import (
     NOTHING,
@@ -13,22 +15,33 @@ from brainseg.report.rows import (
     name_mode,
     order,
     signed,
-    threads_vary,
+    span,
     varying_options,
+    with_several_threads,
 )
 from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 COLUMNS = (
     *("Variant", "Mode", "Device", "Mean IoU", "Δ mean IoU", "95 % of Δ", "Δ validation"),
-    *("Tumour IoU", "Dice", "Size, MiB", "Latency, ms", "End to end, ms", "Speed-up", "Note"),
+    *("Tumour IoU", "Dice", "Size, MiB", "Latency, ms", "On device, ms", "End to end, ms"),
+    *("Passes", "Speed-up", "Note"),
 )
 NUMERIC = COLUMNS[3:-1]
 
-OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "End to end, ms")
+OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "On device, ms", "End to end, ms")
 """Columns that are left out where no row has a number."""
 
-WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
+WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms", "Passes")
 """Columns for which terminal and page have no room: other tables, or `table.md`, have them."""
+
+FORMS = (
+    "Graph: the GPU starts all kernels at once; NHWC: channels come last; TF32: factors of "
+    "11 significant bits"
+)
+"""How a network runs on CUDA."""
+
+ALIKE = 32
+"""Test images on which predictions agree, at most, where scores are taken over."""
 
 
 def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) -> Table:
@@ -41,17 +54,20 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
     merged: dict[tuple[str, str], list[TableRow]] = defaultdict(list)
     for row in sorted(rows, key=order):
         merged[row.variant, row.key].append(row)
-    varying, threads = varying_options(rows), threads_vary(rows)
+    varying, several, usual = varying_options(rows), with_several_threads(rows), usual_threads(rows)
     seeds = any(len(members) > 1 for members in merged.values())
     marks, footnotes = mark(comparisons), list[str]()
-    cells = []
-    for members in merged.values():
+    cells, more = [], []
+    for place, members in enumerate(merged.values()):
         first = members[0]
+        alike = replace(first, threads=usual.get((first.variant, first.device), first.threads))
+        if alike != first and (alike.variant, alike.key) in merged:
+            more.append(place)
         number = f" ({len(members)} {'seed' if len(members) == 1 else 'seeds'})" if seeds else ""
         names = [
             first.variant + number,
             name_mode(first, varying) if first.mode else NOTHING,
-            name_device(first, threads),
+            name_device(first, several),
         ]
         cells.append([*names, *_numbers(members, marks), _note(members, footnotes)])
     empty = [
@@ -59,9 +75,12 @@ def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) 
         for place, name in enumerate(COLUMNS)
         if name in OPTIONAL and all(row[place] == NOTHING for row in cells)
     ]
+    if len({row[COLUMNS.index("Passes")] for row in cells} - {NOTHING}) < 2:
+        empty.append("Passes")  # the legend tells it
     notes = [f"[{number}] {text}" for number, text in enumerate(footnotes, 1)]
     legend = _legend(list(merged.values()), cells, first_of(comparisons))
-    table = Table("Accuracy, size and speed", COLUMNS, cells, notes, NUMERIC, legend, WIDE)
+    title = "Accuracy, size and speed"
+    table = Table(title, COLUMNS, cells, notes, NUMERIC, legend, WIDE, more)
     return table.without(empty)
 
 
@@ -82,7 +101,9 @@ def _numbers(rows: Sequence[TableRow], marks: Marks) -> list[str]:
         _mean([row.dice for row in measured]),
         _size(measured),
         _mean([row.median_ms for row in measured], ".1f"),
+        _mean([(row.device_ms or {}).get("p50") for row in measured], ".1f"),
         _mean([(row.end_to_end_ms or {}).get("p50") for row in measured], ".1f"),
+        _passes(measured),
         _mean([row.speedup_vs_reference for row in measured], ".2f"),
     ]
 
@@ -112,19 +133,47 @@ def _note(rows: Sequence[TableRow], footnotes: list[str]) -> str:
             ([row.status] if row.status != "ok" else [])
             + (["noisy"] if row.noisy else [])
             + ([f"{share:.0%} of nodes on CPU"] if share else [])
+            + _form(row)
         )
-        if row.reason:
-            reason = " ".join(row.reason.split())
-            reason = reason if row.mode else f"{row.run}: {reason}"
-            if reason not in footnotes:
-                footnotes.append(reason)
-            text += f" [{footnotes.index(reason) + 1}]"
+        for footnote in _footnotes(row):
+            if footnote not in footnotes:
+                footnotes.append(footnote)
+            text += f" [{footnotes.index(footnote) + 1}]"
         notes[text.strip()] += 1
     return ", ".join(
         text if count == len(rows) else f"{count} of {len(rows)}: {text}"
         for text, count in notes.items()
         if text
     )
+
+
+def _form(row: TableRow) -> list[str]:
+    """In which form CUDA runs a row."""
+    got = row.got or {}
+    graph, layout, tf32 = (got.get(key) for key in ("cuda_graph", "layout", "tf32"))
+    told = {"graph": graph, "NHWC": layout == "NHWC", "TF32": tf32}
+    return [name for name, shown in told.items() if shown]
+
+
+def _footnotes(row: TableRow) -> list[str]:
+    """Why a row is not `ok`, lacks a form on CUDA, or has the scores of another."""
+    found = []
+    if row.reason:
+        found.append(row.reason if row.mode else f"{row.run}: {row.reason}")
+    without = (row.got or {}).get("without", {})
+    names = {"cuda_graph": "CUDA graph", "nhwc": "NHWC"}
+    found += [f"no {names.get(form, form)}: {reason}" for form, reason in without.items()]
+    if row.scores_from:
+        images = min(ALIKE, row.n or ALIKE)
+        agree = f"the predictions agree to the pixel on {images} test images"
+        found.append(f"scores of {row.scores_from}: {agree}")
+    return [" ".join(text.split()) for text in found]
+
+
+def _passes(rows: Iterable[TableRow]) -> str:
+    """In how many rounds they were timed."""
+    found = {str(row.passes) for row in rows if row.latency_ms and row.passes}
+    return span([*found]) if found else NOTHING
 
 
 def _share_on_cpu(row: TableRow) -> float:
@@ -137,10 +186,15 @@ def _legend(
     merged: Sequence[Sequence[TableRow]], cells: Sequence[Sequence[str]], first: str | None
 ) -> list[tuple[str, str]]:
     """What cells mean, as sentences with the name of their column."""
-    threads = {row.threads for rows in merged for row in rows if row.latency_ms and row.threads}
+    every = [row for rows in merged for row in rows]
+    threads = {row.threads for row in every if row.latency_ms and row.threads}
     timed = [{bool(row.latency_ms) for row in rows if row.status == "ok"} for rows in merged]
     signs = " ".join(cell for row in cells for cell in row)
-    latency = f"Latency: median of one image, {', '.join(map(str, sorted(threads)))} threads."
+    passes = f" in {_passes(every)} passes" if _passes(every) != NOTHING else ""
+    latency = (
+        f"Latency: median of one image{passes}, {', '.join(map(str, sorted(threads)))} threads."
+    )
+    cudnn = {row.got["cudnn"] for row in every if row.got and "cudnn" in row.got}
     here, reference = f"{REFERENCE_RUNTIME} on the cpu", f"{REFERENCE} with {REFERENCE_RUNTIME}"
     sentences = [
         ("Device", f"Runtime: {REFERENCE_RUNTIME} unless named.", True),
@@ -151,8 +205,10 @@ def _legend(
         ("95 % of Δ", "95 % of Δ: over patients, not corrected for the number of rows.", True),
         ("Latency, ms", latency, bool(threads)),
         ("Latency, ms", "Not all seeds were timed.", {True, False} in timed),
+        ("On device, ms", "On device: without copies to and from the GPU.", True),
         ("End to end, ms", "End to end: image file to mask, timed in separate rounds.", True),
         ("Speed-up", f"Speed-up: against {reference}, within each round.", bool(threads)),
-        ("Note", "Noisy: other processes used the CPU.", "noisy" in signs),
+        ("Note", "Noisy: other processes used the CPU or the GPU.", "noisy" in signs),
+        ("Note", f"{FORMS} (cuDNN {', '.join(sorted(cudnn))}).", bool(cudnn)),
     ]
     return [(column, sentence) for column, sentence, shown in sentences if shown]

@@ -111,10 +111,13 @@ def more_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[Table]:
 
 
 def print_report(page: Page, console: Console) -> None:
-    """Print the main table, the answer and its sentences, at least 100 columns wide."""
+    """Print the main table, the answer and its sentences, at least 100 columns wide.
+
+    Of several numbers of threads, the table shows the one that configurations are compared with.
+    """
     console = widen(console)
     console.print(Text(": ".join(filter(None, [page.title, page.notice]))))
-    console.print(to_rich(page.tables[0].narrow, ("Variant", "Mode", "Device", "Size, MiB")))
+    console.print(to_rich(page.tables[0].narrow.short, ("Variant", "Mode", "Device", "Size, MiB")))
     if page.answer.rows:
         console.print(Text(), to_rich(page.answer, ("Deploy",)))
     for sentence in page.sentences:

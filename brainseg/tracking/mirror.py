@@ -22,7 +22,7 @@ OVERLAYS = 8
 """Sample overlays logged with a run."""
 
 BETTER = {"speedup": "max"} | dict.fromkeys(
-    ("loss", "ece", "ece_uncertain", "latency_p50_ms", "size_mib"), "min"
+    ("loss", "ece", "ece_uncertain", "latency_p50_ms", "device_p50_ms", "size_mib"), "min"
 )
 """Numbers that are no `METRICS` → `max` or `min`, whichever is better."""
 
@@ -43,20 +43,26 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def deploy_numbers(rows: Sequence[Row]) -> dict[str, float]:
-    """What charts need of the rows at batch 1 that went well.
+    """What charts need of the rows that went well.
 
     Returns:
         Numbers under `deploy/<device>/<runtime>/<mode>/<what>`, where `what` is `latency_p50_ms`,
-        `mean_iou`, `delta_mean_iou`, `size_mib` or `speedup`. The mode includes a precision of the
-        runtime (`fp32_bf16`), and the threads where another row of the device has more.
+        `device_p50_ms`, `passes`, `mean_iou`, `delta_mean_iou`, `size_mib` or `speedup`. The mode
+        includes a precision of the runtime (`fp32_bf16`), a batch (`fp32_batch_16`), and the
+        threads where another row of the device and batch has
+        more (`fp32_1_threads`).
     """
     numbers: dict[str, float] = {}
-    for row in (row for row in rows if row.status == "ok" and row.batch == 1):
-        most = max(other.threads for other in rows if other.device == row.device)
+    for row in (row for row in rows if row.status == "ok"):
+        alike = [each for each in rows if (each.device, each.batch) == (row.device, row.batch)]
+        most = max(each.threads for each in alike)
         threads = f"{row.threads}_threads" if row.threads < most else None
-        mode = "_".join(filter(None, [row.mode, row.precision, threads]))
+        batch = f"batch_{row.batch}" if row.batch > 1 else None
+        mode = "_".join(filter(None, [row.mode, row.precision, batch, threads]))
         of_row = {
             "latency_p50_ms": row.median_ms,
+            "device_p50_ms": (row.device_ms or {}).get("p50"),
+            "passes": row.passes,
             "mean_iou": row.mean_iou,
             "delta_mean_iou": row.delta_mean_iou,
             "size_mib": row.size_bytes and row.size_bytes / 2**20,

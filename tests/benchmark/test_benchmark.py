@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from itertools import chain
 
 import numpy as np
@@ -9,7 +10,7 @@ from brainseg.benchmark import benchmark as subject
 from brainseg.benchmark import rounds
 from brainseg.benchmark import session as timing_session
 from brainseg.benchmark.plan import TimingPlan
-from brainseg.benchmark.variant import FromFiles, spread_images, write_images
+from brainseg.benchmark.variant import FromFiles, Variant, spread_images, write_images
 from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, to_input
 from brainseg.environment import cpu_flags
@@ -203,6 +204,112 @@ def test_a_busy_machine_makes_noisy_rows(run, monkeypatch, share, noisy):
     monkeypatch.setattr(timing_session.OtherLoad, "share", lambda self: share)
     rows = benchmark([run], MODES, ["cpu"], 2)
     assert [row.noisy for row in rows] == [noisy] * 2
+
+
+def steady(*medians):
+    """Rounds in which each thing takes its median, and what others measure too takes 1 ms."""
+
+    def measured(variants, rounds, images, rng):
+        count = len(list(rounds))
+        times = np.array([*medians, *[1.0] * len(variants)][: len(variants)])
+        return np.tile(times[:, None], count)
+
+    return measured
+
+
+def test_an_estimate_is_said_before_anything_is_scored_or_timed(run, replace_times, caplog):
+    caplog.set_level("INFO", logger="brainseg")
+    order = []
+
+    def measured(*given):
+        order.append(len(caplog.messages))
+        return steady()(*given)
+
+    replace_times(measured)
+    benchmark([run], MODES, ["cpu"], 20)
+    assert min(order) == 1
+    assert re.fullmatch(r"2 networks on cpu: at most \d+ s \(timing .*\)\.", caplog.messages[0])
+
+
+def test_a_hopelessly_slow_row_gets_20_passes_and_costs_the_others_none(
+    run, replace_times, monkeypatch
+):
+    slow = {"fp32": 10.0, "int8_dynamic": 500.0}
+    monkeypatch.setattr(Variant, "warm_up", lambda self: slow[self.choice.mode])
+
+    def measured(variants, *given):  # fp32, int8_dynamic and the control; later without the second
+        times = (10.0, 500.0, 10.0) if len(variants) == 3 else (10.0, 10.0)
+        return steady(*times)(variants, *given)
+
+    replace_times(measured)
+    fp32, int8 = benchmark([run], MODES, ["cpu"], 500)
+    assert (fp32.passes, int8.passes) == (50, 20)
+    assert int8.speedup == pytest.approx(0.02)
+
+
+def test_every_number_of_threads_has_its_rows_and_its_own_reference(run, replace_times):
+    replace_times(steady(8.0, 4.0, 2.0, 4.0))
+    plan = TimingPlan(tuple(MODES), ("cpu",), passes=20, threads=(1, 2))
+    (rows,) = subject.benchmark([run], plan).values()
+    found = [(row.mode, row.threads, row.median_ms, row.speedup) for row in rows]
+    assert found == [
+        ("fp32", 1, 8, 1),
+        ("int8_dynamic", 1, 4, 2),
+        ("fp32", 2, 2, 1),
+        ("int8_dynamic", 2, 4, 0.5),
+    ]
+    assert len({row.session for row in rows}) == 1
+
+
+def test_what_was_complete_when_interrupted_is_kept(run, replace_times, monkeypatch, caplog):
+    slow = {"fp32": 10.0, "int8_dynamic": 500.0}
+    monkeypatch.setattr(Variant, "warm_up", lambda self: slow[self.choice.mode])
+    rounds_seen = []
+
+    def interrupted(variants, rounds, images, rng):
+        rounds_seen.append(len(variants))
+        if len(rounds_seen) > 1:
+            raise KeyboardInterrupt
+        return steady(10.0, 500.0, 10.0)(variants, rounds, images, rng)
+
+    replace_times(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark([run], MODES, ["cpu"], 500)
+    assert "the 1 of 2 rows that were complete are kept" in caplog.text
+    timed = [row for row in read_rows(run) if row.median_ms]
+    assert [(row.mode, row.passes) for row in timed] == [("int8_dynamic", 20)]
+    assert timed[0].session in read_json(run.benchmarks)
+    assert timed[0].mean_iou is not None
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Sessions that claim to be on CUDA, and compute what the CPU does."""
+
+    def open_file(path, device, threads, runtime, precision, *, batch):
+        if path.name == "model.int8_dynamic.onnx":
+            raise InputError("The GPU has too little free memory")
+        session = open_session(path, "cpu", threads)
+        there = {"device": device, "precision": precision, "run_on_device": lambda: None}
+        return dataclasses.replace(session, got={"cuda_graph": True}, **there)
+
+    monkeypatch.setattr("brainseg.benchmark.variant.open_session", open_file)
+    monkeypatch.setattr("brainseg.benchmark.variant.may_be_had", lambda *given: True)
+    monkeypatch.setattr("brainseg.benchmark.timing.GPU_SETTLES", 0)
+
+
+def test_rows_of_a_gpu(run, gpu, monkeypatch):
+    monkeypatch.setattr("brainseg.benchmark.timing.gpu_use", lambda: 0.5)
+    fp32, tf32, int8 = benchmark([run], MODES, ["cuda"], 5)
+    for row in (fp32, tf32):
+        assert (row.device, row.got, row.status) == ("cuda", {"cuda_graph": True}, "ok")
+        assert row.device_ms["p50"] < row.latency_ms["p50"]
+        assert row.scores_from == "onnxruntime-cpu"  # the same masks
+        assert row.noisy  # somebody else uses the card
+        assert row.peak_memory_mb is None
+    assert (fp32.precision, tf32.precision) == (None, "tf32")
+    assert fp32.speedup == tf32.speedup_vs_reference / tf32.speedup == 1
+    assert (int8.status, int8.reason) == ("failed", "The GPU has too little free memory")
 
 
 def test_a_missing_device_gives_unavailable_rows(run):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from brainseg.report.answer import COLUMNS, UNTIMED, answer_table, choose_all, tell_best
-from brainseg.report.points import collect_points
+from brainseg.report.points import collect_points, scored_points
 from brainseg.report.rows import TableRow
 
 MIB = 2**20
@@ -185,7 +185,7 @@ def test_scores_on_other_data_and_times_of_other_sessions_are_no_contest() -> No
     assert tell_best(choose_all([*rows, *later])) == []
 
 
-def test_devices_and_threads_are_told_apart() -> None:
+def test_devices_are_told_apart() -> None:
     rows = [fp32(), row("int8_static", 10.0, 0.82)]
     cuda = [replace(each, device="cuda") for each in (fp32(), row("fp16", 3.0, 0.82))]
     gone = [
@@ -202,10 +202,47 @@ def test_devices_and_threads_are_told_apart() -> None:
         "int8_static",
         "fp16",
     ]
-    single = [replace(each, threads=1) for each in rows]
-    assert [found["Device"] for found in answer([*rows, *single])] == [
-        "cpu (threads 1)",
-        "cpu (threads 2)",
+
+
+def with_threads(threads: int, rows: list[TableRow]) -> list[TableRow]:
+    """The rows, as much faster as there are threads."""
+    return [
+        replace(each, threads=threads, latency_ms={"p50": 2 * (each.median_ms or 0) / threads})
+        for each in rows
+    ]
+
+
+def test_all_cores_are_recommended_for_and_named() -> None:
+    rows = [fp32(), row("int8_static", 10.0, 0.82)]
+    every = [each for threads in (4, 1, 2) for each in with_threads(threads, rows)]
+    found = only(every)
+    assert (found["Device"], found["Latency, ms"]) == ("cpu (threads 4)", "5.0")
+    cuda = [replace(each, device="cuda", threads=1) for each in rows]
+    assert [found["Device"] for found in answer([*every, *cuda])] == ["cpu (threads 4)", "cuda"]
+
+
+def test_a_number_of_threads_with_nothing_to_choose_from_hides_no_choice() -> None:
+    rows = [fp32(), row("int8_static", 10.0, 0.82)]
+    alone = with_threads(8, [fp32()])
+    assert only([*with_threads(4, rows), *with_threads(1, rows), *alone])["Device"] == (
+        "cpu (threads 4)"
+    )
+
+
+def test_each_variant_is_compared_with_its_own_threads_and_no_others() -> None:
+    rows = [fp32(), row("int8_static", 10.0, 0.82)]
+    other = of_variant("se", [*with_threads(1, rows), *with_threads(2, rows)])
+    every = [*with_threads(4, rows), *with_threads(1, rows), *other]
+    assert [(found["Device"], found["Variant"]) for found in answer(every)] == [
+        ("cpu (threads 4)", "ag"),
+        ("cpu (threads 2)", "se"),
+    ]
+    assert tell_best(choose_all(every)) == []  # different machines are no contest
+    points = collect_points(every)
+    assert len(points) == 8
+    assert [(each.rows[0].variant, each.rows[0].threads) for each in scored_points(points)] == [
+        *[("ag", 4)] * 2,
+        *[("se", 2)] * 2,
     ]
 
 

@@ -353,6 +353,115 @@ def test_threads_and_batches_are_shown_where_they_differ(experiment: Path) -> No
     assert found == ["cpu (threads 1)", "cpu (threads 2)", "cpu (batch 8) (threads 2)"]
 
 
+def test_threads_are_named_on_the_device_that_has_several(experiment: Path) -> None:
+    rows = [deploy_row("fp32", threads=1), deploy_row("fp32"), deploy_row("fp32", "cuda")]
+    make_run(experiment, "ag-seed0", rows)
+    found = [cell["Device"] for cell in cells(write_report(experiment))]
+    assert found == ["cpu (threads 1)", "cpu (threads 2)", "cuda"]
+
+
+def test_a_terminal_shows_one_number_of_threads_and_counts_the_others(experiment: Path) -> None:
+    timed = [deploy_row(mode, threads=n) for mode in ("fp32", "fp16") for n in (1, 2, 4)]
+    alone = deploy_row("int8_static", threads=2)  # with 4, it was not timed
+    make_run(experiment, "ag-seed0", [*timed, alone, unavailable("fp32")])
+    report = write_report(experiment)
+    assert len(cells(report)) == 8
+    assert markdown(experiment).count("| cpu (threads 1) |") == 2
+    main = printed(report).partition("What to deploy")[0]
+    shown = report.tables[0].narrow.short
+    assert [row[1:3] for row in shown.rows] == [
+        ["fp32", "cpu (threads 4)"],
+        ["fp32", "cuda"],
+        ["fp16", "cpu (threads 4)"],
+        ["int8_static", "cpu (threads 2)"],
+    ]
+    assert "Rows with other numbers of threads: 4 more in table.md." in main
+    page = (experiment / "report" / "index.html").read_text()
+    assert page.count('<td class="">cpu (threads 1)</td>') == 2
+
+
+def test_passes_stand_once_or_in_each_row(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32"), deploy_row("fp16")])
+    report = write_report(experiment)
+    assert "Passes" not in report.tables[0].columns
+    assert "median of one image in 500 passes, 2 threads." in under(report)
+    slow = deploy_row("int8_dynamic", passes=20, latency_ms={"p50": 2000.0})
+    untimed = deploy_row("int8_static", passes=None, latency_ms=None)
+    make_run(experiment, "se-seed0", [deploy_row("fp32", passes=140), slow, untimed])
+    report = write_report(experiment)
+    assert [cell["Passes"] for cell in cells(report)] == ["500", "500", "140", "20", "–"]
+    assert "in 20–500 passes, 2 threads." in printed(report)
+    assert "| 20 |" in markdown(experiment)
+
+
+def test_passes_of_seeds_are_a_range(experiment: Path) -> None:
+    for seed, passes in enumerate((300, 120, 500)):
+        rows = [deploy_row("fp32", passes=passes), deploy_row("fp16", passes=80)]
+        make_run(experiment, f"ag-seed{seed}", rows)
+    assert [cell["Passes"] for cell in cells(write_report(experiment))] == ["120–500", "80"]
+
+
+FORM = {
+    **{"io_binding": True, "cuda_graph": True, "layout": "NHWC", "tf32": False},
+    **{"cudnn": "9.19.0", "without": {}},
+}
+
+
+def test_how_cuda_ran_it_is_told_with_the_reasons(experiment: Path) -> None:
+    nowhere: dict[str, Any] = {"placement": None}
+    why = {"cuda_graph": "not every node\nruns on CUDA", "nhwc": "no kernel"}
+    plain = FORM | {"cuda_graph": False, "layout": "NCHW", "without": why}
+    tf32 = deploy_row("fp32", "cuda", options={"precision": "tf32"}, got=FORM | {"tf32": True})
+    rows = [
+        deploy_row("fp32", got={"providers": ["CPUExecutionProvider"]}),
+        deploy_row("fp32", "cuda", got=FORM, **nowhere),
+        tf32 | nowhere,
+        deploy_row("int8_dynamic", "cuda", got=plain, noisy=True, **nowhere),
+        deploy_row("int8_static", "cuda", got={"use_tf32": "0"}, **nowhere),  # older
+    ]
+    make_run(experiment, "ag-seed0", rows)
+    report = write_report(experiment)
+    assert [(cell["Mode"], cell["Note"]) for cell in cells(report)] == [
+        ("fp32", ""),
+        ("fp32", "graph, NHWC"),
+        ("fp32 (tf32)", "graph, NHWC, TF32"),
+        ("int8_dynamic", "noisy [1] [2]"),
+        ("int8_static", ""),
+    ]
+    assert report.tables[0].notes == [
+        "[1] no CUDA graph: not every node runs on CUDA",
+        "[2] no NHWC: no kernel",
+    ]
+    assert "(cuDNN 9.19.0)." in under(report)
+    assert "tf32: factors are rounded" in (experiment / "report" / "index.html").read_text()
+
+
+def test_without_cuda_its_forms_are_not_explained(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32"), unavailable("fp32")])
+    assert "cuDNN" not in under(write_report(experiment))
+
+
+def test_time_on_the_device_has_a_column_where_it_was_measured(experiment: Path) -> None:
+    make_run(experiment, "ag-seed0", [deploy_row("fp32")])
+    assert "On device, ms" not in write_report(experiment).tables[0].columns
+    cuda = deploy_row("fp32", "cuda", latency_ms={"p50": 3.64}, device_ms={"p50": 3.58})
+    make_run(experiment, "se-seed0", [deploy_row("fp32"), cuda])
+    report = write_report(experiment)
+    assert [cell["On device, ms"] for cell in cells(report)] == ["–", "–", "3.6"]
+    assert "without copies to and from the GPU" in under(report)
+    frame = pd.read_csv(experiment / "report" / "table.csv")
+    assert frame["device_ms.p50"].max() == 3.58
+
+
+def test_scores_that_were_taken_over_are_told(experiment: Path) -> None:
+    taken = deploy_row("fp32", runtime="openvino", scores_from="onnxruntime-cpu")
+    make_run(experiment, "ag-seed0", [deploy_row("fp32"), taken])
+    report = write_report(experiment)
+    assert [cell["Note"] for cell in cells(report)] == ["", "[1]"]
+    told = "the predictions agree to the pixel on 3 test images"  # as many as there are
+    assert report.tables[0].notes == [f"[1] scores of onnxruntime-cpu: {told}"]
+
+
 STATIC = {"method": "minmax", "images": 200, "seed": 0, "max_drop": None}
 
 
@@ -449,7 +558,7 @@ def test_data_and_machine_are_named(experiment: Path, data: str) -> None:
         make_run(experiment, name, [deploy_row("fp32")], data=data)
     report = write_report(experiment)
     text = markdown(experiment)
-    assert "Latency: median of one image, 2 threads." in text
+    assert "Latency: median of one image in 500 passes, 2 threads." in text
     assert report.sentences == [UNTIMED]
     synthetic = "Synthetic data (phantoms): these numbers say nothing about patients"
     for shown in (text, printed(report)):
@@ -474,15 +583,18 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
         **{"started_at": "2026-01-01T00:00:00+00:00", "other_cpu_share": 0.01, "control": control},
     }
     off = control | {"ratio": 0.918, "interval": [0.911, 0.928]}
-    sessions = {"a": session, "b": session | {"control": off, "other_cpu_share": 0.19}}
+    off_session = session | {"control": off, "other_cpu_share": 0.19, "threads": [1, 2, 4]}
+    sessions = {"a": session, "b": off_session}
     (run / "benchmarks.json").write_text(json.dumps(sessions))
     good, bad = (line for line in reported(experiment) if "Timed on" in line)
     assert "GPU: H100;" in good
     assert "commit fff0000-dirty." in good
     assert good.endswith(
-        "100 rounds on cuda with 2 threads, started 2026-01-01T00:00:00+00:00. Other processes "
-        "used 1% of the CPU. Control, fp32 with onnxruntime against itself: 1.00 (0.99–1.02)."
+        "Up to 100 rounds on cuda with 2 threads, started 2026-01-01T00:00:00+00:00. Other "
+        "processes used 1% of the CPU or the GPU. Control, fp32 with onnxruntime against itself: "
+        "1.00 (0.99–1.02)."
     )
+    assert "on cuda with 1, 2, 4 threads, started" in bad
     assert bad.endswith("0.92 (0.91–0.93); a speed-up closer to 1 means nothing.")
     assert read_rows(experiment)[0]["commit"] == "abc1234"
 
@@ -509,7 +621,11 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
         rows += [deploy_row("int8_static", runtime="openvino", delta_mean_iou=-0.0012)]
         rows += [deploy_row("fp32", runtime="openvino", options={"precision": "bf16"})]
         rows += [deploy_row("int8_weights", options={"per_channel": True})]
-        rows += map(unavailable, modes)
+        rows += [
+            deploy_row("fp32", threads=1),
+            deploy_row("fp32", "cuda", device_ms={"p50": 13.6}, got=FORM),
+        ]
+        rows += map(unavailable, modes[1:])
         make_run(experiment, f"cbam-seed{seed}", rows)
     make_run(experiment, "ag-seed0", status="failed", stage="fit", reason="[/b] is no markup")
     text = printed(write_report(experiment))
@@ -527,6 +643,8 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
         "−0.0012",
         "126.0",
         "[/b]",
+        "13.6",
+        "NHWC",
     }
     assert [word for word in words if word not in text] == []
 

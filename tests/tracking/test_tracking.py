@@ -1,6 +1,7 @@
 """W&B offline: what a run folder holds, read back from its file."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,8 @@ def test_curves_are_drawn_over_epochs_and_every_score_has_a_direction(run: Run, 
         ("test/dice_interval", None),
         ("test/n", None),
         ("deploy/cpu/openvino/int8_static/speedup", "max"),
+        ("deploy/cuda/onnxruntime/fp32_tf32/device_p50_ms", "min"),
+        ("deploy/cuda/onnxruntime/fp32_tf32/passes", None),
         ("deploy/cpu/openvino/int8_static/delta_mean_iou", "max"),
     ],
 )
@@ -172,7 +175,7 @@ def test_results_of_a_verb_continue_the_run(run: Run, read_back, monkeypatch):
     assert held["summary"]["test/mean_iou"] == 0.75
 
 
-def test_each_good_row_at_batch_1_has_numbers_under_a_name_of_its_own():
+def test_each_good_row_has_numbers_under_a_name_of_its_own():
     timed = {"latency_ms": {"p50": 2.0}, "mean_iou": 0.5, "size_bytes": 2**21}
     rows = [
         Row(mode="fp32", device="cpu", threads=2, **timed),
@@ -188,6 +191,12 @@ def test_each_good_row_at_batch_1_has_numbers_under_a_name_of_its_own():
         ),
         Row(mode="int8_static", device="cpu", threads=2, options={"images": 200}, mean_iou=0.25),
         Row(mode="fp16", device="cuda", threads=1, status="unavailable", reason="no CUDA", **timed),
+        *(
+            Row(mode="fp32", device="cuda", threads=2, batch=batch, options=options, **timed)
+            for batch in (1, 16)
+            for options in ({}, {"precision": "tf32"})
+        ),
+        Row(mode="fp32", device="cpu", threads=8, batch=8, **timed),
     ]
     numbers = deploy_numbers(rows)
     assert numbers["deploy/cpu/onnxruntime/fp32/latency_p50_ms"] == 2.0
@@ -196,12 +205,26 @@ def test_each_good_row_at_batch_1_has_numbers_under_a_name_of_its_own():
     assert places == {
         "cpu/onnxruntime/fp32",
         "cpu/onnxruntime/fp32_1_threads",
+        "cpu/onnxruntime/fp32_batch_4",
+        "cpu/onnxruntime/fp32_batch_8",
         "cpu/openvino/fp32_bf16",
         "cpu/onnxruntime/int8_static",
+        "cuda/onnxruntime/fp32",
+        "cuda/onnxruntime/fp32_tf32",
+        "cuda/onnxruntime/fp32_batch_16",
+        "cuda/onnxruntime/fp32_tf32_batch_16",
     }
     assert [name for name in numbers if "int8_static" in name] == [
         "deploy/cpu/onnxruntime/int8_static/mean_iou"  # not timed yet
     ]
+
+
+def test_passes_and_time_on_the_device_are_numbers_of_a_row():
+    row = replace(ROW, device="cuda", device_ms={"p50": 1.5, "p99": 2.0}, passes=20)
+    numbers = deploy_numbers([row])
+    assert numbers["deploy/cuda/onnxruntime/fp32/device_p50_ms"] == 1.5
+    assert numbers["deploy/cuda/onnxruntime/fp32/passes"] == 20
+    assert "deploy/cuda/onnxruntime/fp32/passes" not in deploy_numbers([replace(row, passes=None)])
 
 
 def test_without_tracking_nothing_is_written_and_wandb_need_not_be_there(run: Run, monkeypatch):

@@ -1,16 +1,22 @@
 """Accuracy against latency: one line of panels per device, one panel per variant."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
 
 from brainseg import vocabulary
 from brainseg.report.figures import style
-from brainseg.report.points import Point, dominates, name_places, place_of, scored_points
+from brainseg.report.points import (
+    Place,
+    Point,
+    dominates,
+    name_places,
+    place_of,
+    scored_points,
+)
 
 TITLE = "Accuracy against latency"
 CAPTION = (
@@ -21,9 +27,6 @@ CAPTION = (
     "the variant beats in both. The axis is narrow: other patients would move every point by more "
     "than points differ (see the intervals of the scores)."
 )
-
-MARKERS = "osD^v"
-"""Shapes of the runtimes, in their order."""
 
 COLUMNS = 4
 SMALLEST = 12
@@ -55,11 +58,13 @@ def draw(points: Sequence[Point]) -> style.Drawing | None:
         for point in scored
     ]
     alt = f"Mean IoU against median latency of one image. {'; '.join(told)}."
-    return style.Drawing(_make_figure(scored), alt)
+    names = name_places(row for point in points for row in point.rows)
+    return style.Drawing(_make_figure(scored, names), alt)
 
 
-def _make_figure(points: Sequence[Point]) -> Figure:
-    places = name_places(row for point in points for row in point.rows)
+def _make_figure(points: Sequence[Point], names: Mapping[Place, str]) -> Figure:
+    shown = {place_of(point.rows[0]) for point in points}
+    places = {place: name for place, name in names.items() if place in shown}
     variants = list(dict.fromkeys(point.rows[0].variant for point in points))
     columns = min(COLUMNS, len(variants))
     lines = -(-len(variants) // columns)
@@ -73,16 +78,14 @@ def _make_figure(points: Sequence[Point]) -> Figure:
         grid = part.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for axes, variant in zip(style.use(grid, len(variants)), variants, strict=True):
             _draw_variant(axes, variant, [p for p in found if p.rows[0].variant == variant])
+        for axes in style.use(grid, len(variants)):
+            style.scale_log(axes, "x")
     style.add_legend(figure, _legend(points), min(6, columns + 2), labelspacing=0.9)
     return figure
 
 
 def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
     axes.set_title(variant)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     axes.margins(0.2)
     style.add_grid(axes)
@@ -99,7 +102,7 @@ def _draw_variant(axes: Axes, variant: str, points: Sequence[Point]) -> None:
 
 def _draw_point(axes: Axes, point: Point) -> None:
     x, y = _position(point)
-    marker = _marker(point.rows[0].runtime)
+    marker = style.runtime_marker(point.rows[0].runtime)
     # A square is as wide as a circle of its diameter, but larger in area.
     size = math.sqrt(_area(point) * (1 if marker == "o" else math.pi / 4))
     look = style.mode_marker(point.rows[0].mode, marker, size)
@@ -117,17 +120,12 @@ def _legend(points: Sequence[Point]) -> list[Line2D]:
     sizes = sorted({round(point.mib) for point in points if point.mib})
     ranked = sorted(modes, key=lambda name: vocabulary.rank(name, vocabulary.MODES))
     entries: dict[str | None, style.Style] = {mode: style.mode_marker(mode) for mode in ranked}
-    entries |= {name: PLAIN | {"marker": _marker(name)} for name in runtimes}
+    entries |= {name: PLAIN | {"marker": style.runtime_marker(name)} for name in runtimes}
     for size in sizes[:1] + sizes[-1:]:
         entries[f"{size} MiB"] = PLAIN | {"markersize": math.sqrt(AREA * max(size, SMALLEST))}
     entries["fp32 with onnxruntime"] = PLAIN | EMPHASIS | {"linestyle": ":"}
     entries["Pareto front"] = FRONT
     return [Line2D([], [], label=label, **look) for label, look in entries.items()]
-
-
-def _marker(runtime: str | None) -> str:
-    place, _ = vocabulary.rank(runtime, vocabulary.RUNTIMES)
-    return MARKERS[place % len(MARKERS)]
 
 
 def _front(points: Sequence[Point]) -> list[Point]:

@@ -28,6 +28,7 @@ from brainseg.report.figures import (
     classes,
     comparisons,
     curves,
+    latency_threads,
     qualitative,
     worst_cases,
 )
@@ -131,6 +132,7 @@ def _plan(
     return [
         plan(curves),
         plan(accuracy_latency, points),
+        plan(latency_threads, points),
         plan(comparisons, rows),
         *map(plan, (boxplots, qualitative, classes)),
         *(_plan_own(members[0]) for members in runs.values()),

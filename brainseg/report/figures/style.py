@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 from warnings import catch_warnings, filterwarnings
@@ -16,11 +17,13 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Lines
 from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import FillStyleType, LineStyleType
 from numpy.typing import NDArray
 
@@ -86,6 +89,17 @@ COLOURS = ("#999999", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#0
 FILLS: tuple[FillStyleType, ...] = ("full", "top", "left", "right", "bottom", "none")
 """Colours of modes, and the part of their markers that is filled, in the order of the modes."""
 
+STEPS = {
+    4: (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+    20: (1, 1.5, 2, 3, 5, 7),
+    150: (1, 2, 5),
+    2000: (1, 3),
+    inf: (1,),
+}
+"""Numbers within a decade on a logarithmic axis whose ends have a smaller ratio."""
+
+MARKERS = "osD^v"
+"""Shapes of the runtimes, in their order."""
 
 TRUTH = Look(f"#{bytes(outline.TRUTH).hex()}", "-")
 PREDICTION = Look(f"#{bytes(outline.PREDICTION).hex()}", (0, (2.2, 1.6)))
@@ -122,6 +136,12 @@ def mode_marker(mode: str | None, marker: str = "o", size: float = 10) -> Style:
     }
 
 
+def runtime_marker(runtime: str | None) -> str:
+    """The shape of the markers of a runtime."""
+    place, _ = vocabulary.rank(runtime, vocabulary.RUNTIMES)
+    return MARKERS[place % len(MARKERS)]
+
+
 @styled
 def save(figure: Figure, stem: Path) -> None:
     """Write the files of `paths_of`, the same bytes for the same figure."""
@@ -153,6 +173,17 @@ def add_grid(axes: Axes, direction: Literal["both", "x", "y"] = "both") -> None:
     """Draw light lines below everything else, for the ticks of one or both axes."""
     axes.grid(axis=direction, color="#E5E5E5", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def scale_log(axes: Axes, name: Literal["x", "y"]) -> None:
+    """Make an axis, whose data are drawn, logarithmic with as many plain numbers as it has room."""
+    axes.set(**{f"{name}scale": "log"})
+    axis: Axis = getattr(axes, f"{name}axis")
+    low, high = axis.get_view_interval()
+    steps = next(steps for span, steps in STEPS.items() if high < span * low)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def add_legend(figure: Figure, handles: Any, columns: int, **style: Any) -> None:

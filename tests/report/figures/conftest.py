@@ -180,7 +180,7 @@ def empty_runs(tmp_path) -> dict[str, list[Run]]:
 
 @pytest.fixture
 def points():
-    """Two variants in two modes, with two seeds and on two devices."""
+    """Two variants in two modes, with two seeds, on two devices and with two numbers of threads."""
     sizes = {"fp32": 100, "int8_static": 25}
     rows = [
         TableRow(
@@ -190,14 +190,16 @@ def points():
             mode=mode,
             runtime="onnxruntime",
             device=device,
-            threads=2,
-            latency_ms={"p50": 10.0},
+            threads=threads,
+            session="s",
+            latency_ms={"p50": 20.0 / threads},
             size_bytes=sizes[mode] * 2**20,
             mean_iou=0.8 + 0.01 * seed,
         )
         for variant in ("none", "ag")
         for mode in sizes
         for device in ("cpu", "cuda")
+        for threads in (1, 2)
         for seed in range(2)
     ]
     return collect_points(rows)

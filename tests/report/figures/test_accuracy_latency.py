@@ -103,6 +103,27 @@ def test_options_are_written_beside_their_marker() -> None:
     assert [text.get_text() for text in axes.texts] == ["bf16"]
 
 
+def test_of_several_numbers_of_threads_the_largest_is_drawn_and_named() -> None:
+    rows = [row(mode, 40.0, 0.8) for mode in ("fp32", "fp16")]
+    every = [each | {"threads": threads} for each in rows for threads in (1, 2, 4)]
+    figure = draw(every)
+    assert [part.get_supxlabel() for part in figure.subfigs] == [
+        "median latency of one image on cpu (threads 4), ms"
+    ]
+    assert len(panels(every)) == 1
+
+
+@pytest.mark.parametrize(("slowest", "most"), [(45.0, 8), (100.0, 8), (2000.0, 8), (2e5, 8)])
+def test_a_hopelessly_slow_row_leaves_the_axis_readable(slowest: float, most: int) -> None:
+    rows = [row("fp32", 40.0, 0.8), row("int8_static", 20.0, 0.8), row("fp16", slowest, 0.8)]
+    (axes,) = panels(rows)
+    low, high = axes.get_xlim()
+    assert low < 20
+    assert high > slowest
+    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert 2 <= len(shown) <= most
+
+
 def test_seeds_are_one_point() -> None:
     rows = [row("fp32", 40.0 + seed, 0.8, run=f"ag-seed{seed}") for seed in range(3)]
     (axes,) = panels([*rows, row("fp16", 20.0, 0.8)])

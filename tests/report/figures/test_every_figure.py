@@ -19,6 +19,7 @@ from brainseg.report.figures import (
     calibration,
     classes,
     curves,
+    latency_threads,
     qualitative,
     worst_cases,
 )
@@ -45,7 +46,7 @@ OF_RUNS = (
     qualitative.draw,
     draw_worst,
 )
-OF_ROWS = (accuracy_latency.draw, draw_comparisons)
+OF_ROWS = (accuracy_latency.draw, latency_threads.draw, draw_comparisons)
 
 
 @pytest.fixture(params=[*OF_RUNS, *OF_ROWS])

@@ -17,6 +17,7 @@ from brainseg.run import Run
 ORDER = [
     "curves",
     "accuracy_latency",
+    "latency_threads",
     "comparisons",
     "boxplots",
     "qualitative",
@@ -79,7 +80,7 @@ def test_every_figure_is_drawn_in_the_order_of_the_report(own_runs, points, comp
 def test_runs_that_share_no_test_case_have_figures(folds, points, tmp_path):
     comparisons = compare_all(folds, ["int8_static"])
     figures = draw_all(folds, points, comparisons, tmp_path / "figures")
-    assert names_of(figures) == [*ORDER[:8], *ORDER[10:]]
+    assert names_of(figures) == [*ORDER[:9], *ORDER[11:]]
     for figure in figures:
         assert_sentences(figure)
 
@@ -183,7 +184,7 @@ def test_figures_that_cannot_be_drawn_any_more_are_removed(
     forget(own_runs, "attention.npz")
     del own_runs["se"]
     names = names_of(draw_all(own_runs, [], [], folder))
-    gone = {"accuracy_latency", "comparisons", "attention"}
+    gone = {"accuracy_latency", "latency_threads", "comparisons", "attention"}
     assert set(names) == set(ORDER) - gone
     files = {file.name for file in folder.iterdir()}
     kept = {"table.md", "mine.png", "appropriate.svg", "drawn.json"}
