@@ -129,9 +129,7 @@ class SegmentationModule(pl.LightningModule):
 
 
 def make_adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Adam in one kernel where torch has that for these parameters, else in several."""
+    """Adam in one kernel, which torch has for real parameters."""
     parameters = list(parameters)
-    try:
-        return torch.optim.Adam(parameters, lr=lr, fused=True)
-    except RuntimeError:  # such as complex parameters, or a device without the kernel
-        return torch.optim.Adam(parameters, lr=lr)
+    fused = not any(parameter.is_complex() for parameter in parameters)
+    return torch.optim.Adam(parameters, lr=lr, fused=fused)
