@@ -10,7 +10,7 @@ MODES ?= all
 EXPERIMENT ?= $(OUTPUTS)/demo
 BRAINSEG := $(BIN)/brainseg
 
-.PHONY: help setup demo test lint format quantize-all report clean
+.PHONY: help setup demo test lint format quantize-all report gpu-check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +52,9 @@ quantize-all: setup ## export, quantize, re-score and time every run below OUTPU
 
 report: setup ## write the page, tables, figures and model cards (EXPERIMENT=outputs/demo)
 	$(BRAINSEG) report $(EXPERIMENT)
+
+gpu-check: setup ## everything that needs a GPU, small on a CPU where there is none (DATA=figshare-folder MINUTES=8)
+	$(BIN)/python benchmarks/gpu_check.py --out $(OUTPUTS)/gpu-check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATA),--data $(DATA))
 
 clean: ## remove .venv and caches, but no runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

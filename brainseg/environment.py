@@ -55,7 +55,12 @@ def cpu_flags() -> list[str]:
 
 @cache
 def nvidia_gpus() -> list[dict[str, str]]:
-    """Name, driver and memory of each GPU that `nvidia-smi` lists; empty where there is none."""
+    """Name, driver and memory of each GPU that `nvidia-smi` lists; empty where there is none.
+
+    `nvidia-smi` does not know that CUDA_VISIBLE_DEVICES hides all of them from this process.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
     keys = ("name", "driver_version", "memory.total")
     query = _output("nvidia-smi", f"--query-gpu={','.join(keys)}", "--format=csv,noheader")
     lines = [[field.strip() for field in line.split(",")] for line in (query or "").splitlines()]

@@ -19,6 +19,33 @@ os.environ["WANDB_MODE"] = "offline"
 SIZE, CASES = 32, 6
 
 
+def pytest_configure(config):
+    """Hide the GPU from all tests but those that need one: they hold on every machine."""
+    if config.option.markexpr != "cuda":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(config, items):
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if marked and (reason := without_cuda(config.option.markexpr)):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def without_cuda(markexpr: str) -> str | None:
+    """Why tests marked `cuda` are skipped, if they are."""
+    from brainseg.environment import nvidia_gpus
+
+    if markexpr != "cuda":
+        return "needs an NVIDIA GPU and `pytest -m cuda`"
+    if nvidia_gpus():  # importing torch takes seconds
+        import torch
+
+        if torch.cuda.is_available():
+            return None
+    return "needs an NVIDIA GPU"
+
+
 def make_run(path, attention):
     """A run as training leaves it."""
     import torch
@@ -140,6 +167,7 @@ def nvidia_smi(tmp_path, monkeypatch):
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "another")  # none is hidden, and a real one is
         nvidia_gpus.cache_clear()
 
     yield install

@@ -59,6 +59,18 @@ def test_reads_names_and_drivers_from_nvidia_smi(nvidia_smi):
     ]
 
 
+def test_the_suite_sees_no_gpu_even_where_there_is_one():
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert nvidia_gpus() == []
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_hidden_gpus_are_none(nvidia_smi, monkeypatch, hidden):
+    nvidia_smi("echo 'NVIDIA H100, 580.65.06, 81559 MiB'")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert nvidia_gpus() == []
+
+
 def test_a_failing_nvidia_smi_lists_nothing(nvidia_smi):
     nvidia_smi("echo 'NVIDIA-SMI has failed, a, b'; exit 9")
     assert nvidia_gpus() == []

@@ -237,7 +237,6 @@ def test_quantize_all_is_incremental(sweep, folder: Path):
     assert len(offline) == 4  # training, benchmark and two later stages: the same W&B run
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_device_that_is_not_there_is_a_row_and_exit_code_1(sweep, folder: Path):
     run = find(folder, "none")
     result = brainseg("benchmark", run, "--device", "cuda", folder=folder)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import wandb
 
 from brainseg.evaluation.cases import THRESHOLD, read_cases
 from brainseg.files import read_json
@@ -15,6 +14,9 @@ from brainseg.outline import overlay
 from brainseg.rows import Row, read_rows
 from brainseg.run import Run
 from brainseg.vocabulary import CHECKPOINT, METRICS
+
+if TYPE_CHECKING:  # what tracks nothing does without
+    import wandb
 
 OVERLAYS = 8
 """Sample overlays logged with a run."""
@@ -89,7 +91,7 @@ def media_of(run: Run) -> dict[str, Callable[[], Any]]:
     return media
 
 
-def class_table(metrics: Mapping[str, Any]) -> wandb.Table:
+def class_table(metrics: Mapping[str, Any]) -> "wandb.Table":
     """The metrics of each class as a table, and those of all together as its last row."""
     rows = metrics["classes"] | {"all": metrics}
     shared = dict.fromkeys(name for row in metrics["classes"].values() for name in row)
@@ -98,8 +100,10 @@ def class_table(metrics: Mapping[str, Any]) -> wandb.Table:
     )
 
 
-def to_table(rows: Sequence[Mapping[str, Any]]) -> wandb.Table:
+def to_table(rows: Sequence[Mapping[str, Any]]) -> "wandb.Table":
     """Rows as a table; nested values are columns such as `latency_ms/p50`."""
+    import wandb
+
     return wandb.Table(dataframe=_normalize(rows), allow_mixed_types=True)
 
 
@@ -123,8 +127,10 @@ def _holds_objects(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 
 
-def _overlays(run: Run) -> list[wandb.Image]:
+def _overlays(run: Run) -> "list[wandb.Image]":
     """Cases spread evenly over the test split: prediction and truth as outlines."""
+    import wandb
+
     with np.load(run.test) as test, np.load(run.predictions(CHECKPOINT)) as predictions:
         ids, images, masks = test["ids"], test["images"], test["masks"]
         predicted = predictions["probabilities"] >= THRESHOLD

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import wandb
-
 from brainseg.errors import InputError
 from brainseg.experiment import variant_of
 from brainseg.files import read_csv, write_text
@@ -64,22 +62,26 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
         job: what is being done, for W&B.
 
     Yields:
-        A `wandb.Run`; under `tracking=none` one that does nothing.
+        A `wandb.Run`; under `tracking=none` nothing, and W&B is not even imported.
 
     Raises:
         InputError: the mode is unknown, or W&B's server cannot be reached.
     """
     tracking = config["tracking"]
     mode = tracking_mode(tracking)
+    if mode == DISABLED:
+        yield None
+        return
     os.environ.setdefault("WANDB_SILENT", "true")
-    if mode != DISABLED:
-        run.wandb.mkdir(parents=True, exist_ok=True)
+    import wandb
+
+    run.wandb.mkdir(parents=True, exist_ok=True)
     try:
         opened = wandb.init(
             project=tracking["project"],
             entity=tracking["entity"],
             dir=run.path,
-            id=_kept_id(run) if mode != DISABLED else None,
+            id=_kept_id(run),
             resume="allow" if mode == "online" else None,
             name=run.name,
             group=config["experiment_name"],
@@ -138,11 +140,15 @@ def announce(run: Run, tracking: Mapping[str, Any]) -> None:
 
 def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
     """Mirror a row of the history; its epoch is the step."""
+    if opened is None:
+        return
     opened.log(dict(row), step=int(row["epoch"]))
 
 
 def log_results(opened: Any, run: Run) -> None:
     """Mirror what the run's files hold: test metrics, deploy rows, tables and images."""
+    if opened is None:
+        return
     summary = summary_of(run)
     _define(opened, summary)
     opened.summary.update(summary)

@@ -4,7 +4,6 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from brainseg.benchmark import benchmark as subject
@@ -23,7 +22,6 @@ from brainseg.runtime.open import open_session
 
 MODES = ["int8_dynamic"]
 BOTH = ("onnxruntime", "openvino")
-without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 needs_openvino = pytest.mark.skipif(openvino_runtime.openvino is None, reason="an optional extra")
 
 
@@ -314,7 +312,6 @@ def test_rows_of_a_gpu(run, gpu, monkeypatch):
     assert (int8.status, int8.reason) == ("failed", "The GPU has too little free memory")
 
 
-@without_cuda
 def test_a_missing_device_gives_unavailable_rows(run):
     rows = benchmark([run], MODES, ["cuda"], 2)
     assert [row.status for row in rows] == ["unavailable"] * 2

@@ -2,7 +2,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from brainseg.benchmark import benchmark as timer
 from brainseg.benchmark.plan import TimingPlan, parse_threads
@@ -15,7 +14,6 @@ from brainseg.runtime import openvino
 ALL = ["int8_dynamic"]
 CORES = physical_cores()
 needs_openvino = pytest.mark.skipif(openvino.openvino is None, reason="an optional extra")
-without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +70,6 @@ def test_runs_are_timed_together_where_something_of_one_is_missing(two_runs):
     assert contents(*two_runs) == before
 
 
-@without_cuda
 def test_only_devices_where_something_is_missing_are_timed(run):
     time_missing(run, [], ["cpu"], passes=2)
     before = read_rows(run)
@@ -167,7 +164,6 @@ def test_other_threads_are_timed_by_themselves(run):
     assert others == [("fp32", "onnxruntime", "cpu", 3), ("fp32", "onnxruntime", "cpu", 2)]
 
 
-@without_cuda
 def test_a_missing_device_is_settled(run):
     done = time_missing(run, ALL, ["cuda"], passes=1)
     assert done == [
@@ -177,7 +173,6 @@ def test_a_missing_device_is_settled(run):
     assert time_missing(run, ALL, ["cuda"], passes=1) == []
 
 
-@without_cuda
 def test_a_gpu_that_appears_gets_its_chance(run, monkeypatch):
     time_missing(run, ALL, ["cpu", "cuda"], passes=1)
     monkeypatch.setattr("brainseg.runtime.open.nvidia_gpus", lambda: [{"name": "NVIDIA H100"}])
@@ -197,7 +192,6 @@ def test_more_passes_are_timed_again_and_a_failure_is_not(run):
     assert missing(run, ALL, ["cpu"], passes=3) == []
 
 
-@without_cuda
 def test_what_was_timed_on_a_device_that_is_gone_stays(run):
     rows = [dataclasses.replace(row, device="cuda", passes=2) for row in read_rows(run)]
     upsert_rows(run, rows)

@@ -1,7 +1,6 @@
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper
 
 from brainseg.environment import physical_cores
@@ -9,8 +8,6 @@ from brainseg.errors import InputError
 from brainseg.runtime import onnxruntime as subject
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Unavailable
-
-without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 
 
 @pytest.mark.parametrize("mode", ["fp32", "int8_dynamic"])
@@ -49,7 +46,6 @@ def test_what_was_written_at_export_can_be_read(prepared):
     assert written["attention"] == "se"
 
 
-@without_cuda
 def test_a_missing_device_is_unavailable_with_its_reason(prepared, nvidia_smi, capfd):
     path = prepared("none").onnx("fp32")
     with pytest.raises(Unavailable, match="no CUDA device"):
@@ -60,7 +56,6 @@ def test_a_missing_device_is_unavailable_with_its_reason(prepared, nvidia_smi, c
     assert capfd.readouterr() == ("", "")
 
 
-@without_cuda
 def test_a_silent_fallback_to_the_cpu_is_noticed(prepared, monkeypatch, capfd):
     monkeypatch.setattr(subject, "require_cuda", lambda: None)
     with pytest.raises(Unavailable, match="fell back to CPUExecutionProvider"):

@@ -294,7 +294,6 @@ def test_precision_follows_the_device(monkeypatch):
         assert choose_precision("auto", "cpu") == expected
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_gpu_that_is_not_there_is_told(tmp_path: Path, configure):
     with pytest.raises(InputError, match=r"trainer\.accelerator=cpu"):
         run_job(configure(trainer={"accelerator": "gpu"}), Run(tmp_path / "run"))
