@@ -154,6 +154,10 @@ RUNTIMES: dict[str, Runtime] = {
 }
 """Name → runtime, in the order in which they are shown."""
 
+AGREEING = 32
+"""Test images, spread over the split, on which predictions in another place are compared with those
+that are kept, before their scores are taken over."""
+
 DEVICES = ("cpu", "cuda")
 
 PARTS = ("train", "val", "test")

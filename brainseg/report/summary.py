@@ -19,7 +19,7 @@ from brainseg.report.rows import (
     varying_options,
     with_several_threads,
 )
-from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
+from brainseg.vocabulary import AGREEING, REFERENCE, REFERENCE_RUNTIME
 
 COLUMNS = (
     *("Variant", "Mode", "Device", "Mean IoU", "Δ mean IoU", "95 % of Δ", "Δ validation"),
@@ -39,9 +39,6 @@ FORMS = (
     "11 significant bits"
 )
 """How a network runs on CUDA."""
-
-ALIKE = 32
-"""Test images on which predictions agree, at most, where scores are taken over."""
 
 
 def summarize(rows: Sequence[TableRow], comparisons: Sequence[Comparison] = ()) -> Table:
@@ -164,7 +161,7 @@ def _footnotes(row: TableRow) -> list[str]:
     names = {"cuda_graph": "CUDA graph", "nhwc": "NHWC"}
     found += [f"no {names.get(form, form)}: {reason}" for form, reason in without.items()]
     if row.scores_from:
-        images = min(ALIKE, row.n or ALIKE)
+        images = min(AGREEING, row.n or AGREEING)
         agree = f"the predictions agree to the pixel on {images} test images"
         found.append(f"scores of {row.scores_from}: {agree}")
     return [" ".join(text.split()) for text in found]

@@ -19,14 +19,10 @@ from brainseg.runtime.session import Session
 from brainseg.scoring.kept import home_of, note_scored, note_scored_in, source_of
 from brainseg.scoring.record import record, record_attention, record_truth, score_part
 from brainseg.terminal import bar
-from brainseg.vocabulary import CHECKPOINT
+from brainseg.vocabulary import AGREEING, CHECKPOINT
 
 BATCH = 16
 """Images per pass of the checkpoint."""
-
-AGREEING = 32
-"""Test images, spread over the split, on which predictions are compared with those that are kept
-before their scores are taken over."""
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images N×1×H×W in [0, 1] to probabilities N×1×H×W."""

@@ -58,6 +58,7 @@ class SliceDataModule(pl.LightningDataModule):
             collate_fn=collate,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else it draws from the one that dropout draws from
             **options,
         )
 

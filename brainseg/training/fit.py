@@ -2,13 +2,15 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.callbacks import RichProgressBar, Timer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from brainseg.data.cache import Slices
@@ -18,6 +20,7 @@ from brainseg.model.registry import build_network, check_network, part_names
 from brainseg.model.summary import summarize
 from brainseg.run import Run
 from brainseg.training.checkpoint import AtomicCheckpointIO, History, checkpoint_callbacks
+from brainseg.training.compilation import Compilation
 from brainseg.training.datamodule import SliceDataModule
 from brainseg.training.module import SegmentationModule
 
@@ -45,8 +48,8 @@ def fit(
         on_row: is given each row of the history.
 
     Raises:
-        InputError: the network cannot be built or does not fit the images, or Lightning refuses
-            the settings.
+        InputError: the network cannot be built or does not fit the images, Lightning refuses the
+            settings, or the GPU's memory is full.
     """
     settings, data = config["trainer"], config["data"]
     torch.manual_seed(config["seed"])
@@ -65,15 +68,54 @@ def fit(
     on_start()
     for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
         part.unlink()
-    callbacks = [History(run, on_row), *checkpoint_callbacks(run, settings["early_stopping"])]
+    timer = make_timer(settings["max_minutes"])
+    callbacks = [History(run, on_row), timer, *([Compilation()] if settings["compile"] else [])]
+    callbacks += checkpoint_callbacks(run, settings["early_stopping"])
     trainer = make_trainer(settings, callbacks)
     resumed = str(run.last) if run.last.exists() else None
     if resumed:
         logger.info("Resuming after a cut-off: %s", run.last)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _full_gpu_told(data["batch_size"], data["image_size"]):
         # Lightning advises more workers, and notes that the checkpoint folder is not empty.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer.fit(module, datamodule, ckpt_path=resumed)
+    left = timer.time_remaining()
+    if left is not None and left <= 0:
+        logger.info(
+            "trainer.max_minutes=%g are over: training ends early, its best epoch counts.",
+            settings["max_minutes"],
+        )
+
+
+def make_timer(minutes: float | None) -> Timer:
+    """What stops a training after some minutes, those before a cut-off included.
+
+    It stops after the step in which they end; Lightning then validates, and the epoch counts.
+    """
+    duration = None if minutes is None else timedelta(minutes=minutes)
+    return Timer(duration, interval="step", verbose=False)
+
+
+@contextmanager
+def _full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
+    """Say what a user can do where the GPU's memory is full.
+
+    Raises:
+        InputError: it is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # cuDNN and cuBLAS, which allocate by themselves, have no exception of their own.
+        if not any(sign in str(error) for sign in ("out of memory", "ALLOC_FAILED")):
+            raise
+        free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
+        raise InputError(
+            f"The GPU's memory is full: a training with batches of {batch_size} images of "
+            f"{image_size}×{image_size} requires more than the {free:.1f} of {total:.1f} GiB that "
+            f"are free without it. Choose data.batch_size={max(batch_size // 2, 1)} or less, or "
+            "end other processes on this GPU; nvidia-smi lists them."
+        ) from error
 
 
 def make_trainer(settings: Mapping[str, Any], callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:

@@ -18,7 +18,7 @@ IDENTITY: dict[str, frozenset[str]] = {
     "optim": frozenset(),
     "schedule": frozenset(),
     "loss": frozenset(),
-    "trainer": frozenset({"accelerator", "devices"}),
+    "trainer": frozenset({"accelerator", "devices", "compile"}),
 }
 """What makes a run: parts of the configuration, and the keys in them that do not count.
 

@@ -67,6 +67,8 @@ class TrainerSchema:
     precision: Any = "auto"
     accelerator: str = "auto"
     devices: Any = 1
+    compile: bool = False
+    max_minutes: float | None = None
 
 
 @dataclass
@@ -159,6 +161,7 @@ RANGES = {
     "schedule.min_lr": Range(0, whole=False),
     "trainer.max_epochs": Range(1),
     "trainer.early_stopping": Range(0, nullable=True),
+    "trainer.max_minutes": Range(0.01, whole=False, nullable=True),
     "deploy.passes": Range(1),
 }
 """Setting → what it may be."""

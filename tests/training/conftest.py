@@ -39,6 +39,8 @@ TINY = {
         "precision": "32-true",
         "accelerator": "cpu",
         "devices": 1,
+        "compile": False,
+        "max_minutes": None,
     },
     "tracking": {"name": "none", "mode": "offline", "project": "brainseg", "entity": None},
     "deploy": {"modes": [], "devices": [], "passes": 2},

@@ -1,15 +1,19 @@
 """The Lightning shell: metrics, schedules and randomness."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from brainseg.data.cache import Slices
 from brainseg.model.attention import ATTENTIONS, Attention
 from brainseg.model.registry import build_network
-from brainseg.training.module import SegmentationModule
+from brainseg.training.datamodule import SliceDataModule
+from brainseg.training.loss import bce
+from brainseg.training.module import SegmentationModule, make_adam
 
 
 def make_trainer(epochs: int) -> pl.Trainer:
@@ -50,6 +54,19 @@ class TestSegmentationModule:
         rest = np.sum(~prediction & (truth == 0)) / np.sum(~prediction | (truth == 0))
         assert metrics["val_tumor_iou"] == pytest.approx(tumor, abs=1e-6)
         assert metrics["val_mean_iou"] == pytest.approx((tumor + rest) / 2, abs=1e-6)
+
+    def test_losses_are_means_over_steps_and_over_images(self):
+        module, loader = make_module({"name": "one_cycle"}), make_loader()
+        steps = []
+        module.on_before_zero_grad = lambda _: steps.append(module.train_losses[-1].item())
+        trainer = make_trainer(2)
+        trainer.fit(module, loader, loader)
+        assert len(steps) == 6
+        assert trainer.callback_metrics["train_loss"].item() == pytest.approx(np.mean(steps[3:]))
+        images, masks = loader.dataset.tensors  # 3, 3 and 2 in a batch
+        with torch.no_grad():
+            expected = bce(module.network(images), masks).item()
+        assert trainer.callback_metrics["val_loss"].item() == pytest.approx(expected)
 
     def test_one_cycle_rises_and_falls(self):
         rates = []
@@ -120,3 +137,37 @@ class TestSegmentationModule:
         loader = DataLoader(TensorDataset(images, (images > 0.8).float()), batch_size=2)
         make_trainer(1).fit(module, loader, loader)
         assert not any(torch.equal(before[key], p) for key, p in network.named_parameters())
+
+
+def test_fused_adam_learns_the_same():
+    torch.manual_seed(0)
+    start, gradients = torch.randn(50), torch.randn(20, 50)
+
+    def train(make) -> torch.Tensor:
+        parameter = nn.Parameter(start.clone())
+        optimizer = make([parameter], lr=0.1)
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        return parameter.detach()
+
+    torch.testing.assert_close(train(make_adam), train(torch.optim.Adam))
+    assert make_adam([nn.Parameter(start)], 0.1).defaults["fused"]
+
+
+def test_adam_takes_complex_parameters():
+    parameter = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    parameter.grad = torch.ones_like(parameter)
+    make_adam([parameter], 0.1).step()
+    torch.testing.assert_close(parameter.detach().real, torch.full((2,), 0.9))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loaders_leave_the_generator_of_dropout_alone(workers: int):
+    images = np.zeros((4, 8, 8), np.uint8)
+    slices = Slices(images, images, [""] * 4, "")
+    parts = pd.Series(["train", "train", "val", "val"])
+    data = SliceDataModule(slices, parts, batch_size=2, workers=workers, seed=0)
+    before = torch.get_rng_state()
+    assert [len(list(loader)) for loader in (data.train_dataloader(), data.val_dataloader())]
+    assert torch.equal(torch.get_rng_state(), before)
