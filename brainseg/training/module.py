@@ -23,7 +23,7 @@ class SegmentationModule(pl.LightningModule):
 
     The schedule is stepped and saved here rather than by Lightning, which saves a checkpoint
     before it steps an epoch's schedule: a resumed run would miss that step. Losses are gathered
-    here too: `self.log` in every step costs as much as a tenth of the network's launches on a GPU.
+    here too: `self.log` in every step costs more than adding to a list.
 
     Attributes:
         train_forward: what training steps call; the network, unless that was compiled.
