@@ -139,16 +139,21 @@ class TestSegmentationModule:
         assert not any(torch.equal(before[key], p) for key, p in network.named_parameters())
 
 
-def test_fused_adam_learns_the_same():
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("gradient_memory", [torch.contiguous_format, torch.channels_last])
+def test_fused_adam_learns_the_same(memory, gradient_memory):
     torch.manual_seed(0)
-    start, gradients = torch.randn(50), torch.randn(20, 50)
+    start, gradients = torch.randn(4, 3, 5, 5), torch.randn(20, 4, 3, 5, 5)
 
     def train(make) -> torch.Tensor:
-        parameter = nn.Parameter(start.clone())
+        parameter = nn.Parameter(start.clone(memory_format=memory))
         optimizer = make([parameter], lr=0.1)
         for gradient in gradients:
-            parameter.grad = gradient.clone()
+            optimizer.zero_grad()
+            (parameter * gradient.clone(memory_format=gradient_memory)).sum().backward()
             optimizer.step()
+        assert parameter.is_contiguous(memory_format=memory)
+        assert optimizer.state[parameter]["exp_avg"].shape == parameter.shape
         return parameter.detach()
 
     torch.testing.assert_close(train(make_adam), train(torch.optim.Adam))
