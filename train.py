@@ -27,7 +27,14 @@ from brainseg.errors import InputError
 from brainseg.report.write import show_report
 from brainseg.terminal import spent
 from brainseg.training.config import register_schema
-from brainseg.training.sweep import describe_times, gather, gathering, start_job, time_sweep
+from brainseg.training.sweep import (
+    describe_times,
+    gather,
+    gathering,
+    note_cut_off,
+    start_job,
+    time_sweep,
+)
 
 logger = logging.getLogger("brainseg")
 
@@ -59,6 +66,7 @@ def run_all() -> int:
                 with spent("timing"):
                     attempt(time_sweep, ended_well)
             finally:
+                note_cut_off(gather())
                 runs = [job.run for job in gather() if job.run]
                 with spent("report"):
                     for experiment in dict.fromkeys(run.experiment for run in runs):

@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from brainseg.terminal import SPENT, share_terminal, spent
 from brainseg.tracking.wandb_run import log_results, tracked
 from brainseg.training.config import check_complete, find_run, job_number, jobs_at_once, to_plain
 from brainseg.training.job import run_job
+from brainseg.training.lock import locked
 from brainseg.training.settings import check_settings, plan_timing
 
 Job = tuple[Mapping[str, Any], Run]
@@ -32,6 +33,8 @@ Job = tuple[Mapping[str, Any], Run]
 
 OUTCOMES = "BRAINSEG_OUTCOMES"
 """The environment variable that names the folder where the jobs of a command leave outcomes."""
+
+CUT_OFF = "interrupted"
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class Outcome:
         seconds: spent on each part of the job, and on the whole `job`.
     """
 
-    failure: str | None = "cut off"
+    failure: str | None = CUT_OFF
     path: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     at_once: int = 1
@@ -78,6 +81,15 @@ def gather() -> list[Outcome]:
     """The outcomes so far, in the order of the jobs."""
     files = sorted(Path(os.environ[OUTCOMES]).glob("*.json"), key=lambda file: int(file.stem))
     return [Outcome(**read_json(file)) for file in files]
+
+
+def note_cut_off(outcomes: Sequence[Outcome]) -> None:
+    """Say in the state of runs whose process was killed that they were interrupted."""
+    for outcome in outcomes:
+        if outcome.failure == CUT_OFF and (run := outcome.run):
+            with suppress(InputError), locked(run):  # unless it is another command's
+                if run.read_state().get("status") == "running":
+                    run.update_state(status="failed", reason=CUT_OFF)
 
 
 def start_job(config: DictConfig) -> None:
