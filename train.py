@@ -25,68 +25,60 @@ os.environ["BRAINSEG_ROOT"] = str(Path(__file__).resolve().parent)
 
 from brainseg.errors import InputError
 from brainseg.report.write import show_report
-from brainseg.training.config import check_complete, find_run, register_schema, to_plain
-from brainseg.training.job import run_job
-from brainseg.training.settings import check_settings
-from brainseg.training.sweep import Job, time_sweep
+from brainseg.terminal import spent
+from brainseg.training.config import register_schema
+from brainseg.training.sweep import (
+    describe_times,
+    gather,
+    gathering,
+    note_cut_off,
+    start_job,
+    time_sweep,
+)
 
 logger = logging.getLogger("brainseg")
-experiments: list[Path] = []
-finished: list[Job] = []
-failures: list[str] = []
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
-    """Run one job. What fails is noted instead of raised, so that a sweep's other jobs go on."""
-    try:
-        check_complete(config)
-        plain = to_plain(config)
-        check_settings(plain)
-        run = find_run(plain)
-        if run.experiment not in experiments:
-            experiments.append(run.experiment)
-        run_job(plain, run)
-        finished.append((plain, run))
-    except InputError as error:
-        note(error)
-    except Exception as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):  # while a library was being loaded
-            raise error.__cause__ from None
-        failures.append(str(error))
-        logger.exception("This job failed.")
-
-
-def note(error: InputError) -> None:
-    """Tell of a failure that the user can mend, and go on."""
-    failures.append(str(error))
-    logger.error("Error: %s", error)
+    """Run one job, in this process or beside others."""
+    start_job(config)
 
 
 def run_all() -> int:
     """Run the jobs, time them together and tell what they found; the exit code."""
-    try:
+    failures: list[str] = []
+
+    def attempt(work: Callable[[Any], Any], subject: Any) -> None:
+        """Do `work` on `subject`; what the user can mend is told, and the rest goes on."""
         try:
-            main()
-            attempt(time_sweep, finished)
-        finally:
-            for experiment in experiments:
-                attempt(show_report, experiment)
-    except KeyboardInterrupt:
-        logger.error(
-            "Interrupted. What is finished is kept: the same command goes on from there (without "
-            "force=true, which starts over)."
-        )
-        return 130
-    return 1 if failures else 0
+            work(subject)
+        except InputError as error:
+            failures.append(str(error))
+            logger.error("Error: %s", error)
 
-
-def attempt(work: Callable[[Any], Any], subject: Any) -> None:
-    """Do `work` on `subject`; what the user can mend is told, and the rest goes on."""
-    try:
-        work(subject)
-    except InputError as error:
-        note(error)
+    with gathering():
+        try:
+            try:
+                with spent("jobs"):
+                    main()
+                ended_well = [(job.config, job.run) for job in gather() if not job.failure]
+                with spent("timing"):
+                    attempt(time_sweep, ended_well)
+            finally:
+                note_cut_off(gather())
+                runs = [job.run for job in gather() if job.run]
+                with spent("report"):
+                    for experiment in dict.fromkeys(run.experiment for run in runs):
+                        attempt(show_report, experiment)
+        except KeyboardInterrupt:
+            logger.error(
+                "Interrupted. What is finished is kept: the same command goes on from there "
+                "(without force=true, which starts over)."
+            )
+            return 130
+        logger.info(describe_times(gather()))
+        return 1 if failures or any(job.failure for job in gather()) else 0
 
 
 if __name__ == "__main__":

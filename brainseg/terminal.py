@@ -1,15 +1,23 @@
 """What people see of long work, and what they are spared: bars, wide tables, quiet libraries."""
 
 import logging
+import time
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
+from textwrap import indent
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 Item = TypeVar("Item")
+
+SPENT: defaultdict[str, float] = defaultdict(float)
+"""Seconds that this process has spent on each part of its work, see `spent`."""
+
+_labelled = False
 
 
 def bar(
@@ -20,13 +28,51 @@ def bar(
     Args:
         items: what is worked on.
         text: what is done.
-        shown: `False` for no bar; there is none either where standard error is no terminal.
+        shown: `False` for no bar; there is none either where `has_bars` says so.
         total: the number of items, where they are not counted already.
     """
     console = Console(stderr=True)
-    hidden = not (shown and console.is_terminal)
+    hidden = not (shown and has_bars())
     total = len(items) if total is None and isinstance(items, Sized) else total
     return track(items, text, total=total, console=console, transient=True, disable=hidden)
+
+
+def has_bars() -> bool:
+    """Whether bars are drawn: standard error is a terminal, and this process has it to itself."""
+    return Console(stderr=True).is_terminal and not _labelled
+
+
+class _Labelled(logging.Formatter):
+    """Begins each line with a label."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, without the empty lines around it."""
+        return indent(super().format(record).strip("\n"), f"{self.label}  ")
+
+
+def share_terminal(label: str) -> None:
+    """From now on other processes write beside this one: begin each line of its log with `label`.
+
+    Bars, which overwrite one another, are no longer drawn.
+    """
+    global _labelled
+    _labelled = True
+    for handler in logging.root.handlers:
+        handler.setFormatter(_Labelled(label))
+
+
+@contextmanager
+def spent(part: str) -> Iterator[None]:
+    """Add the seconds that the block takes to a part of `SPENT`."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        SPENT[part] += time.perf_counter() - started
 
 
 def widen(console: Console) -> Console:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from brainseg.files import read_csv, read_json
 from brainseg.run import Run
 from brainseg.training.lock import locked
 from brainseg.vocabulary import MODES
@@ -147,6 +149,38 @@ def test_ctrl_c_after_training_says_how_to_go_on(folder: Path, tmp_path: Path):
 def is_finished(folder: Path) -> bool:
     runs = (Run(path.parent) for path in folder.rglob("state.json"))
     return any(run.read_state()["status"] == "finished" for run in runs)
+
+
+LEARNT = ("epoch", "train_loss", "val_loss", "val_mean_iou", "val_tumor_iou", "lr")
+
+
+def test_jobs_side_by_side_leave_what_they_leave_one_after_the_other(
+    sweep, folder: Path, tmp_path: Path
+):
+    beside = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    # Both draw the phantoms: the cache is new.
+    result = train(*SMOKE, "model.attention=none,cbam", *beside, folder=tmp_path)
+    told = result.stdout + result.stderr
+    assert result.returncode == 0, told
+    assert "2 jobs at once (hydra.launcher.n_jobs) on 1 cores" in result.stdout
+    assert re.search(r"Where the time went: 2 jobs \d+ s, 2 at once \(data", result.stdout)
+    for noise in ("Warning", "wandb:", "━", "Traceback"):
+        assert noise not in told.split("Accuracy, size and speed")[0]
+    names = [path.name for path in (tmp_path / "outputs/smoke").glob("*-seed0-*")]
+    assert len(names) == 2
+    for name in names:
+        assert len(re.findall(f"^{name}  epoch ./2  val_mean_iou", told, re.MULTILINE)) == 2
+        one, other = (Run(where / "outputs/smoke" / name) for where in (folder, tmp_path))
+        # Later tests change the sweep's runs: what only training writes is compared here.
+        for file in (one.best, one.split, one.test, one.metrics, one.onnx("fp32")):
+            same = other.path / file.relative_to(one.path)
+            assert file.read_bytes() == same.read_bytes(), file
+        assert [[row[key] for key in LEARNT] for row in read_csv(one.history)] == [
+            [row[key] for key in LEARNT] for row in read_csv(other.history)
+        ]
+    sessions = [set(read_json(path)) for path in tmp_path.glob("outputs/smoke/*/benchmarks.json")]
+    assert len(sessions) == 2
+    assert sessions[0] & sessions[1]
 
 
 def test_values_that_differ_make_folders_that_differ(tmp_path: Path):

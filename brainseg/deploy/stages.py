@@ -12,6 +12,7 @@ from brainseg.errors import InputError, check_known
 from brainseg.rows import Row, drop_rows, read_rows, upsert_rows
 from brainseg.run import SCORED, Run
 from brainseg.scoring.kept import home_of
+from brainseg.terminal import spent
 from brainseg.vocabulary import (
     CHECKPOINT,
     MODES,
@@ -86,7 +87,8 @@ def _score_checkpoint(
         return []
     from brainseg.scoring.score import score_checkpoint
 
-    score_checkpoint(run, network(), progress=progress)
+    with spent("scoring"):
+        score_checkpoint(run, network(), progress=progress)
     return ["scored the checkpoint"]
 
 
@@ -101,12 +103,14 @@ def _prepare_mode(
     done = []
     if not (run.is_current(mode) if mode == REFERENCE else is_made_with(run, mode, chosen)):
         _forget(run, mode)  # first: what exists then always belongs to the file
-        _make(run, mode, chosen, network, session)
+        with spent("export and quantization"):
+            _make(run, mode, chosen, network, session)
         done.append(f"made {run.onnx(mode).name}")
     if not home_of(run, mode):
         from brainseg.scoring.score import score_mode
 
-        score_mode(run, mode, _open_on_gpu(run, mode) or session(), progress=progress)
+        with spent("scoring"):
+            score_mode(run, mode, _open_on_gpu(run, mode) or session(), progress=progress)
         done.append(f"scored {mode}")
     hashed = run.hash_network(mode)
     if not any((row.mode, row.network) == (mode, hashed) for row in read_rows(run)):

@@ -25,8 +25,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         """Save `checkpoint` to `path`."""
-        with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)  # given a path, it would write its random name too
 
 
 class PatientStopping(EarlyStopping):

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import joblib
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from brainseg.errors import InputError
@@ -14,10 +17,18 @@ from brainseg.run import Run
 from brainseg.training.identity import IDENTITY, run_name
 from brainseg.training.settings import SCHEMAS, model_schemas, open_schema
 
+PARALLEL = {"n_jobs": 2, "batch_size": "1"}
+"""Other defaults of `hydra/launcher=joblib`: its own take a job per core, whose shares would then
+be a core each, and may hand several jobs to one process while another has none."""
+
 
 def register_schema() -> None:
     """Make the types of values known to Hydra; call it before composing."""
-    store = ConfigStore.instance().store
+    Plugins.instance()  # they bring theirs
+    registered = ConfigStore.instance()
+    store = registered.store
+    launcher = registered.load("hydra/launcher/joblib.yaml").node
+    store(group="hydra/launcher", name="joblib", node=OmegaConf.merge(launcher, PARALLEL))
     store(name="schema", node=open_schema())
     for group, node in SCHEMAS.items():
         store(group=group, name="schema", node=node)
@@ -45,6 +56,23 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def job_number() -> int:
+    """The place of the job that Hydra is running in its sweep, from 0."""
+    hydra_config = HydraConfig.get()
+    return hydra_config.job.num if hydra_config.mode == RunMode.MULTIRUN else 0
+
+
+def jobs_at_once() -> int:
+    """How many jobs of the sweep run side by side, each in a process of its own.
+
+    A negative number counts from all cores, as in joblib.
+    """
+    hydra_config = HydraConfig.get()
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    jobs = hydra_config.launcher.get("n_jobs", 1) if sweeping else 1
+    return jobs if jobs > 0 else max(1, joblib.cpu_count() + 1 + jobs)
 
 
 def find_run(config: Mapping[str, Any]) -> Run:

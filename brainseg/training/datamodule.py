@@ -1,6 +1,5 @@
 """Loaders of the training and validation slices."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader
 from brainseg.data.augment import make_augmentation
 from brainseg.data.cache import Slices
 from brainseg.data.dataset import EpochSampler, SliceDataset, collate
+from brainseg.environment import physical_cores
 
 
 class SliceDataModule(pl.LightningDataModule):
@@ -65,4 +65,4 @@ class SliceDataModule(pl.LightningDataModule):
 
 def default_workers() -> int:
     """One process per core but one beside a GPU, at most 8; none where the CPU trains."""
-    return min(8, max(1, (os.cpu_count() or 1) - 1)) if torch.cuda.is_available() else 0
+    return min(8, max(1, physical_cores() - 1)) if torch.cuda.is_available() else 0

@@ -19,6 +19,7 @@ from brainseg.files import write_json
 from brainseg.model.registry import build_network, check_network, part_names
 from brainseg.model.summary import summarize
 from brainseg.run import Run
+from brainseg.terminal import has_bars
 from brainseg.training.checkpoint import AtomicCheckpointIO, History, checkpoint_callbacks
 from brainseg.training.compilation import Compilation
 from brainseg.training.datamodule import SliceDataModule
@@ -130,7 +131,8 @@ def make_trainer(settings: Mapping[str, Any], callbacks: Sequence[pl.Callback] =
             accelerator=settings["accelerator"],
             devices=settings["devices"],
             precision=choose_precision(settings["precision"], settings["accelerator"]),
-            callbacks=[RichProgressBar(leave=False), *callbacks],
+            callbacks=[RichProgressBar(leave=False), *callbacks] if has_bars() else [*callbacks],
+            enable_progress_bar=has_bars(),
             plugins=[AtomicCheckpointIO()],
             logger=False,
             enable_model_summary=False,

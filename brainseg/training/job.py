@@ -23,6 +23,7 @@ from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_text
 from brainseg.model.registry import build_network, check_network
 from brainseg.run import Run, Stage
+from brainseg.terminal import has_bars, spent
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
@@ -87,7 +88,7 @@ def _go_on(config: Mapping[str, Any], run: Run) -> None:
     finished = state.get("status") == "finished"
     if stage == Stage.data:
         run.update_state(stage=stage, status="running", reason=None, identity=identity)
-    with nullcontext() if finished else _noted_failure(run):
+    with nullcontext() if finished else _noted_failure(run), spent("data"):
         table, slices = load_data(config["data"], config["split"]["seed"])
     identity["data.fingerprint"] = slices.fingerprint
     if stage != Stage.data:  # before, nothing was computed that could be of another run
@@ -121,18 +122,32 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
         # Both say on what the run is trained: they are written together, and stay after training.
         write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         write_json(run.environment, describe())
-        parts = _write_split(config, run, table, slices)
+        with spent("data"):
+            parts = _write_split(config, run, table, slices)
     with tracked(run, config) as opened:
         if parts is not None:
             start = partial(run.update_state, stage=Stage.train)
-            fit(config, run, slices, parts, on_start=start, on_row=partial(log_epoch, opened))
+            with spent("fitting"):
+                fit(config, run, slices, parts, start, partial(_tell_epoch, config, opened))
             # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
             gc.collect()
             run.update_state(stage=Stage.deploy)
         run.last.unlink(missing_ok=True)
         _deploy(config, run)
-        log_results(opened, run)
+        with spent("W&B"):
+            log_results(opened, run)
     run.update_state(stage=Stage.done, status="finished", reason=None)
+
+
+def _tell_epoch(config: Mapping[str, Any], opened: Any, row: dict[str, Any]) -> None:
+    """Mirror a row of the history; log it where no bar shows it."""
+    log_epoch(opened, row)
+    if not has_bars():
+        logger.info(
+            "epoch %d/%d  val_mean_iou %.3f  %.0f images/s",
+            *(row["epoch"] + 1, config["trainer"]["max_epochs"]),
+            *(row["val_mean_iou"], row["images_per_second"]),
+        )
 
 
 def _write_split(

@@ -1,17 +1,159 @@
-"""The end of a sweep: all of its runs are timed side by side."""
+"""A sweep: its jobs, in one process or several, and the timing of all its runs side by side."""
 
 import json
+import logging
+import os
+import signal
+import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import torch
+from omegaconf import DictConfig
+
 from brainseg.benchmark.together import time_together
+from brainseg.environment import physical_cores
+from brainseg.errors import InputError
+from brainseg.files import read_json, write_json
 from brainseg.run import Run
+from brainseg.terminal import SPENT, share_terminal, spent
 from brainseg.tracking.wandb_run import log_results, tracked
-from brainseg.training.settings import plan_timing
+from brainseg.training.config import check_complete, find_run, job_number, jobs_at_once, to_plain
+from brainseg.training.job import run_job
+from brainseg.training.lock import locked
+from brainseg.training.settings import check_settings, plan_timing
 
 Job = tuple[Mapping[str, Any], Run]
 """The resolved configuration of a run, and its directory."""
+
+OUTCOMES = "BRAINSEG_OUTCOMES"
+"""The environment variable that names the folder where the jobs of a command leave outcomes."""
+
+CUT_OFF = "interrupted"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What the process that started a sweep must know of a job, which may run in another.
+
+    Attributes:
+        failure: why it did not end well; `None` where it did.
+        path: the directory of its run, once that is known.
+        config: the resolved configuration.
+        at_once: how many jobs ran side by side.
+        seconds: spent on each part of the job, and on the whole `job`.
+    """
+
+    failure: str | None = CUT_OFF
+    path: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    at_once: int = 1
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run | None:
+        """Its run; `None` where the configuration did not tell."""
+        return Run(Path(self.path)) if self.path else None
+
+
+@contextmanager
+def gathering() -> Iterator[None]:
+    """Make the place where the jobs started within leave their outcomes.
+
+    Hydra hands no results of a sweep on, and none at all where it was interrupted.
+    """
+    with tempfile.TemporaryDirectory(prefix="brainseg-") as folder:
+        os.environ[OUTCOMES] = folder
+        try:
+            yield
+        finally:
+            del os.environ[OUTCOMES]
+
+
+def gather() -> list[Outcome]:
+    """The outcomes so far, in the order of the jobs."""
+    files = sorted(Path(os.environ[OUTCOMES]).glob("*.json"), key=lambda file: int(file.stem))
+    return [Outcome(**read_json(file)) for file in files]
+
+
+def note_cut_off(outcomes: Sequence[Outcome]) -> None:
+    """Say in the state of runs whose process was killed that they were interrupted."""
+    for outcome in outcomes:
+        if outcome.failure == CUT_OFF and (run := outcome.run):
+            with suppress(InputError), locked(run):  # unless it is another command's
+                if run.read_state().get("status") == "running":
+                    run.update_state(status="failed", reason=CUT_OFF)
+
+
+def start_job(config: DictConfig) -> None:
+    """Run the job that Hydra has composed, and leave its outcome.
+
+    What fails is noted instead of raised, so that a sweep's other jobs go on.
+    """
+    number, outcome = job_number(), Outcome(at_once=jobs_at_once())
+    if outcome.at_once > 1:
+        _join_others(outcome.at_once, number)
+    SPENT.clear()
+    try:
+        with spent("job"):
+            _run(config, number, outcome)
+        outcome.failure = None
+    except InputError as error:
+        outcome.failure = str(error)
+        logger.error("Error: %s", error)
+    except (Exception, SystemExit) as error:
+        for origin in (error.__cause__, error.__context__):
+            if isinstance(origin, KeyboardInterrupt):  # of a library that was loaded, of Lightning
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                raise origin from None
+        outcome.failure = str(error)
+        logger.exception("This job failed.")
+    finally:
+        outcome.seconds = dict(SPENT)
+        _leave(outcome, number)
+
+
+def _run(config: DictConfig, number: int, outcome: Outcome) -> None:
+    """Check the configuration, and do what is left of its run."""
+    check_complete(config)
+    outcome.config = to_plain(config)
+    check_settings(outcome.config)
+    run = find_run(outcome.config)
+    outcome.path = str(run.path)
+    _leave(outcome, number)
+    if outcome.at_once > 1:
+        share_terminal(run.name)
+    run_job(outcome.config, run)
+
+
+def _leave(outcome: Outcome, number: int) -> None:
+    write_json(Path(os.environ[OUTCOMES]) / f"{number}.json", asdict(outcome))
+
+
+def _join_others(jobs: int, number: int) -> None:
+    """Leave room for the other processes of a sweep, on the terminal and among the cores."""
+    share_terminal(f"job {number}")
+    if number == 0 and jobs > (cores := physical_cores()):
+        logger.warning(
+            "%d jobs at once (hydra.launcher.n_jobs) on %d cores: they take turns, and need the "
+            "memory of %d. Unless they wait for a GPU, hydra.launcher.n_jobs=%d is as fast.",
+            *(jobs, cores, jobs, cores),
+        )
+    _take_share(jobs)
+
+
+@cache  # a process may do several jobs, one after the other
+def _take_share(jobs: int) -> None:
+    share = max(1, physical_cores() // jobs)
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(share)  # `physical_cores` heeds it
+    torch.set_num_threads(min(share, torch.get_num_threads()))
 
 
 def time_sweep(jobs: Sequence[Job]) -> None:
@@ -36,3 +178,25 @@ def time_sweep(jobs: Sequence[Job]) -> None:
             if phrases:
                 with tracked(run, configs[run], job="benchmark") as opened:
                     log_results(opened, run)
+
+
+def describe_times(outcomes: Sequence[Outcome]) -> str:
+    """One line that tells where the time of this command went, in whole seconds.
+
+    The parts of jobs are summed: side by side, they add up to more than the jobs took.
+    """
+    parts: dict[str, float] = defaultdict(float)
+    for outcome in outcomes:
+        for part, seconds in outcome.seconds.items():
+            parts[part] += seconds
+    parts["other"] = parts.pop("job", 0.0) - sum(parts.values())
+    at_once = max((outcome.at_once for outcome in outcomes), default=1)
+    beside = f", {at_once} at once" if at_once > 1 else ""
+    return (
+        f"Where the time went: {len(outcomes)} jobs {SPENT['jobs']:.0f} s{beside} "
+        f"({_list(parts)}), {_list({part: SPENT[part] for part in ('timing', 'report')})}."
+    )
+
+
+def _list(seconds: Mapping[str, float]) -> str:
+    return ", ".join(f"{part} {value:.0f} s" for part, value in seconds.items())

@@ -1,14 +1,35 @@
-"""The session at the end of a sweep."""
+"""The jobs of a sweep, what they leave to who started them, and the session at its end."""
 
-from contextlib import contextmanager
+import logging
+import os
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
 
+from brainseg import terminal
 from brainseg.benchmark.plan import TimingPlan
+from brainseg.errors import InputError
 from brainseg.run import Run
+from brainseg.terminal import spent
 from brainseg.training import sweep
-from brainseg.training.sweep import time_sweep
+from brainseg.training.config import jobs_at_once, register_schema
+from brainseg.training.lock import locked
+from brainseg.training.sweep import (
+    Outcome,
+    describe_times,
+    gather,
+    gathering,
+    note_cut_off,
+    start_job,
+    time_sweep,
+)
+
+ROOT = Path(__file__).parents[2]
 
 
 def job(name: str, **deploy):
@@ -55,3 +76,156 @@ def test_other_settings_have_a_session_of_their_own(calls):
 def test_nothing_finished_is_nothing_to_time(calls):
     time_sweep([])
     assert calls == ([], [])
+
+
+def launch(launcher: str, mode: str = "MULTIRUN", **settings) -> DictConfig:
+    """A job's configuration as Hydra composes it, as a job that it is running."""
+    overrides = [f"hydra.mode={mode}", f"hydra/launcher={launcher}", "hydra.job.num=3"]
+    overrides += [f"{key}={value}" for key, value in settings.items()]
+    config = compose("train", overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config.copy())
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch):
+    """What a job changes in its process is undone."""
+    monkeypatch.setenv("BRAINSEG_ROOT", str(ROOT))
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    monkeypatch.setattr(terminal, "_labelled", False)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    sweep._take_share.cache_clear()
+    threads = torch.get_num_threads()
+    register_schema()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "settings", "jobs"),
+    [
+        ("basic", {}, 1),
+        ("joblib", {}, 2),
+        ("joblib", {"hydra.launcher.n_jobs": 4}, 4),
+        ("joblib", {"hydra.launcher.n_jobs": -1}, 1),  # as many as cores
+        ("joblib", {"hydra.launcher.n_jobs": 4, "mode": "RUN"}, 1),  # Hydra launches nothing there
+    ],
+)
+def test_how_many_jobs_run_at_once(launcher: str, settings: dict, jobs: int):
+    launch(launcher, **settings)
+    assert jobs_at_once() == jobs
+
+
+def test_jobs_divide_the_cores_and_are_told_of_a_crowd(monkeypatch, caplog):
+    monkeypatch.setattr(sweep, "physical_cores", lambda: 8)
+    monkeypatch.setattr(sweep, "run_job", lambda config, run: None)
+    torch.set_num_threads(4)
+    with gathering():
+        start_job(launch("joblib", **{"hydra.launcher.n_jobs": 4}))
+        assert os.environ["LOKY_MAX_CPU_COUNT"] == "2"  # `physical_cores` heeds it
+        assert torch.get_num_threads() == 2
+        assert "take turns" not in caplog.text
+        start_job(launch("joblib", **{"hydra.launcher.n_jobs": 16, "hydra.job.num": 0}))
+        assert os.environ["LOKY_MAX_CPU_COUNT"] == "1"
+    assert "16 jobs at once (hydra.launcher.n_jobs) on 8 cores: they take turns" in caplog.text
+
+
+def test_a_process_takes_its_share_once(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    monkeypatch.setattr(sweep, "run_job", lambda config, run: None)
+    monkeypatch.setattr(sweep, "physical_cores", lambda: int(os.environ["LOKY_MAX_CPU_COUNT"]) * 8)
+    with gathering():
+        for _ in range(3):
+            start_job(launch("joblib", **{"hydra.launcher.n_jobs": 4}))
+    assert os.environ["LOKY_MAX_CPU_COUNT"] == "4"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> Outcome:
+    """What a job leaves that ends with `error`."""
+
+    def run_job(config, run):
+        with spent("data"):
+            if error:
+                raise error
+
+    monkeypatch.setattr(sweep, "run_job", run_job)
+    with gathering():
+        stops = KeyboardInterrupt in (type(error), type(error and error.__context__))
+        with pytest.raises(KeyboardInterrupt) if stops else nullcontext():
+            start_job(launch("basic"))
+        (outcome,) = gather()
+    return outcome
+
+
+def interrupted(raised: type[BaseException]) -> BaseException:
+    """What a library raises that was interrupted and cleans up."""
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise raised(1)  # noqa: B904
+    except raised as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (None, None),
+        (InputError("No such data."), "No such data."),
+        (ValueError("odd"), "odd"),
+        (KeyboardInterrupt(), "interrupted"),
+        (interrupted(SystemExit), "interrupted"),  # Lightning
+        (interrupted(ImportError), "interrupted"),
+    ],
+)
+def test_a_job_leaves_its_outcome(monkeypatch, error: BaseException | None, failure: str | None):
+    outcome = run(monkeypatch, error)
+    assert outcome.failure == failure
+    assert outcome.run == Run(Path("outputs/demo/none-seed0"))
+    assert outcome.config["model"]["attention"] == "none"
+    assert outcome.seconds.keys() == {"data", "job"}
+
+
+def test_a_job_that_cannot_be_composed_to_its_end_has_no_run(monkeypatch):
+    with gathering():
+        start_job(launch("basic", experiment="paper"))
+        (outcome,) = gather()
+    assert outcome.run is None
+    assert "data.root must be set" in str(outcome.failure)
+
+
+def test_outcomes_come_in_the_order_of_the_jobs(monkeypatch):
+    monkeypatch.setattr(sweep, "run_job", lambda config, run: None)
+    with gathering():
+        for number in (10, 9, 2):
+            start_job(launch("basic", **{"hydra.job.num": number, "seed": number}))
+        assert [outcome.config["seed"] for outcome in gather()] == [2, 9, 10]
+
+
+def test_a_killed_job_is_told_in_the_state_of_its_run(tmp_path: Path):
+    killed, other, finished = (Run(tmp_path / name) for name in ("a", "b", "c"))
+    for one in (killed, other):
+        one.update_state(status="running", reason=None)
+    finished.update_state(status="finished", reason=None)
+    paths = [str(one.path) for one in (killed, other, finished)]
+    with locked(other):  # by another command
+        note_cut_off([Outcome(path=path) for path in paths] + [Outcome()])
+    states = [one.read_state() for one in (killed, other, finished)]
+    assert [state["status"] for state in states] == ["failed", "running", "finished"]
+    assert states[0]["reason"] == "interrupted"
+
+
+def test_the_line_of_times_sums_over_jobs(monkeypatch):
+    monkeypatch.setattr(sweep, "SPENT", {"jobs": 61.6, "timing": 20.2, "report": 3})
+    one = {"data": 2.0, "fitting": 40.0, "job": 50.0}
+    other = {"fitting": 41.0, "scoring": 5.0, "job": 60.0}
+    line = describe_times([Outcome(at_once=2, seconds=one), Outcome(at_once=2, seconds=other)])
+    assert line == (
+        "Where the time went: 2 jobs 62 s, 2 at once (data 2 s, fitting 81 s, scoring 5 s, "
+        "other 22 s), timing 20 s, report 3 s."
+    )
