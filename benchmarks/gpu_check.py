@@ -64,7 +64,7 @@ class Scale:
 
 
 SCALES = {
-    "cuda": Scale("cuda", 8, 224, 16, 48, 8, 100, 4),
+    "cuda": Scale("cuda", 8, 224, 16, 16, 8, 100, 4),
     "cpu": Scale(
         "cpu", 5, 64, 4, 12, 2, 10, 2, tuple(f"+model.encoder_args.{each}" for each in TINY)
     ),
@@ -201,7 +201,7 @@ def throughput(check: Check) -> Rows:
     check.python(
         *("benchmarks/training_throughput.py", "--size", scale.size, "--batch", scale.batch),
         *(*more, "--jobs", scale.jobs, "--rounds", 3, "--seconds", 10, "--json", file),
-        seconds=(120, 60),
+        seconds=(150, 60),
     )
     found = read(file)
     return [*found["rows"], {"name": "side by side"} | found["side_by_side"]] if found else []
