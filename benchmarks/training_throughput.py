@@ -243,7 +243,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=224, help="sides of an image")
     parser.add_argument("--batch", type=int, default=16, help="images in a batch")
     parser.add_argument("--batches", type=int, help="in a round: 6, on a GPU 40")
-    parser.add_argument("--rounds", type=int, default=20, help="at most")
+    parser.add_argument("--rounds", type=int, default=20, help="at most; 0 for no race")
     parser.add_argument("--seconds", type=float, default=60, help="no new round after these")
     parser.add_argument("--attention", default="none")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
@@ -262,11 +262,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Race and print the table."""
     given = parse(arguments)
     quieten()
-    rows = race(given)
+    rows = race(given) if given.rounds else []
     print(
         f"{given.size}×{given.size}, batch {given.batch}, {given.attention}, {given.device}, "
         f"{given.precision}, {given.threads} of {os.cpu_count()} threads, torch "
-        f"{torch.__version__}; images/s, medians of {rows[0]['rounds']} rounds:"
+        f"{torch.__version__}; images/s, medians of {rows[0]['rounds'] if rows else 0} rounds:"
     )
     for row in rows:
         print(f"  {row['name']:20} {row['images_per_second']:8.2f}   {row['ratio']:5.2f}× smp.Unet")
