@@ -43,9 +43,9 @@ Runtimes = Annotated[
         "--runtime", help=f"{', '.join(RUNTIMES)}; comma-separated, or all (those installed)."
     ),
 ]
-Passes = Annotated[int, typer.Option(help="Timed passes per mode and device.", min=1)]
+Passes = Annotated[int, typer.Option(help="The most timed passes of a row.", min=1)]
 Threads = Annotated[
-    int | None, typer.Option(help="CPU threads; default: the physical cores.", min=1)
+    str, typer.Option(help="CPU threads, a row for each: 1,2,4,all; all is the physical cores.")
 ]
 
 
@@ -103,19 +103,20 @@ def quantize(
     device: Devices = "all",
     runtime: Runtimes = "all",
     passes: Passes = 500,
-    threads: Threads = None,
+    threads: Threads = "all",
     chosen: Any = None,
 ) -> None:
     """Export, quantize and re-score runs; what is up to date is left alone.
 
     Options that are not given keep the values last used for the run.
     """
-    from brainseg.benchmark.plan import TimingPlan
+    from brainseg.benchmark.plan import TimingPlan, parse_threads
     from brainseg.deploy.options import check_chosen
     from brainseg.deploy.stages import prepare
 
     modes = _list(mode) or tuple(quantized_modes())
-    plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads)
+    threads_typed = parse_threads(threads.split(","))
+    plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads_typed)
     check_chosen(chosen, modes)  # a mistake is told before any work
     found = _found(runs)
     changed, failed = _each(found, lambda run: prepare(run, modes, chosen))
@@ -133,17 +134,20 @@ def benchmark(
     device: Devices = "all",
     runtime: Runtimes = "all",
     passes: Passes = 500,
-    threads: Threads = None,
+    threads: Threads = "all",
     batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
 ) -> None:
     """Time runs, modes and runtimes together, interleaved in one session per device."""
     from brainseg.benchmark.benchmark import benchmark as measure
-    from brainseg.benchmark.plan import TimingPlan
+    from brainseg.benchmark.plan import TimingPlan, parse_threads
     from brainseg.scoring.models import choose_modes
 
     found = _found(runs)
     modes = tuple(choose_modes(found, _list(mode)))
-    plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads, batch)
+    plan = TimingPlan(
+        *(modes, _list(device) or DEVICES, _list(runtime), passes),
+        *(parse_threads(threads.split(",")), batch),
+    )
     rows = [row for own in measure(found, plan).values() for row in own]
     nothing = not any(row.status == "ok" for row in rows)
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)
@@ -167,6 +171,7 @@ def evaluate(
         str,
         typer.Option(help=f"Of a run: {CHECKPOINT}, {REFERENCE}, …; comma-separated, or all."),
     ] = "all",
+    device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}, for the files.")] = "cpu",
     other_patients: Annotated[
         bool,
         typer.Option("--other-patients", help="Patients with the same name are different people."),
@@ -183,8 +188,8 @@ def evaluate(
     found = find_models([*files, *(run.path for run in runs)], _list(mode))
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
-    same = not other_patients
-    evaluate_all(found, data, show_evaluation, layout=layout, out=out, same_patients=same)
+    options = {"layout": layout, "out": out, "device": device, "same_patients": not other_patients}
+    evaluate_all(found, data, show_evaluation, **options)
 
 
 @app.command()

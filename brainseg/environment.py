@@ -63,6 +63,13 @@ def nvidia_gpus() -> list[dict[str, str]]:
     return [dict(zip(names, fields, strict=True)) for fields in lines if len(fields) == len(names)]
 
 
+def gpu_use() -> float | None:
+    """The share of the last second in which the busiest GPU computed; `None` without one."""
+    query = _output("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
+    shares = [float(line) / 100 for line in (query or "").splitlines() if line.strip().isdigit()]
+    return max(shares, default=None)
+
+
 def _torch_gpus() -> list[dict[str, str]]:
     torch = sys.modules.get("torch")  # importing it only for this would take seconds
     if torch is None or not torch.cuda.is_available():

@@ -30,11 +30,15 @@ class Row:
         device: one of `vocabulary.DEVICES`.
         batch: images per pass.
         threads: of the CPU.
+        got: how the runtime runs it: providers or precision; on CUDA graph, layout, TF32, cuDNN,
+            and under `without` why a graph or a layout was not to be had.
         status: `ok`, `unavailable` (not to be had on this machine) or `failed`.
         reason: why it is not `ok`.
         network: SHA-256 of the file that was measured.
         size_bytes: of that file.
         size_ratio: to the file of the baseline.
+        scores_from: the place whose scores these are, where predictions agreed to the pixel with
+            those there; `None` for scores of its own.
         mean_iou: on the test split, as it is computed there.
         tumor_iou: likewise.
         dice: likewise.
@@ -44,19 +48,20 @@ class Row:
         delta_val_mean_iou: minus that of the baseline.
         parity: largest difference of a probability to the checkpoint's, as the file was exported.
         latency_ms: `p50`, `p90`, `p99` and `mean` of one image, from array to array.
+        device_ms: the same of tensors that are on the GPU and stay there, without copies.
         end_to_end_ms: the same from an image file to a mask of its size.
         speedup: against the baseline, median of the ratios within the rounds of one session.
         speedup_interval: its 95 % interval.
         speedup_vs_reference: against the reference.
-        passes: rounds that were timed.
+        passes: rounds in which it was timed.
         placement: share of nodes and of multiply-adds by execution provider.
         kernels: the same by kind of arithmetic.
         memcpy_nodes: copies between devices within the graph.
         load_ms: from the file to the ready session.
-        peak_memory_mb: resident memory of a process that does nothing else, MiB.
+        peak_memory_mb: resident memory of a process that does nothing else, MiB; on CPUs.
         session: the timing session, a key of `benchmarks.json`.
         measured_at: when, ISO 8601.
-        noisy: whether other processes took part of the CPU meanwhile.
+        noisy: whether other processes took part of the CPU, or of the GPU, meanwhile.
     """
 
     mode: str
@@ -65,11 +70,13 @@ class Row:
     device: str
     batch: int = 1
     threads: int
+    got: dict[str, Any] | None = None
     status: str = "ok"
     reason: str | None = None
     network: str | None = None
     size_bytes: int | None = None
     size_ratio: float | None = None
+    scores_from: str | None = None
     mean_iou: float | None = None
     tumor_iou: float | None = None
     dice: float | None = None
@@ -79,6 +86,7 @@ class Row:
     delta_val_mean_iou: float | None = None
     parity: float | None = None
     latency_ms: dict[str, float] | None = None
+    device_ms: dict[str, float] | None = None
     end_to_end_ms: dict[str, float] | None = None
     speedup: float | None = None
     speedup_interval: list[float] | None = None
@@ -139,6 +147,11 @@ class Row:
 def read_rows(run: Run) -> list[Row]:
     """The rows of `run`, none where it was never deployed."""
     return [Row.from_json(row) for row in read_json(run.deploy)] if run.deploy.exists() else []
+
+
+def read_sessions(run: Run) -> dict[str, Any]:
+    """The timing sessions that rows name, none where it was never timed."""
+    return read_json(run.benchmarks) if run.benchmarks.exists() else {}
 
 
 def upsert_rows(run: Run, rows: Sequence[Row]) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from brainseg.errors import InputError
 from brainseg.files import hash_file, read_json, write_json
-from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, REFERENCE, REFERENCE_RUNTIME
+from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, REFERENCE
 
 
 class Stage(StrEnum):
@@ -171,7 +171,7 @@ class Run:
 
     @property
     def scored(self) -> Path:
-        """Which network each set of scores is of; see `read_scored`."""
+        """Which network each set of scores is of, and where it was computed: `scoring.kept`."""
         return self.path / "scored.json"
 
     def cases(self, mode: str, part: str = "test", place: str | None = None) -> Path:
@@ -180,7 +180,8 @@ class Run:
         Args:
             mode: of the network.
             part: of the split.
-            place: where it ran, as `place_name` gives it; `None` is onnxruntime on the CPU.
+            place: where it ran, as `place_name` gives it; `None` is where it was scored first, of
+                which `predictions` and `metrics_of` are, too.
         """
         name = f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv"
         return self.path / name if place is None else self.path / "scores" / place / name
@@ -247,30 +248,6 @@ class Run:
         hashes = {name: self.hash_network(source) for name, source in sources.items()}
         write_json(self.made(mode), {"mode": mode, **facts, **hashes})
 
-    def is_scored(self, mode: str, place: str | None = None) -> bool:
-        """Whether the network in `mode`, as it is, was scored in `place`.
-
-        Scores of a brainseg that did not record of what they are, are taken as they are.
-        """
-        parts = ("test",) if mode == CHECKPOINT else SCORED
-        files = [self.cases(mode, part, place) for part in parts]
-        files += [self.metrics_of(mode)] if place is None else []
-        if not all(file.exists() for file in files):
-            return False
-        noted = self.read_scored().get(scored_key(mode, place))
-        if noted is None:
-            return "network" not in self.read_made(mode)
-        return noted == self.hash_network(mode)
-
-    def read_scored(self) -> dict[str, str]:
-        """SHA-256 of the network that each set of scores is of, by `scored_key`."""
-        return read_json(self.scored) if self.scored.exists() else {}
-
-    def note_scored(self, mode: str, place: str | None = None) -> None:
-        """Record that the scores of `mode` in `place` are those of the network as it is."""
-        noted = {scored_key(mode, place): self.hash_network(mode)}
-        write_json(self.scored, self.read_scored() | noted)
-
     @property
     def stage(self) -> Stage:
         """How far it has come."""
@@ -302,13 +279,6 @@ SCORED = ("val", "test")
 """The parts of a split on which modes are scored."""
 
 
-def place_name(runtime: str, device: str, precision: str | None = None) -> str | None:
-    """The name of a place in which a mode is scored; `None` for onnxruntime on the CPU."""
-    if (runtime, device, precision) == (REFERENCE_RUNTIME, "cpu", None):
-        return None
+def place_name(runtime: str, device: str, precision: str | None = None) -> str:
+    """The name of a place in which a mode is scored, such as `onnxruntime-cuda-tf32`."""
     return "-".join(filter(None, [runtime, device, precision]))
-
-
-def scored_key(mode: str, place: str | None) -> str:
-    """The key of `Run.read_scored`."""
-    return f"{place}/{mode}" if place else mode

@@ -41,12 +41,14 @@ class Mode:
         sentence: what it does to weights and activations, for people.
         options: name of each option that it takes.
         showcase: rank among the modes that stand for quantization in a figure; 0 for none.
+        on_gpu: whether all of it runs on a GPU, which scores it then where there is one.
     """
 
     name: str
     sentence: str
     options: Mapping[str, Option] = field(default_factory=dict)
     showcase: int = 0
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class Runtime:
     Attributes:
         name: of the Python package, too.
         devices: on which brainseg uses it.
-        precisions: other arithmetic in which it can run the weights of the fp32 file.
+        precisions: by device, other arithmetic in which it can run the weights of the fp32 file.
     """
 
     name: str
     devices: tuple[str, ...]
-    precisions: tuple[str, ...] = ()
+    precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ CALIBRATIONS = ("minmax", "percentile", "entropy")
 MODES: dict[str, Mode] = {
     mode.name: mode
     for mode in (
-        Mode(REFERENCE, "The network as it was trained, in 32 bits."),
-        Mode("fp16", "Weights and arithmetic in 16 bits."),
+        Mode(REFERENCE, "The network as it was trained, in 32 bits.", on_gpu=True),
+        Mode("fp16", "Weights and arithmetic in 16 bits.", on_gpu=True),
         Mode(
             "int8_dynamic",
             "Weights in 8 bits; activations are quantized anew in every pass.",
@@ -146,8 +148,8 @@ REFERENCE_RUNTIME = "onnxruntime"
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (
-        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda")),
-        Runtime("openvino", ("cpu",), precisions=("bf16",)),
+        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda"), precisions={"cuda": ("tf32",)}),
+        Runtime("openvino", ("cpu",), precisions={"cpu": ("bf16",)}),
     )
 }
 """Name → runtime, in the order in which they are shown."""

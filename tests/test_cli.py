@@ -167,7 +167,7 @@ def test_a_run_that_breaks_does_not_stop_the_others(monkeypatch, tmp_path: Path,
             ["--device", "cpu", "--runtime", "openvino,onnxruntime", "--passes", "7"],
             {"devices": ("cpu",), "passes": 7, "runtimes": ("openvino", "onnxruntime")},
         ),
-        (["--runtime", "all", "--threads", "3", "--batch", "8"], {"threads": 3, "batch": 8}),
+        (["--runtime", "all", "--threads", "3", "--batch", "8"], {"threads": (3,), "batch": 8}),
     ],
 )
 def test_benchmark_asks_for_what_was_typed(finished, monkeypatch, flags: list[str], asked: dict):
@@ -311,7 +311,7 @@ def test_runs_of_an_experiment_are_timed_together(finished, monkeypatch):
     flags = ["--time", "--mode", "fp16", "--device", "cpu", "--threads", "1", "--passes", "9"]
     root = finished.experiment.parent
     assert brainseg(monkeypatch, "quantize", root, *flags) in (0, None)
-    plan = TimingPlan(("fp16",), ("cpu",), passes=9, threads=1)
+    plan = TimingPlan(("fp16",), ("cpu",), passes=9, threads=(1,))
     assert timed == [(runs[:2], plan), (runs[2:], plan)]
 
 
@@ -324,8 +324,8 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
         lambda paths, modes: [(path, modes) for path in paths],
     )
 
-    def evaluate(model, data, *, layout, out, same_patients, loaded):
-        done.append((*model, data, layout, out, same_patients))
+    def evaluate(model, data, *, layout, out, device, same_patients, loaded):
+        done.append((*model, data, layout, out, device, same_patients))
         return model[0]
 
     monkeypatch.setattr("brainseg.scoring.evaluate.evaluate", evaluate)
@@ -335,8 +335,8 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     assert brainseg(monkeypatch, *arguments) in (0, None)
     modes = ("fp32", "fp16")
     assert done == [
-        (other, modes, Path("there"), None, None, True),
-        (finished.path, modes, Path("there"), None, None, True),
+        (other, modes, Path("there"), None, None, "cpu", True),
+        (finished.path, modes, Path("there"), None, None, "cpu", True),
     ]
     assert shown == [other, finished.path]
     code = brainseg(monkeypatch, *arguments, "--out", "one")

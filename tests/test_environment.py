@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from brainseg import __version__, environment
-from brainseg.environment import describe, nvidia_gpus, physical_cores
+from brainseg.environment import describe, gpu_use, nvidia_gpus, physical_cores
 
 
 def test_describes_this_process_as_plain_json(monkeypatch, tmp_path):
@@ -80,3 +80,16 @@ def test_names_the_commit_only_where_git_tracks_the_code(monkeypatch, tmp_path):
     assert describe()["commit"] == {"hash": git("rev-parse", "HEAD"), "dirty": False}
     code.write_text("2")
     assert describe()["commit"]["dirty"] is True
+
+
+@pytest.mark.parametrize(
+    ("lines", "share"), [("'3'", 0.03), ("'0\n87'", 0.87), ("'[N/A]'", None), ("''", None)]
+)
+def test_the_busiest_gpu_counts(nvidia_smi, lines, share):
+    nvidia_smi(f"printf {lines}")
+    assert gpu_use() == share
+
+
+def test_no_gpu_is_not_used(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert gpu_use() is None

@@ -1,62 +1,44 @@
-"""Latency of runs, modes and runtimes, side by side in one process per device: rows and session."""
+"""Latency and accuracy of runs, modes and runtimes on each device, as rows of `deploy.json`."""
 
 import logging
-import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from brainseg.benchmark.estimate import estimate
 from brainseg.benchmark.plan import TimingPlan
-from brainseg.benchmark.timing import OtherLoad, ratio, summarize_latency, time_rounds
-from brainseg.benchmark.variant import (
-    Choice,
-    FromFiles,
-    Variant,
-    choices,
-    open_variant,
-    spread_images,
-    write_images,
+from brainseg.benchmark.rounds import limits
+from brainseg.benchmark.session import (
+    Images,
+    Session,
+    Values,
+    references,
+    time_session,
 )
-from brainseg.data.parts import to_input
-from brainseg.environment import describe, physical_cores
-from brainseg.errors import InputError
+from brainseg.benchmark.variant import Choice, Variant, choices, open_variant, spread_images
+from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.experiment import explain_missing
-from brainseg.files import read_json, write_json
-from brainseg.rows import Row, read_rows, upsert_rows
+from brainseg.files import write_json
+from brainseg.rows import Row, read_rows, read_sessions, upsert_rows
 from brainseg.run import Run
 from brainseg.runtime.memory import peak_memory_mb
 from brainseg.runtime.session import Unavailable
 from brainseg.scoring.measure import measure
+from brainseg.scoring.score import is_settled, score_mode
 from brainseg.terminal import bar
-from brainseg.vocabulary import REFERENCE_RUNTIME
-
-NOISY = 0.05
-"""The share of the CPU that other processes may take before a timing is called noisy."""
-
-WARMUP = 10
-"""Rounds before those that count."""
-
-SEED = 0
-"""Of orders, images and intervals."""
 
 logger = logging.getLogger(__name__)
-
-Values = dict[str, Any]
-Images = Mapping[Run, NDArray[np.uint8]]
 
 
 def benchmark(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[Row]]:
     """Time all runs, modes and runtimes on each device; write `deploy.json`, `benchmarks.json`.
 
     `latency_ms` is from an array in memory to an array in memory, copies to the device included;
-    `end_to_end_ms`, in a tenth of the passes and for single images only, from an image file to a
-    mask of its size. What the machine lacks gives `unavailable` rows, a file that cannot be run a
-    `failed` one. A run that lacks a mode, or has it of another checkpoint, gets no row of it and a
-    warning.
+    `device_ms` without these copies, `end_to_end_ms` from an image file to a mask of its size: both
+    in a tenth of the passes, the latter for single images only. What the machine lacks gives
+    `unavailable` rows, a file that cannot be run a `failed` one. A run that lacks a mode, or has it
+    of another checkpoint, gets no row of it and a warning. How long it takes at most is said before
+    scoring and timing begin; Ctrl-C keeps the rows that are complete.
 
     Args:
         runs: exported and quantized.
@@ -67,6 +49,7 @@ def benchmark(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[Row]]:
 
     Raises:
         InputError: a run has no test images.
+        KeyboardInterrupt: once what is complete has been written.
     """
     images = {run: spread_images(run) for run in runs}
     rows: dict[Run, list[Row]] = {run: [] for run in runs}
@@ -75,156 +58,147 @@ def benchmark(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[Row]]:
             if not run.is_current(mode):
                 logger.warning("Not timed: %s", explain_missing(run, mode))
     for device in plan.devices:
-        for run, own in _benchmark_on(device, runs, plan, images).items():
-            upsert_rows(run, own)
-            _forget_sessions(run)
-            rows[run] += own
+        _benchmark_on(device, plan, images, rows)
     return rows
 
 
 def _benchmark_on(
-    device: str, runs: Sequence[Run], plan: TimingPlan, images: Images
-) -> dict[Run, list[Row]]:
-    wanted = choices(runs, plan, device)
-    threads = plan.threads or physical_cores()
-    opened = [
-        _open(choice, images[choice.run], threads, plan.batch)
+    device: str, plan: TimingPlan, images: Images, rows: Mapping[Run, list[Row]]
+) -> None:
+    """Add the rows of a device to those of each run; each is written once it is complete."""
+    wanted = choices(list(rows), plan, device)
+    found = {
+        choice: _attempt(partial(_open, choice, images, plan))
         for choice in bar(wanted, f"Opening {len(wanted)} networks on {device}", plan.progress)
-    ]
-    variants = [each for each in opened if isinstance(each, Variant)]
-    timed = iter(_time(variants, images, plan) if variants else ())
-    rows: dict[Run, list[Row]] = {run: [] for run in runs}
-    for choice, each in zip(wanted, opened, strict=True):
-        values = next(timed) if isinstance(each, Variant) else each
+    }
+    opened = [each for each in found.values() if isinstance(each, Variant)]
+    timed = Session({}, interrupted=False)
+    if opened:
+        milliseconds = {
+            each.choice: each.warm_up() for each in bar(opened, "Warming up", plan.progress)
+        }
+        found |= _score(opened, milliseconds, plan)
+        ready = [each for each in opened if each is found[each.choice]]
+        if ready:
+            timed = time_session(ready, _most(ready, milliseconds, plan), images, plan)
+    for choice in bar(wanted, "Looking at memory and placement", plan.progress):
+        result = found[choice]
+        if isinstance(result, Variant):
+            if choice not in timed.values:
+                continue  # interrupted
+            result = _measure(result, timed.values[choice], look=not timed.interrupted)
         row = Row(
             mode=choice.mode,
             options=choice.options,
             runtime=choice.runtime,
             device=device,
             batch=plan.batch,
-            threads=threads,
-            **values,
+            threads=choice.threads,
+            **result,
         )
+        upsert_rows(choice.run, [row])
         rows[choice.run].append(row)
-    return rows
+    for run in rows:
+        _forget_sessions(run)
+    if timed.interrupted:
+        kept = len(timed.values), len(wanted)
+        logger.warning("Interrupted: the %d of %d rows that were complete are kept.", *kept)
+        raise KeyboardInterrupt
 
 
-def _open(choice: Choice, images: NDArray[np.uint8], threads: int, batch: int) -> Variant | Values:
-    """The variant, or what its row says in its place."""
+def _open(choice: Choice, images: Images, plan: TimingPlan) -> Variant:
+    return open_variant(choice, to_input(images[choice.run]), plan.batch)
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """What `work` gives, or what a row says in its place."""
     try:
-        return open_variant(choice, to_input(images), threads, batch)
+        return work()
     except Unavailable as error:
         return {"status": "unavailable", "reason": str(error)}
     except Exception as error:  # runtimes' errors have no base class of their own
         return {"status": "failed", "reason": str(error)}
 
 
-def _time(variants: Sequence[Variant], images: Images, plan: TimingPlan) -> list[Values]:
-    """The values of each variant's row; their runs get a record of the session."""
-    first, device = variants[0], variants[0].choice.device
-    callables = [*variants, first.twin()]
-    rng, count = np.random.default_rng(SEED), max(len(each.images) for each in variants)
-    started = datetime.now(UTC)
-    time_rounds(callables, range(WARMUP), count, rng)
-    load = OtherLoad()
-    text = f"Timing {len(variants)} variants on {device}"
-    rounds = bar(range(plan.passes), text, plan.progress)
-    *times, twin = time_rounds(callables, rounds, count, rng) / first.batch
-    other_cpu_share = load.share()
-    control, interval = ratio(times[0], twin, rng)
-    name = f"{device}-{started:%Y%m%dT%H%M%S.%f}"
-    session = {
-        "started_at": started.isoformat(timespec="seconds"),
-        "device": device,
-        "threads": first.session.threads,
-        "batch": first.batch,
-        "passes": plan.passes,
-        "warmup": WARMUP,
-        "seed": SEED,
-        "variants": [each.choice.name() | {"got": each.session.got} for each in variants],
-        "control": {**first.choice.name(), "ratio": control, "interval": interval},
-        "other_cpu_share": other_cpu_share,
-        "environment": describe(),
-    }
-    for run in {each.choice.run for each in variants}:
-        write_json(run.benchmarks, _sessions(run) | {name: session})
-    compared = _compare(variants, times, rng)
-    from_files = _time_from_files(variants, images, plan, rng)
-    shared = {"passes": plan.passes, "session": name, "noisy": other_cpu_share > NOISY}
-    latencies = [{"latency_ms": summarize_latency(milliseconds)} for milliseconds in times]
-    timed = [
-        latency | end_to_end | speedups | shared
-        for latency, end_to_end, speedups in zip(latencies, from_files, compared, strict=True)
+def _most(
+    variants: Sequence[Variant], milliseconds: Mapping[Choice, float], plan: TimingPlan
+) -> list[int]:
+    """The most passes of each variant, and of the first one's twin."""
+    wanted = [each.choice for each in variants]
+    own = [milliseconds[choice] for choice in wanted]
+    return [*limits(own, references(wanted), plan.passes), plan.passes]
+
+
+def _score(
+    variants: Sequence[Variant], milliseconds: Mapping[Choice, float], plan: TimingPlan
+) -> dict[Choice, Values]:
+    """Score what is not known; say before how long that and the timing will take.
+
+    Returns:
+        What a row says of a variant whose output is no probability.
+    """
+
+    def attempt(work: Callable[..., Any], variant: Variant, shown: bool) -> Any:
+        choice = variant.choice
+        return _attempt(partial(work, choice.run, choice.mode, variant.session, progress=shown))
+
+    text = f"Comparing the predictions of {len(variants)} networks"
+    known = [attempt(is_settled, each, False) for each in bar(variants, text, plan.progress)]
+    images = {run: _count_images(run) for run in {each.choice.run for each in variants}}
+    own = [milliseconds[each.choice] for each in variants]
+    to_score = [
+        images[each.choice.run] if settled is False else 0
+        for each, settled in zip(variants, known, strict=True)
     ]
-    scoring = bar(variants, f"Scoring {len(variants)} variants", plan.progress)
-    return [_measure(variant, values) for variant, values in zip(scoring, timed, strict=True)]
+    most = _most(variants, milliseconds, plan)
+    load_ms = [each.session.load_ms for each in variants if _known_peak(each) is None]
+    expected = estimate([*own, own[0]], most, [*to_score, 0], load_ms)
+    logger.info("%d networks on %s: %s.", len(variants), variants[0].choice.device, expected)
+    found = [
+        attempt(score_mode, each, plan.progress) if settled is False else settled
+        for each, settled in zip(variants, known, strict=True)
+    ]
+    return {
+        each.choice: result
+        for each, result in zip(variants, found, strict=True)
+        if isinstance(result, dict)
+    }
 
 
-def _time_from_files(
-    variants: Sequence[Variant], images: Images, plan: TimingPlan, rng: np.random.Generator
-) -> list[Values]:
-    """`end_to_end_ms` of each variant, in rounds of its own; nothing where images come in batches.
+def _count_images(run: Run) -> int:
+    return sum(len(part["ids"]) for part in (read_test(run), read_val(run)))
 
-    Test images are stored at the network's size, so that resizing takes no part of it.
+
+def _measure(variant: Variant, timed: Values, *, look: bool) -> Values:
+    """The values of a row with what was timed.
+
+    Args:
+        variant: that was timed.
+        timed: what was found.
+        look: whether to look at its memory too, which takes a process of its own.
     """
-    if plan.batch > 1:
-        return [{} for _ in variants]
-    with tempfile.TemporaryDirectory() as folder:
-        files = {
-            run: write_images(images[run], Path(folder) / str(index))
-            for index, run in enumerate({each.choice.run: None for each in variants})
-        }
-        users = [FromFiles(each.session, files[each.choice.run]) for each in variants]
-        count = max(map(len, files.values()))
-        time_rounds(users, range(1), count, rng)
-        text = f"Timing {len(variants)} variants from files"
-        rounds = bar(range(max(1, plan.passes // 10)), text, plan.progress)
-        times = time_rounds(users, rounds, count, rng)
-    return [{"end_to_end_ms": summarize_latency(milliseconds)} for milliseconds in times]
-
-
-def _compare(
-    variants: Sequence[Variant], times: Sequence[NDArray[np.float64]], rng: np.random.Generator
-) -> list[Values]:
-    """How much faster each variant is than fp32 of the same run: in its runtime, in onnxruntime.
-
-    Nothing where that fp32 took no part, or failed.
-    """
-    pairs = [(each.choice, of) for each, of in zip(variants, times, strict=True)]
-    baselines = {(each.run, each.runtime): of for each, of in pairs if each.is_baseline}
-    compared: list[Values] = []
-    for choice, of in pairs:
-        values: Values = {}
-        own, common = (
-            baselines.get((choice.run, name)) for name in (choice.runtime, REFERENCE_RUNTIME)
-        )
-        if own is not None:
-            values["speedup"], values["speedup_interval"] = ratio(own, of, rng)
-        if common is not None:
-            values["speedup_vs_reference"], _ = ratio(common, of, rng)
-        compared.append(values)
-    return compared
-
-
-def _measure(variant: Variant, timed: Values) -> Values:
-    """The values of a row with what was timed; where the output is no probability, it failed."""
     choice, session = variant.choice, variant.session
-    try:
-        found, before = measure(choice.run, choice.mode, session, progress=False)
-    except InputError as error:
-        return {"status": "failed", "reason": str(error)}
-    same = before and (before.threads, before.batch) == (session.threads, variant.batch)
-    peak = before.peak_memory_mb if before and same else None
-    peak = peak or peak_memory_mb(session, variant.batch)
+    found = measure(choice.run, choice.mode, session, progress=False)
+    peak = _known_peak(variant)
+    if look and peak is None and choice.device == "cpu":
+        peak = peak_memory_mb(session, variant.batch)
     return found | timed | {"peak_memory_mb": peak}
 
 
-def _sessions(run: Run) -> Values:
-    return read_json(run.benchmarks) if run.benchmarks.exists() else {}
+def _known_peak(variant: Variant) -> float | None:
+    """The memory that the same network took in the same place before."""
+    choice, network = variant.choice, variant.choice.run.hash_network(variant.choice.mode)
+    place = (choice.runtime, choice.device, variant.batch, choice.threads)
+    same = (
+        row.peak_memory_mb
+        for row in read_rows(choice.run)
+        if (row.network, row.place, row.precision) == (network, place, choice.precision)
+    )
+    return next(same, None)
 
 
 def _forget_sessions(run: Run) -> None:
     """Remove the sessions that no row names any more."""
-    known, named = _sessions(run), {row.session for row in read_rows(run)}
+    known, named = read_sessions(run), {row.session for row in read_rows(run)}
     if known.keys() - named:
         write_json(run.benchmarks, {name: known[name] for name in known if name in named})

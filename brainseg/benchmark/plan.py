@@ -1,9 +1,23 @@
 """What is to be timed, where and how often."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from brainseg.environment import physical_cores
 from brainseg.errors import InputError, check_known
 from brainseg.vocabulary import DEVICES, MODES, RUNTIMES, with_reference
+
+
+def parse_threads(given: Iterable[int | str | None]) -> tuple[int, ...]:
+    """Numbers of threads as they are typed; `all`, or nothing, stands for the physical cores.
+
+    Raises:
+        InputError: one is neither a number nor `all`.
+    """
+    typed = ["all" if each is None else str(each) for each in given]
+    if wrong := [each for each in typed if each != "all" and not each.isdecimal()]:
+        raise InputError(f"threads={', '.join(wrong)} cannot be used. Expected numbers, or all.")
+    return tuple(physical_cores() if each == "all" else int(each) for each in typed)
 
 
 @dataclass(frozen=True)
@@ -15,8 +29,8 @@ class TimingPlan:
         devices: some of `vocabulary.DEVICES`.
         runtimes: some of `vocabulary.RUNTIMES`; `None` is all that are installed and know the
             device.
-        passes: rounds that count, at least 1.
-        threads: of the CPU; the physical cores where it is `None`.
+        passes: the most rounds that count, at least 1; what is sure before takes no further part.
+        threads: of the CPU, each number by itself; the physical cores where there is none.
         batch: images per pass.
         progress: whether to draw bars, where standard error is a terminal.
 
@@ -28,16 +42,23 @@ class TimingPlan:
     devices: tuple[str, ...] = DEVICES
     runtimes: tuple[str, ...] | None = None
     passes: int = 500
-    threads: int | None = None
+    threads: tuple[int, ...] = ()
     batch: int = 1
     progress: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modes", tuple(with_reference(list(self.modes))))
+        threads = tuple(dict.fromkeys(self.threads)) or (physical_cores(),)
+        object.__setattr__(self, "threads", threads)
         check_known("mode", self.modes, MODES)
         check_known("device", self.devices, DEVICES)
         check_known("runtime", self.runtimes or (), RUNTIMES)
-        for name in ("passes", "threads", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}={value} cannot be used. Expected at least 1.")
+        numbers = {"passes": (self.passes,), "threads": self.threads, "batch": (self.batch,)}
+        for name, values in numbers.items():
+            for value in values:
+                if value < 1:
+                    raise InputError(f"{name}={value} cannot be used. Expected at least 1.")
+
+    def threads_on(self, device: str) -> tuple[int, ...]:
+        """The numbers of threads to time there; a GPU has no use for several."""
+        return self.threads if device == "cpu" else (max(self.threads),)

@@ -8,7 +8,12 @@ import numpy as np
 import psutil
 from numpy.typing import ArrayLike, NDArray
 
+from brainseg.environment import gpu_use
+
 RESAMPLES = 2000
+
+GPU_SETTLES = 1.2
+"""Seconds after which a GPU's own count of its work has forgotten ours."""
 
 
 def time_rounds(
@@ -70,15 +75,27 @@ def ratio(
 
 
 class OtherLoad:
-    """The share of all CPU capacity that other processes take, from here to `share()`."""
+    """The share of all CPU capacity that other processes take, from here to `share()`.
 
-    def __init__(self) -> None:
+    On a GPU also the share of a second that it works before and after, while this process does not.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._gpu = self._idle_use()
         self._start = _cpu_seconds()
 
     def share(self) -> float:
         """Between 0 and 1; what a hypervisor takes counts as other processes."""
         total, busy, own = np.subtract(_cpu_seconds(), self._start).tolist()
-        return min(1.0, max(0.0, busy - own) / total) if total > 0 else 0.0
+        cpu = min(1.0, max(0.0, busy - own) / total) if total > 0 else 0.0
+        return max(cpu, self._gpu, self._idle_use())
+
+    def _idle_use(self) -> float:
+        if self._device == "cpu":
+            return 0.0
+        time.sleep(GPU_SETTLES)  # else our own work would count
+        return gpu_use() or 0.0
 
 
 def _cpu_seconds() -> tuple[float, float, float]:

@@ -4,12 +4,11 @@ The heavy libraries are imported where there is something to time: having nothin
 time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from brainseg.benchmark.plan import TimingPlan
-from brainseg.environment import physical_cores
-from brainseg.rows import Row, read_rows
+from brainseg.rows import Row, read_rows, read_sessions
 from brainseg.run import Run
 from brainseg.runtime.open import may_be_had, runtimes_on
 
@@ -30,7 +29,7 @@ def time_together(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[str]]
         InputError: a run has no test images.
     """
     done: dict[Run, list[str]] = {run: [] for run in runs}
-    missing = {device for run in runs for _, _, device in untimed(run, plan)}
+    missing = {device for run in runs for _, _, device, _ in untimed(run, plan)}
     for device in filter(missing.__contains__, plan.devices):
         from brainseg.benchmark.benchmark import benchmark
 
@@ -39,32 +38,34 @@ def time_together(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[str]]
     return done
 
 
-def untimed(run: Run, plan: TimingPlan) -> list[tuple[str, str, str]]:
-    """What was not timed with as many passes: mode, runtime, device.
+def untimed(run: Run, plan: TimingPlan) -> list[tuple[str, str, str, int]]:
+    """What was timed in no session of as many passes: mode, runtime, device, threads.
 
     What failed, or cannot be had on this machine, is settled too; a GPU or a runtime that has
     appeared since is tried.
     """
-    threads = plan.threads or physical_cores()
+    passes = {name: session["passes"] for name, session in read_sessions(run).items()}
     settled = {
-        (row.mode, row.runtime, row.device)
+        (row.mode, row.runtime, row.device, row.threads)
         for row in read_rows(run)
-        if _is_settled(row, plan.passes)
-        and (row.batch, row.threads) == (plan.batch, threads)
+        if _is_settled(row, plan.passes, passes)
+        and row.batch == plan.batch
         and row.precision is None  # comes with fp32 in the same runtime
         and (row.network is None or row.network == run.hash_network(row.mode))
     }
     return [
-        (mode, runtime, device)
+        missing
         for device in plan.devices
+        for threads in plan.threads_on(device)
         for runtime in runtimes_on(device, plan.runtimes)
         for mode in plan.modes
-        if (mode, runtime, device) not in settled
+        if (missing := (mode, runtime, device, threads)) not in settled
     ]
 
 
-def _is_settled(row: Row, passes: int) -> bool:
-    if row.status == "failed" or (row.passes or 0) >= passes:
+def _is_settled(row: Row, passes: int, asked: Mapping[str, int]) -> bool:
+    """Whether a row, which had fewer passes where its ratio was sure, need not be timed again."""
+    if row.status == "failed" or max(row.passes or 0, asked.get(row.session or "", 0)) >= passes:
         return True
     return not may_be_had(row.runtime, row.device)
 

@@ -1,5 +1,6 @@
 """What takes part in a benchmark: a run in a mode, in a runtime on a device."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,15 @@ from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, spread
 from brainseg.predict.predict import segment
 from brainseg.run import Run
-from brainseg.runtime.open import open_session, runtimes_on
+from brainseg.runtime.open import may_be_had, open_session, runtimes_on
 from brainseg.runtime.session import Session
 from brainseg.vocabulary import REFERENCE, RUNTIMES
 
 IMAGES = 64
 """Test images, spread over the split, among which each round draws."""
+
+WARMUP, WARMUP_SECONDS = 10, 2.0
+"""Passes before those that count, and what they may take where a network is slow."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Choice:
     mode: str
     runtime: str
     device: str
+    threads: int
     precision: str | None = None
 
     @property
@@ -55,6 +60,7 @@ class Choice:
             "mode": self.mode,
             "options": self.options,
             "runtime": self.runtime,
+            "threads": self.threads,
         }
 
 
@@ -62,16 +68,21 @@ def choices(runs: Sequence[Run], plan: TimingPlan, device: str) -> list[Choice]:
     """Every run in every runtime on a device, in those of the plan's modes that it has.
 
     A file made from another checkpoint is left out. fp32 comes in the runtime's other precisions
-    too.
+    too, where there is a chance to have them.
     """
     return [
-        Choice(run, mode, runtime, device, precision)
+        Choice(run, mode, runtime, device, threads, precision)
         for run in runs
+        for threads in plan.threads_on(device)
         for runtime in runtimes_on(device, plan.runtimes)
         for mode in plan.modes
         if run.is_current(mode)
-        for precision in (None, *(RUNTIMES[runtime].precisions if mode == REFERENCE else ()))
+        for precision in (None, *(_precisions(runtime, device) if mode == REFERENCE else ()))
     ]
+
+
+def _precisions(runtime: str, device: str) -> tuple[str, ...]:
+    return RUNTIMES[runtime].precisions.get(device, ()) if may_be_had(runtime, device) else ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,16 @@ class Variant:
 
     def twin(self) -> "Variant":
         """The same in a session of its own: an A/A control."""
-        return replace(self, session=_open(self.choice, self.session.threads, self.batch))
+        return replace(self, session=_open(self.choice, self.batch))
+
+    def warm_up(self) -> float:
+        """Run some passes; milliseconds of one, their median."""
+        times: list[float] = []
+        while len(times) < WARMUP and sum(times) < 1e3 * WARMUP_SECONDS:
+            start = time.perf_counter()
+            self(len(times))
+            times.append(1e3 * (time.perf_counter() - start))
+        return float(np.median(times))
 
 
 @dataclass(frozen=True)
@@ -105,14 +125,26 @@ class FromFiles:
         return segment(self.session, read_image(self.files[index % len(self.files)])) >= 0.5
 
 
-def open_variant(choice: Choice, images: NDArray[np.float32], threads: int, batch: int) -> Variant:
+@dataclass(frozen=True)
+class OnDevice:
+    """A variant whose images are on the GPU already, and whose masks stay there."""
+
+    session: Session
+
+    def __call__(self, index: int) -> None:
+        """Run the images that were there last, whatever the index."""
+        assert self.session.run_on_device is not None
+        self.session.run_on_device()
+
+
+def open_variant(choice: Choice, images: NDArray[np.float32], batch: int) -> Variant:
     """The variant after its first pass.
 
     Raises:
         Unavailable: the runtime or device is not there.
         Exception: the file cannot be run; each runtime has its own kind of error.
     """
-    variant = Variant(choice, _open(choice, threads, batch), images, batch)
+    variant = Variant(choice, _open(choice, batch), images, batch)
     variant(0)
     return variant
 
@@ -136,6 +168,8 @@ def write_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
     return files
 
 
-def _open(choice: Choice, threads: int, batch: int) -> Session:
+def _open(choice: Choice, batch: int) -> Session:
     path = choice.run.onnx(choice.mode)
-    return open_session(path, choice.device, threads, choice.runtime, choice.precision, batch=batch)
+    return open_session(
+        path, choice.device, choice.threads, choice.runtime, choice.precision, batch=batch
+    )

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from brainseg.rows import read_rows, write_rows
 from brainseg.run import Run
+from brainseg.scoring.kept import note_scored
 from brainseg.vocabulary import CHECKPOINT, REFERENCE, quantized_modes
 
 
@@ -25,11 +26,11 @@ def adopt(run: Run) -> bool:
         return False
     write_rows(run, [replace(row, network=run.hash_network(row.mode)) for row in read_rows(run)])
     if run.cases(CHECKPOINT).exists():
-        run.note_scored(CHECKPOINT)
+        note_scored(run, CHECKPOINT)
     made = [mode for mode in quantized_modes() if run.made(mode).exists()]
     for mode in filter(lambda mode: run.onnx(mode).exists(), [*made, REFERENCE]):  # fp32 ends it
         if run.cases(mode).exists():
-            run.note_scored(mode)
+            note_scored(run, mode)
         facts = {key: value for key, value in run.read_made(mode).items() if key != "mode"}
         run.note_made(mode, **{"options": {}, **facts})
     return True

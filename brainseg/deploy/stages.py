@@ -11,7 +11,15 @@ from brainseg.deploy.options import Chosen, check_chosen, is_made_with
 from brainseg.errors import InputError, check_known
 from brainseg.rows import Row, drop_rows, read_rows, upsert_rows
 from brainseg.run import SCORED, Run
-from brainseg.vocabulary import CHECKPOINT, MODES, REFERENCE, quantized_modes, with_reference
+from brainseg.scoring.kept import home_of
+from brainseg.vocabulary import (
+    CHECKPOINT,
+    MODES,
+    REFERENCE,
+    REFERENCE_RUNTIME,
+    quantized_modes,
+    with_reference,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +82,7 @@ def _score_checkpoint(
     run: Run, network: "Callable[[], nn.Sequential]", progress: bool
 ) -> list[str]:
     made = (run.attention, run.appropriateness(CHECKPOINT))
-    if run.is_scored(CHECKPOINT) and all(file.exists() for file in made):
+    if home_of(run, CHECKPOINT) and all(file.exists() for file in made):
         return []
     from brainseg.scoring.score import score_checkpoint
 
@@ -95,10 +103,10 @@ def _prepare_mode(
         _forget(run, mode)  # first: what exists then always belongs to the file
         _make(run, mode, chosen, network, session)
         done.append(f"made {run.onnx(mode).name}")
-    if not run.is_scored(mode):
+    if not home_of(run, mode):
         from brainseg.scoring.score import score_mode
 
-        score_mode(run, mode, session(), progress=progress)
+        score_mode(run, mode, _open_on_gpu(run, mode) or session(), progress=progress)
         done.append(f"scored {mode}")
     hashed = run.hash_network(mode)
     if not any((row.mode, row.network) == (mode, hashed) for row in read_rows(run)):
@@ -112,6 +120,18 @@ def _open(run: Run, mode: str) -> "Session":
     from brainseg.runtime.open import open_session
 
     return open_session(run.onnx(mode))
+
+
+def _open_on_gpu(run: Run, mode: str) -> "Session | None":
+    """A session to score `mode` in, where there is a GPU that runs all of it."""
+    from brainseg.runtime.open import may_be_had, open_session
+
+    if not (MODES[mode].on_gpu and may_be_had(REFERENCE_RUNTIME, "cuda")):
+        return None
+    try:
+        return open_session(run.onnx(mode), "cuda")
+    except InputError:  # a GPU that does not start, or is full: the CPU gives the same
+        return None
 
 
 def _forget(run: Run, mode: str) -> None:
@@ -149,7 +169,7 @@ def _describe(run: Run, mode: str, session: "Session") -> None:
     """Write what a row holds before it was timed."""
     from brainseg.scoring.measure import measure
 
-    values, _ = measure(run, mode, session)
+    values = measure(run, mode, session)
     options = run.read_made(mode).get("options", {})
     row = Row(mode=mode, options=options, device="cpu", threads=session.threads, **values)
     upsert_rows(run, [row])

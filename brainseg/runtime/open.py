@@ -48,6 +48,20 @@ def open_session(
     return open_file(path, device, threads, precision, batch)
 
 
+def require_device(device: str) -> None:
+    """Refuse a device that this machine lacks, before any work is done for it.
+
+    Raises:
+        Unavailable: it says what is missing.
+        InputError: it has another name.
+    """
+    check_known("device", [device], DEVICES)
+    if device == "cuda":
+        from brainseg.runtime.cuda import require_cuda
+
+        require_cuda()
+
+
 def is_installed(runtime: str) -> bool:
     """Whether `runtime` can be imported; finding out does not import it."""
     return find_spec(runtime) is not None

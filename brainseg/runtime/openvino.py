@@ -165,7 +165,7 @@ def _check(device: str, precision: str | None) -> None:
         )
     if device != "cpu":
         raise Unavailable(f"OpenVINO runs on the CPU only, not on {device}.")
-    check_known("precision", filter(None, [precision]), RUNTIMES["openvino"].precisions)
+    check_known("precision", filter(None, [precision]), RUNTIMES["openvino"].precisions[device])
     if precision == "bf16" and not set(BF16_FLAGS).intersection(cpu_flags()):
         raise Unavailable(
             f"This CPU has no bf16 arithmetic ({' or '.join(BF16_FLAGS)}); OpenVINO would only "

@@ -32,6 +32,7 @@ class Session:
         metadata: what was written into the file when it was exported: version, mode, parity, ….
         run: images N×1×H×W in [0, 1] to probabilities N×1×H×W.
         find_kernels: finds out what runs where; takes as long as opening the file.
+        run_on_device: on a GPU, one more pass over the images that are there, without copies.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Session:
     metadata: dict[str, str]
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     find_kernels: Callable[[], list[Kernel]]
+    run_on_device: Callable[[], None] | None = None
 
     @property
     def image_size(self) -> int:

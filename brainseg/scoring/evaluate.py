@@ -21,7 +21,7 @@ from brainseg.errors import InputError
 from brainseg.files import read_csv, write_csv, write_json, write_text
 from brainseg.model.checkpoint import load_network
 from brainseg.run import Run
-from brainseg.runtime.open import open_session
+from brainseg.runtime.open import open_session, require_device
 from brainseg.scoring.earlier import check_place, clear, find_kept
 from brainseg.scoring.models import Model, in_order
 from brainseg.scoring.record import record, record_truth
@@ -64,6 +64,7 @@ def evaluate(
     *,
     layout: str | None = None,
     out: Path | None = None,
+    device: str = "cpu",
     same_patients: bool = True,
     progress: bool = True,
     loaded: MutableMapping[str, External] | None = None,
@@ -83,6 +84,7 @@ def evaluate(
         layout: how it lies there; `None` detects it.
         out: where to write; by default the folder `evaluation/<name of root>` of the run, or
             `evaluation/<name of file>-<name of root>` beside a file from elsewhere.
+        device: that runs the exported files; the checkpoint takes a GPU where there is one.
         same_patients: whether a patient whose name training knows is the same person.
         progress: whether to draw bars, where standard error is a terminal.
         loaded: what was loaded for other models; taken from there, or added.
@@ -92,15 +94,16 @@ def evaluate(
         `evaluation.json`.
 
     Raises:
-        InputError: the data set cannot be used, training knows all of it, or the folder holds
-            something else.
+        InputError: the data set cannot be used, training knows all of it, the folder holds
+            something else, or the device is missing.
     """
+    require_device(device)
     target = Run(out or _usual_place(model, root))
     check_place(target, root)
     config = model.run.read_config() if model.run else {}
     external = _load(model, config, root, layout, same_patients, {} if loaded is None else loaded)
     kept = find_kept(target, model, external)
-    facts = _describe(model, root, external, kept)
+    facts = _describe(model, root, external, kept) | {"device": device}
     clear(target, kept)
     write_json(target.evaluation, facts | {"status": "running"})
     _write_data(target, external, config, root, facts)
@@ -112,7 +115,8 @@ def evaluate(
         found = predict_checkpoint(network, test, progress=progress)
         record(target, CHECKPOINT, test, found, progress=progress)
     for mode, file in model.files.items():
-        record(target, mode, test, predict_part(open_session(file), test, mode, progress=progress))
+        found = predict_part(open_session(file, device), test, mode, progress=progress)
+        record(target, mode, test, found, progress=progress)
     write_json(target.evaluation, facts | {"status": "finished"})
     return target
 

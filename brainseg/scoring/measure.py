@@ -6,15 +6,14 @@ from brainseg.rows import Row, read_rows
 from brainseg.run import Run, place_name
 from brainseg.runtime.placement import find_placement
 from brainseg.runtime.session import Session
-from brainseg.scoring.score import Scores, score_mode
+from brainseg.scoring.kept import source_of
+from brainseg.scoring.score import Scores, place_of, score_mode
 from brainseg.vocabulary import REFERENCE
 
 PLACED = ("placement", "kernels", "memcpy_nodes")
 
 
-def measure(
-    run: Run, mode: str, session: Session, *, progress: bool = True
-) -> tuple[dict[str, Any], Row | None]:
+def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> dict[str, Any]:
     """Values of a row that need no clock: size, placement, loading, parity, accuracy.
 
     What is known of this very file, runtime, device and precision is not found out again.
@@ -24,9 +23,6 @@ def measure(
         mode: of the network.
         session: that runs it.
         progress: whether to draw bars, where standard error is a terminal.
-
-    Returns:
-        The values, and an earlier row about the same network in the same place, if there is one.
 
     Raises:
         InputError: the output is no probability.
@@ -39,15 +35,18 @@ def measure(
         if before and before.placement
         else find_placement(session)
     )
-    values = {
+    place = place_of(session)
+    source = source_of(run, mode, place)
+    return {
         "network": network,
+        "got": session.got,
+        "scores_from": source if source != place else None,
         "size_bytes": run.onnx(mode).stat().st_size,
         "load_ms": session.load_ms,
         "parity": _parity(run, session) if mode == REFERENCE else None,
         **placed,
         **scores.values(_baseline(run, mode, session)),
     }
-    return values, before
 
 
 def _is_about(row: Row, network: str | None, session: Session) -> bool:
@@ -60,7 +59,7 @@ def _baseline(run: Run, mode: str, session: Session) -> Scores | None:
     if mode == REFERENCE and session.precision is None:
         return None
     place = place_name(session.runtime, session.device)
-    return Scores.read(run, REFERENCE, place) if run.is_scored(REFERENCE, place) else None
+    return Scores.read(run, REFERENCE, place) if source_of(run, REFERENCE, place) else None
 
 
 def _parity(run: Run, session: Session) -> float | None:

@@ -9,19 +9,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from brainseg.data.parts import read_test, read_val, to_input
-from brainseg.evaluation.cases import COLUMNS, counts_of, read_cases, summarize, to_uint8
+from brainseg.data.parts import read_test, read_val, spread, to_input
+from brainseg.evaluation.cases import COLUMNS, THRESHOLD, counts_of, read_cases, summarize, to_uint8
 from brainseg.evaluation.differences import paired_interval
 from brainseg.evaluation.metrics import mean_iou, mean_ious
 from brainseg.files import write_csv
 from brainseg.run import SCORED, Run, place_name
 from brainseg.runtime.session import Session
+from brainseg.scoring.kept import home_of, note_scored, note_scored_in, source_of
 from brainseg.scoring.record import record, record_attention, record_truth, score_part
 from brainseg.terminal import bar
 from brainseg.vocabulary import CHECKPOINT
 
 BATCH = 16
 """Images per pass of the checkpoint."""
+
+AGREEING = 32
+"""Test images, spread over the split, on which predictions are compared with those that are kept
+before their scores are taken over."""
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images N×1×H×W in [0, 1] to probabilities N×1×H×W."""
@@ -38,9 +43,11 @@ class Scores:
     test: Cases
 
     @classmethod
-    def read(cls, run: Run, mode: str, place: str | None) -> Self:
-        """The scores that are kept of `mode` in a place of `place_name`."""
-        return cls(*(read_cases(run.cases(mode, part, place)) for part in SCORED))
+    def read(cls, run: Run, mode: str, place: str) -> Self:
+        """The scores that hold for `mode` in a place of `place_name`, and are kept."""
+        source = source_of(run, mode, place)
+        own = None if source == home_of(run, mode) else source
+        return cls(*(read_cases(run.cases(mode, part, own)) for part in SCORED))
 
     def values(self, baseline: "Scores | None" = None) -> dict[str, Any]:
         """What a row of `deploy.json` says of them.
@@ -78,7 +85,7 @@ def score_checkpoint(run: Run, network: nn.Sequential, *, progress: bool = True)
     record_attention(run, network, test)
     found = predict_checkpoint(network, test, progress=progress)
     metrics = record(run, CHECKPOINT, test, found, progress=progress)
-    run.note_scored(CHECKPOINT)
+    note_scored(run, CHECKPOINT)
     return metrics
 
 
@@ -105,16 +112,39 @@ def predict_checkpoint(
 def score_mode(run: Run, mode: str, session: Session, *, progress: bool = True) -> Scores:
     """The scores of an exported network in the runtime, device and precision of `session`.
 
-    They are kept with the hash of the network, and computed once. In onnxruntime on the CPU all
-    that `record` writes is kept too.
+    They are kept with the hash of the network, and computed once. The first ones of a mode are kept
+    with all that `record` writes. Elsewhere they are taken over where predictions agree.
 
     Raises:
         InputError: the run has no validation or test images, or the output is no probability.
     """
-    place = place_name(session.runtime, session.device, session.precision)
-    if not run.is_scored(mode, place):
-        _score(run, mode, session, place, progress)
+    place = place_of(session)
+    if not is_settled(run, mode, session, progress=progress):
+        _score(run, mode, session, progress)
     return Scores.read(run, mode, place)
+
+
+def is_settled(run: Run, mode: str, session: Session, *, progress: bool = True) -> bool:
+    """Whether the scores of `mode` are known where `session` runs it, if need be by comparing.
+
+    They are where it was scored there, and where on `AGREEING` test images its masks are those of
+    the mode's home, to the pixel: then the scores of the home are noted as those of this place.
+
+    Raises:
+        InputError: the run has no test images, or the output is no probability.
+    """
+    place, home = place_of(session), home_of(run, mode)
+    if source_of(run, mode, place):
+        return True
+    if home is None or not _agrees(run, mode, session, progress):
+        return False
+    note_scored_in(run, mode, place, home)
+    return True
+
+
+def place_of(session: Session) -> str:
+    """Where a session runs, as scores are kept by it."""
+    return place_name(session.runtime, session.device, session.precision)
 
 
 def predict_part(
@@ -128,17 +158,34 @@ def predict_part(
     return _predict_all(session.run, part, 1, what, progress)
 
 
-def _score(run: Run, mode: str, session: Session, place: str | None, progress: bool) -> None:
-    where = f"{mode} ({place})" if place else mode
+def _score(run: Run, mode: str, session: Session, progress: bool) -> None:
+    """Score both splits: at home where the mode has none yet and this is its own arithmetic."""
+    place = place_of(session)
+    at_home = home_of(run, mode) is None and session.precision is None
+    kept = None if at_home else place
     val, test = read_val(run), read_test(run)
-    found = predict_part(session, val, f"{where} on validation", progress=progress)
-    write_csv(run.cases(mode, "val", place), score_part(val, found), COLUMNS)
-    found = predict_part(session, test, where, progress=progress)
-    if place is None:
+    found = predict_part(session, val, f"{mode} ({place}) on validation", progress=progress)
+    write_csv(run.cases(mode, "val", kept), score_part(val, found), COLUMNS)
+    found = predict_part(session, test, f"{mode} ({place})", progress=progress)
+    if at_home:
         record(run, mode, test, found, progress=progress)
+        note_scored(run, mode, place)
     else:
-        write_csv(run.cases(mode, "test", place), score_part(test, found), COLUMNS)
-    run.note_scored(mode, place)
+        write_csv(run.cases(mode, "test", kept), score_part(test, found), COLUMNS)
+        note_scored_in(run, mode, place, place)
+
+
+def _agrees(run: Run, mode: str, session: Session, progress: bool) -> bool:
+    """Whether masks of some test images are those that were predicted at home."""
+    if not run.predictions(mode).exists():
+        return False
+    test = read_test(run)
+    rows = spread(len(test["images"]), AGREEING)
+    with np.load(run.predictions(mode)) as kept:
+        expected = kept["probabilities"][rows]
+    what = f"{mode} ({place_of(session)}), {len(rows)} images"
+    found = predict_part(session, {"images": test["images"][rows]}, what, progress=progress)
+    return bool(((found >= THRESHOLD) == (expected >= THRESHOLD)).all())
 
 
 def _interval(baseline: Cases, cases: Cases) -> list[float] | None:

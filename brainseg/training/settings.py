@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 
-from brainseg.benchmark.plan import TimingPlan
+from brainseg.benchmark.plan import TimingPlan, parse_threads
 from brainseg.deploy.options import check_chosen
 from brainseg.errors import InputError, check_known
 from brainseg.model.attention import ATTENTIONS, NoAttention
@@ -77,7 +77,7 @@ class DeploySchema:
     devices: list[str] = field(default_factory=list)
     runtimes: list[str] | None = None
     passes: int = 500
-    threads: int | None = None
+    threads: Any = None
     options: Any = field(
         default_factory=lambda: {
             name: dict.fromkeys(mode.options) for name, mode in MODES.items() if mode.options
@@ -187,11 +187,11 @@ def plan_timing(deploy: Mapping[str, Any]) -> TimingPlan:
     Raises:
         InputError: something has another name, or is too small a number.
     """
-    runtimes = deploy.get("runtimes")
+    runtimes, threads = deploy.get("runtimes"), deploy.get("threads")
     return TimingPlan(
         modes=tuple(deploy["modes"]),
         devices=tuple(deploy["devices"]),
         runtimes=None if runtimes is None else tuple(runtimes),
         passes=deploy["passes"],
-        threads=deploy.get("threads"),
+        threads=parse_threads(threads if isinstance(threads, list) else [threads]),
     )

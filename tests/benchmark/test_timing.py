@@ -85,9 +85,20 @@ def test_the_same_thing_twice_holds_one():
 def test_the_load_of_others(monkeypatch, then, now, share):
     readings = iter([then, now])
     monkeypatch.setattr(timing, "_cpu_seconds", lambda: next(readings))
-    assert OtherLoad().share() == pytest.approx(share)
+    assert OtherLoad("cpu").share() == pytest.approx(share)
 
 
 def test_our_own_work_is_part_of_all_work():
     total, busy, own = timing._cpu_seconds()
     assert total > busy > own > 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "share"), [(0.0, 0.0, 0), (0.4, 0.0, 0.4), (0.0, 0.7, 0.7), (None, None, 0)]
+)
+def test_others_may_use_the_gpu(monkeypatch, before, after, share):
+    readings = iter([before, after])
+    monkeypatch.setattr(timing, "gpu_use", lambda: next(readings))
+    monkeypatch.setattr(timing, "GPU_SETTLES", 0)
+    monkeypatch.setattr(timing, "_cpu_seconds", lambda: (0, 0, 0))
+    assert OtherLoad("cuda").share() == share

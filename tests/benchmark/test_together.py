@@ -1,16 +1,19 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from brainseg.benchmark import benchmark as timer
-from brainseg.benchmark.plan import TimingPlan
+from brainseg.benchmark.plan import TimingPlan, parse_threads
 from brainseg.benchmark.together import time_together, untimed
+from brainseg.environment import physical_cores
 from brainseg.errors import InputError
 from brainseg.rows import read_rows, upsert_rows
 from brainseg.runtime import openvino
 
 ALL = ["int8_dynamic"]
+CORES = physical_cores()
 needs_openvino = pytest.mark.skipif(openvino.openvino is None, reason="an optional extra")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is present")
 
@@ -22,8 +25,8 @@ def only_onnxruntime(monkeypatch):
     monkeypatch.setattr(timer, "peak_memory_mb", lambda session, batch: 100.0)
 
 
-def plan(modes, devices, passes=1, **others):
-    return TimingPlan(tuple(modes), tuple(devices), passes=passes, **others)
+def plan(modes, devices, passes=1, threads=(), **others):
+    return TimingPlan(tuple(modes), tuple(devices), passes=passes, threads=threads, **others)
 
 
 def time_missing(run, *given, **options):
@@ -41,7 +44,7 @@ def contents(*runs):
 
 
 def test_what_is_timed_is_not_timed_again(run):
-    fp32, int8 = ("fp32", "onnxruntime", "cpu"), ("int8_dynamic", "onnxruntime", "cpu")
+    fp32, int8 = ((mode, "onnxruntime", "cpu", CORES) for mode in ("fp32", "int8_dynamic"))
     assert missing(run, ALL, ["cpu"]) == [fp32, int8]
     done = time_missing(run, ALL, ["cpu"], passes=2)
     assert done == [
@@ -90,7 +93,7 @@ def test_a_runtime_that_appears_gets_its_chance(run, monkeypatch):
     time_missing(run, [], ["cpu"], passes=1)
     assert missing(run, [], ["cpu"], passes=1) == []
     monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: True)
-    assert missing(run, [], ["cpu"], passes=1) == [("fp32", "openvino", "cpu")]
+    assert missing(run, [], ["cpu"], passes=1) == [("fp32", "openvino", "cpu", CORES)]
     done = time_missing(run, [], ["cpu"], passes=1)
     assert done[:2] == ["timed fp32 with onnxruntime on cpu", "timed fp32 with openvino on cpu"]
     assert "fp32 (bf16) with openvino on cpu" in done[2]
@@ -114,7 +117,7 @@ def test_a_runtime_that_was_named_and_is_missing_is_settled(run, monkeypatch):
         ({"runtimes": ("tflite",)}, r"runtime tflite.*onnxruntime, openvino"),
         ({"modes": ("int4",)}, r"mode int4.*int8_dynamic"),
         ({"passes": 0}, "passes=0.*at least 1"),
-        ({"threads": 0}, "threads=0.*at least 1"),
+        ({"threads": (2, 0)}, "threads=0.*at least 1"),
     ],
 )
 def test_a_plan_refuses_what_cannot_be_timed(changes, message):
@@ -122,15 +125,46 @@ def test_a_plan_refuses_what_cannot_be_timed(changes, message):
         TimingPlan(**changes)
 
 
+@pytest.mark.parametrize(
+    ("typed", "threads"), [(["all"], (CORES,)), (["1", "2", "all"], (1, 2, CORES)), ([4], (4,))]
+)
+def test_threads_are_typed_as_numbers_or_all(typed, threads):
+    assert parse_threads(typed) == threads
+
+
+@pytest.mark.parametrize("typed", ["", "two", "-1", "1.5"])
+def test_other_threads_are_refused(typed):
+    with pytest.raises(InputError, match=r"Expected numbers, or all"):
+        parse_threads([typed])
+
+
+def test_a_gpu_has_no_use_for_several_threads():
+    several = TimingPlan(threads=(1, 4, 2, 4))
+    assert several.threads_on("cpu") == (1, 4, 2)
+    assert several.threads_on("cuda") == (4,)
+
+
+def test_a_row_that_was_sure_early_is_settled(run, monkeypatch):
+    def steady(variants, rounds, images, rng):
+        return np.ones((len(variants), len(list(rounds))))
+
+    monkeypatch.setattr("brainseg.benchmark.rounds.time_rounds", steady)
+    time_missing(run, [], ["cpu"], passes=500)
+    (row,) = (row for row in read_rows(run) if row.median_ms)
+    assert row.passes == 50
+    assert missing(run, [], ["cpu"], passes=500) == []
+    assert missing(run, [], ["cpu"], passes=501) != []
+
+
 def test_a_plan_always_times_fp32():
     assert TimingPlan(("int8_dynamic",)).modes == ("fp32", "int8_dynamic")
 
 
 def test_other_threads_are_timed_by_themselves(run):
-    time_missing(run, [], ["cpu"], passes=1, threads=1)
-    assert missing(run, [], ["cpu"], passes=1, threads=1) == []
-    of_three = missing(run, [], ["cpu"], passes=1, threads=3)
-    assert of_three == [("fp32", "onnxruntime", "cpu")]
+    time_missing(run, [], ["cpu"], passes=1, threads=(1,))
+    assert missing(run, [], ["cpu"], passes=1, threads=(1,)) == []
+    others = missing(run, [], ["cpu"], passes=1, threads=(3, 1, 2))
+    assert others == [("fp32", "onnxruntime", "cpu", 3), ("fp32", "onnxruntime", "cpu", 2)]
 
 
 @without_cuda
@@ -148,8 +182,8 @@ def test_a_gpu_that_appears_gets_its_chance(run, monkeypatch):
     time_missing(run, ALL, ["cpu", "cuda"], passes=1)
     monkeypatch.setattr("brainseg.runtime.open.nvidia_gpus", lambda: [{"name": "NVIDIA H100"}])
     assert missing(run, ALL, ["cpu", "cuda"], passes=1) == [
-        ("fp32", "onnxruntime", "cuda"),
-        ("int8_dynamic", "onnxruntime", "cuda"),
+        ("fp32", "onnxruntime", "cuda", CORES),
+        ("int8_dynamic", "onnxruntime", "cuda", CORES),
     ]
 
 

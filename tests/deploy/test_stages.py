@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -12,13 +13,15 @@ from brainseg import vocabulary
 from brainseg.benchmark import benchmark as timer
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.benchmark.together import time_together
-from brainseg.deploy import export, quantize, stages
+from brainseg.deploy import adopt, export, quantize, stages
 from brainseg.errors import InputError
 from brainseg.files import write_json
 from brainseg.model import checkpoint
 from brainseg.rows import read_rows
 from brainseg.run import Run
 from brainseg.runtime import onnxruntime
+from brainseg.runtime import open as opening
+from brainseg.scoring.kept import home_of
 
 ALL = ["int8_dynamic"]
 
@@ -189,7 +192,7 @@ def test_taking_over_that_was_interrupted_goes_on(run, monkeypatch):
     rows = [{"mode": mode, "device": "cpu", "threads": 1} for mode in ("fp32", "int8_dynamic")]
     write_json(older(run).deploy, [row | {"latency_ms": {"p50": 1.0}} for row in rows])
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "note_scored", interrupt)
+        patch.setattr(adopt, "note_scored", interrupt)
         with pytest.raises(KeyboardInterrupt):
             stages.prepare(run, ALL)
     assert stages.prepare(run, ALL) == []
@@ -205,6 +208,43 @@ def test_a_failing_mode_keeps_no_row_of_the_old_file(run, monkeypatch):
     with pytest.raises(RuntimeError, match="interrupted"):
         stages.prepare(run, ALL)
     assert [row.mode for row in read_rows(run)] == ["fp32"]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU, or what looks like one: it computes what the CPU does, or does not start."""
+
+    def put(starts):
+        def open_file(path, device="cpu", *given, **named):
+            if device == "cuda" and not starts:
+                raise InputError("the card is full")
+            return dataclasses.replace(open_session(path, "cpu", *given, **named), device=device)
+
+        open_session = opening.open_session
+        monkeypatch.setattr(opening, "open_session", open_file)
+        monkeypatch.setattr(opening, "may_be_had", lambda runtime, device: True)
+
+    return put
+
+
+def test_a_gpu_scores_what_runs_on_it_and_the_cpu_agrees(trained, tmp_path, graph, gpu):
+    gpu(starts=True)
+    run = Run(shutil.copytree(trained.path, tmp_path / "run"))
+    assert stages.prepare(run, ALL) == EVERYTHING
+    assert home_of(run, "fp32") == "onnxruntime-cuda"
+    assert home_of(run, "int8_dynamic") == "onnxruntime-cpu"
+    fp32, int8 = read_rows(run)
+    assert (fp32.device, fp32.scores_from) == ("cpu", "onnxruntime-cuda")
+    assert int8.scores_from is None
+    assert int8.delta_mean_iou == int8.mean_iou - fp32.mean_iou
+    assert stages.prepare(run, ALL) == []
+
+
+def test_a_gpu_that_does_not_start_leaves_the_scoring_to_the_cpu(trained, tmp_path, graph, gpu):
+    gpu(starts=False)
+    run = Run(shutil.copytree(trained.path, tmp_path / "run"))
+    stages.prepare(run, [])
+    assert home_of(run, "fp32") == "onnxruntime-cpu"
 
 
 def test_a_mode_that_is_added_goes_all_the_way(run, monkeypatch):

@@ -62,25 +62,10 @@ def test_a_missing_device_is_unavailable_with_its_reason(prepared, nvidia_smi, c
 
 @without_cuda
 def test_a_silent_fallback_to_the_cpu_is_noticed(prepared, monkeypatch, capfd):
-    monkeypatch.setattr(subject, "_require_cuda", lambda: None)
+    monkeypatch.setattr(subject, "require_cuda", lambda: None)
     with pytest.raises(Unavailable, match="fell back to CPUExecutionProvider"):
         open_session(prepared("none").onnx("fp32"), "cuda")
     assert capfd.readouterr() == ("", "")
-
-
-def test_fp32_on_cuda_is_asked_for_plainly_and_recorded():
-    class Inference:
-        def get_providers(self):
-            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-        def get_provider_options(self):
-            return {"CUDAExecutionProvider": {"use_tf32": "0", "device_id": "0"}}
-
-    assert ("CUDAExecutionProvider", {"use_tf32": "0"}) in subject.PROVIDERS["cuda"]
-    assert subject._got(Inference(), "cuda") == {
-        "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"],
-        "use_tf32": "0",
-    }
 
 
 def test_an_onnxruntime_without_cuda_names_the_package(prepared, monkeypatch):

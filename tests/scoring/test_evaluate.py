@@ -24,6 +24,8 @@ from brainseg.files import (
 )
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
+from brainseg.runtime.session import Unavailable
+from brainseg.scoring import evaluate as subject
 from brainseg.scoring.evaluate import evaluate, evaluate_all
 from brainseg.scoring.models import find_models
 
@@ -184,6 +186,27 @@ def test_modes_can_be_chosen_and_the_place_too(trained, other, tmp_path):
     assert not found.metrics.exists()
 
 
+def test_files_run_on_the_device_that_was_asked_for(trained, other, monkeypatch):
+    def open_file(path, device):
+        opened.append((path.name, device))
+        return open_session(path)
+
+    opened: list[tuple[str, str]] = []
+    monkeypatch.setattr(subject, "open_session", open_file)
+    monkeypatch.setattr(subject, "require_device", lambda device: None)
+    model = find_model(trained.path, ["fp32"])
+    found = evaluate(model, other, device="cuda", progress=False)
+    assert opened == [("model.fp32.onnx", "cuda")]
+    assert read_json(found.evaluation)["device"] == "cuda"
+
+
+def test_a_device_that_is_missing_is_noticed_before_any_work(trained, other, monkeypatch):
+    monkeypatch.setattr("brainseg.runtime.cuda.ort.get_available_providers", lambda: [])
+    with pytest.raises(Unavailable, match="install onnxruntime-gpu"):
+        evaluate(find_model(trained.path), other, device="cuda", progress=False)
+    assert not trained.evaluations.exists()
+
+
 def test_a_narrower_evaluation_keeps_what_a_wider_one_found(trained, other, caplog):
     with caplog.at_level(logging.INFO, logger="brainseg"):
         found = evaluate(find_model(trained.path), other, progress=False)
@@ -331,7 +354,7 @@ def test_no_other_folder_is_written_into(trained, other, tmp_path):
 
 def test_what_was_cut_off_is_done_again(trained, other, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("brainseg.scoring.evaluate.open_session", lambda file: 1 / 0)
+        patch.setattr("brainseg.scoring.evaluate.open_session", lambda *given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             evaluate(find_model(trained.path), other, progress=False)
     place = Run(trained.evaluations / "other")

@@ -13,8 +13,11 @@ from brainseg.rows import read_rows
 from brainseg.runtime.open import open_session
 from brainseg.runtime.placement import find_placement
 from brainseg.scoring import measure as subject
+from brainseg.scoring.kept import home_of, source_of
 from brainseg.scoring.measure import measure
-from brainseg.scoring.score import Scores, score_checkpoint, score_mode
+from brainseg.scoring.score import Scores, is_settled, score_checkpoint, score_mode
+
+HERE = "onnxruntime-cpu"
 
 
 def counts(probabilities, masks):
@@ -60,8 +63,10 @@ def test_a_file_is_scored_image_by_image(run, mode):
 def test_the_values_of_a_row_that_need_no_clock(run):
     session = open_session(run.onnx("fp32"))
     metrics = summarize(read_cases(run.cases("fp32")))
-    values, before = measure(run, "fp32", session)
+    values = measure(run, "fp32", session)
     assert values == find_placement(session) | {
+        "got": {"providers": ["CPUExecutionProvider"]},
+        "scores_from": None,
         "network": hash_file(run.onnx("fp32")),
         "size_bytes": len(run.onnx("fp32").read_bytes()),
         "load_ms": session.load_ms,
@@ -72,8 +77,7 @@ def test_the_values_of_a_row_that_need_no_clock(run):
         "val_mean_iou": metrics["mean_iou"],  # the tiny run's splits hold the same
         "delta_mean_iou_interval": None,
     }
-    assert before == read_rows(run)[0]
-    values, _ = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
+    values = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
     assert values["parity"] is None
 
 
@@ -94,15 +98,82 @@ def test_scores_of_every_place_are_kept_and_computed_once(run, change_graph, pla
     usual = open_session(run.onnx("fp32"))
     elsewhere = dataclasses.replace(usual, **place, run=predict)
     share = read_test(run)["masks"].mean()
-    assert measure(run, "fp32", elsewhere)[0]["tumor_iou"] == pytest.approx(share)
-    assert len(seen) == len(read_test(run)["ids"]) + len(read_val(run)["ids"])
+    all_images = len(read_test(run)["ids"]) + len(read_val(run)["ids"])
+    compared = len(read_test(run)["ids"])  # fewer than `AGREEING`
+    found = measure(run, "fp32", elsewhere)
+    assert (found["tumor_iou"], found["scores_from"]) == (pytest.approx(share), None)
+    assert len(seen) == compared + all_images
     assert run.cases("fp32", "test", name).exists()
-    assert measure(run, "fp32", elsewhere)[0]["tumor_iou"] == pytest.approx(share)
-    assert len(seen) == len(read_test(run)["ids"]) + len(read_val(run)["ids"])  # read again
-    assert measure(run, "fp32", usual)[0]["tumor_iou"] != pytest.approx(share)
+    assert measure(run, "fp32", elsewhere)["tumor_iou"] == pytest.approx(share)
+    assert len(seen) == compared + all_images  # read again
+    assert measure(run, "fp32", usual)["tumor_iou"] != pytest.approx(share)
     change_graph(run.onnx("fp32"))
     measure(run, "fp32", elsewhere)
-    assert len(seen) > len(read_test(run)["ids"]) + len(read_val(run)["ids"])
+    assert len(seen) > compared + all_images
+
+
+def predictions_of(run, mode):
+    with np.load(run.predictions(mode)) as kept:
+        return kept["probabilities"]
+
+
+def test_scores_are_taken_over_where_masks_agree_to_the_pixel(run, change_graph):
+    def predict(images):
+        seen.append(len(images))
+        return (session.run(images) - 0.5) * 0.9 + 0.5  # other probabilities, the same masks
+
+    seen: list[int] = []
+    session = open_session(run.onnx("fp32"))
+    elsewhere = dataclasses.replace(session, device="cuda", run=predict)
+    found = measure(run, "fp32", elsewhere)
+    assert found["scores_from"] == "onnxruntime-cpu"
+    assert len(seen) == len(read_test(run)["ids"])
+    assert not run.cases("fp32", "test", "onnxruntime-cuda").exists()
+    assert Scores.read(run, "fp32", "onnxruntime-cuda") == Scores.read(run, "fp32", HERE)
+    measure(run, "fp32", elsewhere)
+    assert len(seen) == len(read_test(run)["ids"])  # noted
+    change_graph(run.onnx("fp32"))
+    assert source_of(run, "fp32", "onnxruntime-cuda") is None
+
+
+def test_one_pixel_of_another_mask_is_enough_to_score_anew(run):
+    def predict(images):
+        found = session.run(images)
+        if (images == marked).all():
+            found[0, 0, 5, 5] = 1 - found[0, 0, 5, 5]
+        return found
+
+    session = open_session(run.onnx("fp32"))
+    marked = to_input(read_test(run)["images"][3:4])
+    assert predictions_of(run, "fp32")[3, 5, 5] != 128
+    found = measure(run, "fp32", dataclasses.replace(session, device="cuda", run=predict))
+    assert found["scores_from"] is None
+    cases = read_cases(run.cases("fp32", "test", "onnxruntime-cuda"))
+    usual = read_cases(run.cases("fp32"))
+    assert [case["id"] for case, same in zip(cases, usual, strict=True) if case != same] == [
+        "case3"
+    ]
+
+
+def test_without_kept_predictions_nothing_can_be_compared(run):
+    run.predictions("fp32").unlink()
+    elsewhere = dataclasses.replace(open_session(run.onnx("fp32")), device="cuda")
+    assert not is_settled(run, "fp32", elsewhere)
+    assert measure(run, "fp32", elsewhere)["scores_from"] is None
+
+
+def test_what_is_scored_first_on_a_gpu_is_taken_over_by_the_cpu(run):
+    run.cases("fp32").unlink()
+    cpu = open_session(run.onnx("fp32"))
+    cuda = dataclasses.replace(cpu, device="cuda")
+    assert measure(run, "fp32", cuda)["scores_from"] is None
+    assert home_of(run, "fp32") == "onnxruntime-cuda"
+    assert run.cases("fp32").exists()  # with all that a mode has
+    assert measure(run, "fp32", cpu)["scores_from"] == "onnxruntime-cuda"
+    run.cases("fp32").unlink()
+    tf32 = dataclasses.replace(cuda, precision="tf32")
+    assert measure(run, "fp32", tf32)["scores_from"] is None
+    assert home_of(run, "fp32") is None  # another arithmetic is no home
 
 
 def test_placement_is_found_once(run, monkeypatch):
@@ -111,7 +182,7 @@ def test_placement_is_found_once(run, monkeypatch):
 
     known = read_rows(run)[1].placement
     monkeypatch.setattr(subject, "find_placement", fail)
-    values, _ = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
+    values = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
     assert values["placement"] == known
 
 
@@ -128,12 +199,12 @@ def test_an_interval_compares_with_fp32_in_the_same_place(run, monkeypatch):
         measure(run, mode, dataclasses.replace(open_session(run.onnx(mode)), **place))
     bf16 = dataclasses.replace(open_session(run.onnx("fp32")), precision="bf16", **openvino)
     measure(run, "fp32", bf16)
-    here, there = Scores.read(run, "fp32", None), Scores.read(run, "fp32", "openvino-cpu")
+    here, there = Scores.read(run, "fp32", HERE), Scores.read(run, "fp32", "openvino-cpu")
     assert compared == [None, here, None, there, there]
 
 
 def test_an_interval_is_over_patients(run):
-    few = Scores.read(run, "fp32", None).test
+    few = Scores.read(run, "fp32", HERE).test
     cases = [case | {"patient": f"{case['patient']}-{index}"} for index in range(4) for case in few]
     worse = [case | {"tp": 0, "fn": case["tp"] + case["fn"]} for case in cases]
     scores = Scores(cases, cases)

@@ -1,0 +1,216 @@
+"""onnxruntime on an NVIDIA GPU as one would deploy it: tensors bound there, one CUDA graph a pass.
+
+At batch 1 a GPU waits for its launches, not for arithmetic: what runs as one graph takes less than
+half the time.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from brainseg.environment import nvidia_gpus
+from brainseg.errors import InputError, brief
+from brainseg.runtime.session import Unavailable
+from brainseg.terminal import quiet
+
+PROVIDER = "CUDAExecutionProvider"
+
+SETTLING = 3
+"""Passes after which cuDNN has chosen its kernels and the graph is captured."""
+
+FULL = ("out of memory", "failed to allocate memory", "cudnn_status_alloc_failed")
+"""What onnxruntime and CUDA say of a card that is full."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How onnxruntime is asked to run a network on CUDA.
+
+    Attributes:
+        tf32: whether products of fp32 may lose 13 bits of their factors.
+        graph: whether a pass is one CUDA graph; all of its nodes must be on CUDA.
+        nhwc: whether channels come last, as tensor cores like them.
+    """
+
+    tf32: bool
+    graph: bool = True
+    nhwc: bool = True
+
+    def options(self) -> dict[str, str]:
+        """The options of onnxruntime's CUDA provider."""
+        asked = {
+            "use_tf32": self.tf32,
+            "enable_cuda_graph": self.graph,
+            "prefer_nhwc": self.nhwc,
+        }
+        return {name: str(int(value)) for name, value in asked.items()}
+
+
+@dataclass
+class BoundNetwork:
+    """A network whose input and output stay where they are, for each number of images per pass.
+
+    Attributes:
+        inference: the opened file.
+        device: `cuda`; tests bind on the `cpu`.
+    """
+
+    inference: ort.InferenceSession
+    device: str = "cuda"
+    _passes: dict[int, "_Pass"] = field(default_factory=dict)
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Images N×1×H×W to probabilities N×1×H×W, with the copies to the device and back."""
+        bound = self._pass(len(images))
+        bound.images.update_inplace(np.ascontiguousarray(images))
+        bound.run()
+        return bound.probabilities.numpy()
+
+    def repeat(self, batch: int) -> None:
+        """One more pass over the images that were predicted last, without any copy."""
+        self._pass(batch).run()
+
+    def _pass(self, batch: int) -> "_Pass":
+        if batch not in self._passes:
+            with silenced():  # cuDNN complains of each layout that it passes over
+                self._passes[batch] = self._bind(batch)
+        return self._passes[batch]
+
+    def _bind(self, batch: int) -> "_Pass":
+        image, probability = self.inference.get_inputs()[0], self.inference.get_outputs()[0]
+        shape = [batch, *image.shape[1:]]
+        images, probabilities = (
+            ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32), self.device, 0)
+            for _ in range(2)
+        )
+        binding = self.inference.io_binding()
+        binding.bind_ortvalue_input(image.name, images)
+        binding.bind_ortvalue_output(probability.name, probabilities)
+        options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(batch))  # a graph has one shape
+        bound = _Pass(self.inference, binding, options, images, probabilities)
+        for _ in range(SETTLING):
+            bound.run()
+        return bound
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One number of images: its tensors on the device, and what binds them."""
+
+    inference: ort.InferenceSession
+    binding: ort.IOBinding
+    options: ort.RunOptions
+    images: ort.OrtValue
+    probabilities: ort.OrtValue
+
+    def run(self) -> None:
+        self.inference.run_with_iobinding(self.binding, self.options)
+
+
+def forms(path: Path, precision: str | None) -> list[Form]:
+    """The forms in which to try a file, best first.
+
+    TF32 is allowed where it was asked for, and for what stays in fp32 of a file in half precision.
+    Without it channels stay first: cuDNN has no faster kernels for the other layout then.
+    """
+    tf32 = precision == "tf32" or _is_half(path)
+    wanted = [Form(tf32, graph, nhwc) for graph in (True, False) for nhwc in (True, False)]
+    return [form for form in wanted if tf32 or not form.nhwc]
+
+
+def describe(form: Form, refused: dict[str, str]) -> dict[str, Any]:
+    """What of a form was got, as a row of `deploy.json` says it.
+
+    Args:
+        form: that was got.
+        refused: why another one was not, by `cuda_graph` and `nhwc`.
+    """
+    import torch
+
+    version = torch.backends.cudnn.version() or 0
+    return {
+        "io_binding": True,
+        "cuda_graph": form.graph,
+        "layout": "NHWC" if form.nhwc else "NCHW",
+        "tf32": form.tf32,
+        "cudnn": f"{version // 10000}.{version // 100 % 100}.{version % 100}",
+        "without": refused,
+    }
+
+
+def why_refused(form: Form, error: Exception) -> dict[str, str]:
+    """What a form that failed says of the graph, or of the layout."""
+    if form.graph and "graph capture feature" in str(error):
+        return {"cuda_graph": "not every node runs on CUDA"}
+    return {"nhwc" if form.nhwc else "cuda_graph": brief(error)}
+
+
+def require_cuda() -> None:
+    """Make sure that onnxruntime and torch know CUDA, and that there is a device.
+
+    Raises:
+        Unavailable: it says which of them does not.
+    """
+    if PROVIDER not in ort.get_available_providers():
+        raise Unavailable(f"onnxruntime {ort.__version__} has no CUDA: install onnxruntime-gpu.")
+    import torch  # loads the CUDA libraries that onnxruntime then finds; takes seconds
+
+    with quiet():  # an old driver is a warning of torch's, and part of our reason
+        available = torch.cuda.is_available()
+    if not available:
+        raise Unavailable(f"torch {torch.__version__} finds no CUDA device{driver()}.")
+
+
+def driver() -> str:
+    """What `nvidia-smi` says of a GPU that does not start, as the end of a sentence."""
+    gpus = nvidia_gpus()
+    if not gpus:
+        return " (nvidia-smi lists no GPU)"
+    return f" although nvidia-smi lists {gpus[0]['name']} with driver {gpus[0]['driver']}"
+
+
+def is_full(error: Exception) -> bool:
+    """Whether it failed for lack of memory on the card."""
+    return any(sign in str(error).lower() for sign in FULL)
+
+
+def full(path: Path, batch: int) -> InputError:
+    """The error for a card that has no room for a network."""
+    import torch
+
+    free, total = (size / 2**20 for size in torch.cuda.mem_get_info())
+    return InputError(
+        f"The GPU has too little free memory for {path} with {batch} images per pass: "
+        f"{free:.0f} of {total:.0f} MiB are free. Use a smaller --batch, or end what else uses the "
+        "GPU (nvidia-smi lists it)."
+    )
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep libraries from writing to standard error, whatever their log level, meanwhile."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a file descriptor is what it takes)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _is_half(path: Path) -> bool:
+    half = onnx.TensorProto.FLOAT16
+    return any(each.data_type == half for each in onnx.load(path).graph.initializer)
