@@ -29,6 +29,7 @@ from scaling_data import REPORT_STEPS, STEPS, watch, write_data_set
 from scaling_figures import draw, tabulate
 
 from brainseg.benchmark.timing import time_rounds
+from brainseg.data.parts import to_input
 from brainseg.environment import describe, physical_cores
 from brainseg.evaluation.cases import COLUMNS, read_cases
 from brainseg.files import read_json, write_csv, write_json, write_npz, write_text
@@ -118,25 +119,22 @@ class Pass:
 def time_network(
     runs: dict[int, Run], batches: Sequence[int], threads: int, passes: int
 ) -> Iterator[Record]:
-    """Milliseconds per image of each mode and runtime, interleaved; size by size, then batches."""
-    for size, batch in product(runs, batches):
-        rng = np.random.default_rng(0)
-        variants = list(product(MODES, RUNTIMES))
-        opened = [
-            open_session(runs[size].onnx(mode), "cpu", threads, runtime, batch=batch)
-            for mode, runtime in variants
-        ]
+    """Milliseconds per image of each size, batch, mode and runtime, all interleaved."""
+    rng = np.random.default_rng(0)
+    calls: dict[tuple[int, int, str, str], Pass] = {}
+    for size, batch, mode, runtime in product(runs, batches, MODES, RUNTIMES):
+        print(f"opening {size}×{size}, batch {batch}, {mode}, {runtime}", flush=True)
+        file = runs[size].onnx(mode)
+        session = open_session(file, "cpu", threads, runtime, batch=batch)
         images = np.resize(np.load(runs[size].val)["images"], (batch, size, size))
-        pixels = images[:, None].astype(np.float32) / 255
-        calls = [Pass(session, pixels) for session in opened]
-        time_rounds(calls, range(2), 1, rng)
-        rounds = bar(range(passes), f"{size}×{size}, batch {batch}")
-        times = time_rounds(calls, rounds, 1, rng) / batch
-        for (mode, runtime), call, wall in zip(variants, calls, times, strict=True):
-            place = {"mode": mode, "runtime": runtime, "threads": threads, "passes": passes}
-            used = float(np.median(call.used[-passes:])) / batch
-            found = {"ms": float(np.median(wall)), "cpu_ms": used}
-            yield {"size": size, "batch": batch} | place | found
+        calls[size, batch, mode, runtime] = Pass(session, to_input(images))
+    time_rounds([*calls.values()], range(2), 1, rng)
+    times = time_rounds([*calls.values()], bar(range(passes), "Timing"), 1, rng)
+    for (key, call), wall in zip(calls.items(), times, strict=True):
+        place = dict(zip(("size", "batch", "mode", "runtime"), key, strict=True))
+        used = np.median(call.used[-passes:]) / key[1]
+        found = {"ms": float(np.median(wall)) / key[1], "cpu_ms": float(used)}
+        yield place | {"threads": threads, "passes": passes} | found
 
 
 def copy_run(run: Run, folder: Path, number: int, kind: str) -> None:
@@ -201,10 +199,9 @@ def measure_network(given: argparse.Namespace, records: Records) -> None:
                 session = open_session(run.onnx(mode), "cpu", threads, runtime)
                 records.add(**found, mib=peak_memory_mb(session))
         return
-    for size, batch in product(sizes, batches):
-        if records.lacks(**key, size=size, batch=batch):
-            for found in time_network({size: runs[size]}, [batch], threads, given.passes):
-                records.add(**key | found)
+    if records.lacks(**key):
+        for found in time_network(runs, batches, threads, given.passes):
+            records.add(**key | found)
 
 
 def numbers(text: str) -> list[int]:
@@ -222,7 +219,7 @@ def main() -> None:
     parser.add_argument("--batches", type=numbers, default=[1, 2, 4, 8, 16])
     parser.add_argument("--counts", type=numbers, help="of runs, or of images")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--passes", type=int, default=10)
+    parser.add_argument("--passes", type=int, default=15)
     parser.add_argument("--folder", type=Path, default=Path("outputs/scaling"))
     parser.add_argument("--records", type=Path, default=Path("docs/scaling.json"))
     given = parser.parse_args()

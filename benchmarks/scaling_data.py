@@ -3,7 +3,7 @@
 Each step runs in a process of its own, which is watched from outside.
 """
 
-import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -104,24 +104,24 @@ def load(root: Path, out: Path) -> int:
 
 
 def split(root: Path, out: Path) -> float:
-    """Seconds of the split alone, the search for leaks included."""
+    """Seconds of processor for the split alone, the search for leaks included."""
     from brainseg.data.load import divide
 
     table, slices = _load(root, out)
-    start = time.perf_counter()
+    start = time.process_time()
     divide(table, slices, {"name": "patient", "seed": 0, "leaks": "refuse"}, "keep", lambda _: None)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def find_duplicates(root: Path, out: Path) -> float:
-    """Seconds of the search for duplicates alone, which audit and cache both contain."""
+    """Seconds of processor for the search for duplicates, which audit and cache both contain."""
     from brainseg.data.duplicates import find_pairs, make_thumbnail
 
     table, slices = _load(root, out)
     thumbnails = np.stack([make_thumbnail(image) for image in slices.images])
-    start = time.perf_counter()
+    start = time.process_time()
     find_pairs(thumbnails, slices.content, table["patient"].tolist())
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _load(root: Path, out: Path) -> Any:
@@ -146,9 +146,13 @@ ALONE = ("find duplicates", "split")
 
 def report(experiment: Path) -> int:
     """`brainseg report`; the number of figures on its page."""
+    from joblib.externals.loky import get_reusable_executor
+
     from brainseg.report.write import write_report
 
-    return len(write_report(experiment).figures)
+    figures = write_report(experiment).figures
+    get_reusable_executor().shutdown()  # its processes end, so that their time is known
+    return len(figures)
 
 
 REPORT_STEPS: dict[str, Step] = {"first": report, "again": report}
@@ -161,19 +165,15 @@ def watch(step: Step, *paths: Path) -> dict[str, Any]:
     The memory is what belongs to the process and those it starts alone. A mapped file is no part
     of it: the system takes that back when it is short of memory.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer"
-        process = multiprocessing.get_context("spawn").Process(
-            target=_run, args=(step, paths, answer)
-        )
-        process.start()
-        watched, most = psutil.Process(process.pid), 0
-        while process.is_alive():
-            most = max(most, _own_memory(watched))
-            process.join(LOOK)
-        if process.exitcode:
+    with tempfile.NamedTemporaryFile("r") as answer:
+        command = [sys.executable, __file__, step.__name__, answer.name, *map(str, paths)]
+        process, most = psutil.Popen(command), 0
+        while process.poll() is None:
+            most = max(most, _own_memory(process))
+            time.sleep(LOOK)
+        if process.returncode:
             raise SystemExit(f"{step.__name__} failed.")
-        seconds, processor, told = map(float, answer.read_text().split())
+        seconds, processor, told = map(float, answer.read().split())
     return {"seconds": seconds, "cpu_seconds": processor, "mib": most / 2**20, "told": told}
 
 
@@ -186,12 +186,17 @@ def _own_memory(process: psutil.Process) -> int:
     return total
 
 
-def _run(step: Step, paths: tuple[Path, ...], answer: Path) -> None:
+def _run(step: str, answer: str, *paths: str) -> None:
     start, used = time.perf_counter(), _processor()
-    told = step(*paths)
-    answer.write_text(f"{time.perf_counter() - start} {_processor() - used} {told}")
+    told = globals()[step](*map(Path, paths))
+    Path(answer).write_text(f"{time.perf_counter() - start} {_processor() - used} {told}")
 
 
 def _processor() -> float:
+    """Seconds of this process, and of those it started and that have ended."""
     times = psutil.Process().cpu_times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+if __name__ == "__main__":
+    _run(*sys.argv[1:])

@@ -46,18 +46,8 @@ def _seconds(row: Record) -> float:
 
 
 SHAPES: dict[str, tuple[Callable[[Record], str], Sequence[str], Callable[[Record], Any], str]] = {
-    "size": (
-        _place,
-        ("size", "threads"),
-        lambda r: (r["cpu_ms"], r["ms"]),
-        "{0[0]:.1f} ({0[1]:.1f})",
-    ),
-    "batch": (
-        _place,
-        ("threads", "batch"),
-        lambda r: (r["cpu_ms"], r["ms"]),
-        "{0[0]:.1f} ({0[1]:.1f})",
-    ),
+    "size": (_place, ("size", "threads"), _milliseconds, "{0[0]:.1f} ({0[1]:.1f})"),
+    "batch": (_place, ("threads", "batch"), _milliseconds, "{0[0]:.1f} ({0[1]:.1f})"),
     "memory": (_place, ("size", "threads"), lambda row: row["mib"], "{:,.0f}"),
     "report": (
         lambda row: row["step"],
