@@ -128,8 +128,9 @@ def _link(group: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def _near(units: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
     """Pairs i < j of similar images (P×2), the number of what turns i into j, and correlation."""
-    low = _low_frequencies(units)
-    steps = list(product(enumerate(TRANSFORMS.values()), range(0, max(1, len(units)), BLOCK)))
+    starts = range(0, max(1, len(units)), BLOCK)
+    low = np.concatenate([_low_frequencies(units[start : start + BLOCK]) for start in starts])
+    steps = list(product(enumerate(TRANSFORMS.values()), starts))
     found = []
     for (number, turn), start in bar(steps, "Looking for duplicates"):
         turned = np.ascontiguousarray(turn(units[start : start + BLOCK]))
@@ -187,7 +188,8 @@ def _normalize(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean 0 and length 1, so that the correlation is the scalar product."""
     centred = thumbnails.astype(np.float32)
     centred -= centred.mean(axis=(1, 2), keepdims=True)
-    return centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+    centred /= np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+    return centred
 
 
 def _low_frequencies(units: NDArray[np.float32]) -> NDArray[np.float32]:
