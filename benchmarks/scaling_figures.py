@@ -7,13 +7,23 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from brainseg.report.figures.style import LOOKS, add_grid, add_legend, save, styled
+from brainseg.files import replacing
+from brainseg.report.figures.style import LOOKS, add_grid, styled
 from brainseg.report.render import Table, to_markdown
 
 Record = dict[str, Any]
 Points = dict[str, list[tuple[float, float]]]
 """By the name of a line, where it goes."""
+
+LEGEND: dict[str, Any] = {
+    "loc": "outside lower center",
+    "ncols": 3,
+    "frameon": False,
+    "fontsize": "small",
+}
+"""How a legend looks."""
 
 TOLD_BY = ("find duplicates", "split")
 """Steps of a data set that measured the time of the part that is meant themselves."""
@@ -67,53 +77,52 @@ SHAPES: dict[str, tuple[Callable[[Record], str], Sequence[str], Callable[[Record
 
 @styled
 def draw(records: Sequence[Record], folder: Path) -> None:
-    """Write `scaling_network` and `scaling_data`, both as SVG and PNG."""
+    """Write `scaling_network.png` and `scaling_data.png`."""
     by = {
         subject: [record for record in records if record["subject"] == subject]
         for subject in SHAPES
     }
-    _draw_network(by["size"], by["batch"], folder / "scaling_network")
-    _draw_growth(by["report"], by["data"], folder / "scaling_data")
+    _draw_network(by["size"], by["batch"], folder / "scaling_network.png")
+    _draw_growth(by["report"], by["data"], folder / "scaling_data.png")
 
 
-def _draw_network(sizes: Sequence[Record], batches: Sequence[Record], stem: Path) -> None:
+def _draw_network(sizes: Sequence[Record], batches: Sequence[Record], file: Path) -> None:
     figure, (left, right) = _panels()
     _plot(left, _lines(sizes, _place, lambda r: r["size"] ** 2, lambda r: r["cpu_ms"]))
-    _slope(left)
-    left.set(xlabel="pixels of an image", ylabel="ms of processor per image", title="Size, batch 1")
     sides = sorted({row["size"] for row in sizes})
-    left.set_xticks([side**2 for side in sides], [f"{side}²" for side in sides], minor=False)
-    left.minorticks_off()
-    most = max((row["threads"] for row in batches), default=0)
-    shown = [row for row in batches if row["threads"] == most]
-    _plot(right, _lines(shown, _place, lambda r: r["batch"], lambda r: r["cpu_ms"]))
-    right.set(
-        xlabel="images in a batch",
-        ylabel="ms of processor per image",
-        title=f"Batch, 224², {most} threads",
-    )
+    left.set_xticks([side**2 for side in sides], map(str, sides), fontsize="small")
+    left.set(xlabel="side of an image, pixels", ylabel="ms per image", title="Size, batch 1")
+    _add_slope(left)
+    figure.legend(*left.get_legend_handles_labels(), **LEGEND)
+    alone = [row for row in batches if row["threads"] == 1]
+    _plot(right, _lines(alone, _place, lambda r: r["batch"], lambda r: r["cpu_ms"]))
     ticks = sorted({row["batch"] for row in batches})
     right.set_xticks(ticks, map(str, ticks))
-    right.minorticks_off()
-    _finish(figure, left, stem)
+    right.set(xlabel="images in a batch", ylim=left.get_ylim(), title="Batch, 224×224")
+    _save(figure, file)
 
 
-def _draw_growth(reports: Sequence[Record], data: Sequence[Record], stem: Path) -> None:
+def _draw_growth(reports: Sequence[Record], data: Sequence[Record], file: Path) -> None:
     figure, (left, right) = _panels()
-    for axes, rows, name, count, title in (
-        (left, data, lambda r: r["step"], "images", "Data set"),
-        (right, reports, lambda r: f"{r['kind']}, {r['step']}", "runs", "Report"),
-    ):
-        key = count
-        _plot(axes, _lines(rows, name, lambda r, key=key: r[key], _seconds))
-        _slope(axes)
-        axes.set(xlabel=count, ylabel="seconds of processor", title=title)
-        axes.legend(frameon=False, fontsize="small")
-    save(figure, stem)
+    _plot(left, _lines(data, lambda r: r["step"], lambda r: r["images"], _seconds))
+    left.set(xlabel="images", ylabel="seconds of processor", title="Data set")
+    _plot(right, _lines(reports, lambda r: f"{r['kind']}, {r['step']}", _runs, _seconds))
+    ticks = sorted({row["runs"] for row in reports})
+    right.set_xticks(ticks, map(str, ticks))
+    right.set(xlabel="runs", title="Report")
+    for axes in (left, right):
+        _add_slope(axes)
+        below = LEGEND | {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2}
+        axes.legend(**below)
+    _save(figure, file)
+
+
+def _runs(row: Record) -> float:
+    return row["runs"]
 
 
 def _panels() -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(8, 3.6), layout="compressed")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     return figure, figure.subplots(1, 2)
 
 
@@ -133,20 +142,21 @@ def _plot(axes: Axes, points: Points) -> None:
     for look, (name, line) in zip(LOOKS, points.items(), strict=False):
         axes.plot(*zip(*line, strict=True), label=name, marker=look.marker, **look.style)
     axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_locator(NullLocator())
     add_grid(axes)
 
 
-def _slope(axes: Axes) -> None:
-    """A grey line along which twice as much takes twice as long, below all others."""
+def _add_slope(axes: Axes) -> None:
+    """A grey line, below all others, along which twice as much takes twice as long."""
     lines = [line.get_xydata() for line in axes.get_lines()]
-    if lines:
-        left, right = min(line[0][0] for line in lines), max(line[-1][0] for line in lines)
-        start = min(line[0][1] for line in lines) / 2
-        ends = [start, start * right / left]
-        axes.plot([left, right], ends, color="#999999", linewidth=0.8, label="linear")
+    left, right = min(line[0][0] for line in lines), max(line[-1][0] for line in lines)
+    start = min(min(y * left / x for x, y in line) for line in lines)
+    axes.plot([left, right], [start, start * right / left], color="#999999", label="linear")
 
 
-def _finish(figure: Figure, axes: Axes, stem: Path) -> None:
-    handles, _ = axes.get_legend_handles_labels()
-    add_legend(figure, handles, 3)
-    save(figure, stem)
+def _save(figure: Figure, file: Path) -> None:
+    with replacing(file) as temporary:
+        figure.savefig(temporary, dpi=88, pil_kwargs={"optimize": True})
