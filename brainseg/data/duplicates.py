@@ -1,15 +1,15 @@
 """Duplicate images, also re-encoded, resized, flipped, turned or transposed.
 
 Every image is shrunk to a thumbnail. Two images are near-duplicates where the thumbnails'
-correlation is at least `SIMILAR` in one of the eight orientations. Comparing all pairs would take
-days for 100,000 images: a k-d tree over the thumbnails' low frequencies proposes the pairs. An
-orthonormal transform keeps distances and leaving out coefficients only shrinks them, so the tree
-misses no pair (the lower-bounding lemma of Faloutsos et al., SIGMOD 1994).
+correlation is at least `SIMILAR` in one of the eight orientations. All pairs are compared, but most
+by a few numbers only: the low frequencies of the cosine transform, which keeps scalar products, and
+the length of all that they leave out. Their product is never below the correlation (the inequality
+of Cauchy and Schwarz), so no pair is missed. It is a product of matrices: over ten times faster
+than a k-d tree, which in so many dimensions visits nearly all pairs too.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
@@ -19,7 +19,6 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 from brainseg.data.image import resize_image
 from brainseg.terminal import bar
@@ -33,11 +32,14 @@ SIMILAR = 0.99
 SIMILAR_IN_PATIENT = 0.9995
 """The same within a patient, whose neighbouring slices are alike: 1 mm apart they reach 0.999."""
 
-FREQUENCIES = 10
-"""Diagonals of the cosine transform that the tree searches; more of them give fewer candidates."""
+FREQUENCIES = 8
+"""Diagonals of the cosine transform that are compared; more of them propose fewer pairs."""
 
-CHUNK = 2000
-"""Images compared with all others in one step."""
+BLOCK = 1000
+"""Images compared with as many others at a time: so many products stay in a core's cache."""
+
+ROUNDING = 1e-5
+"""By how much a product of 32-bit numbers may come out too small."""
 
 LARGEST = 100
 """For an image with more copies than this, only enough pairs to link them all are listed."""
@@ -126,18 +128,14 @@ def _link(group: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def _near(units: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
     """Pairs i < j of similar images (P×2), the number of what turns i into j, and correlation."""
-    tree = KDTree(_low_frequencies(units))
-
-    def compare(step: tuple[tuple[int, Turn], int]) -> tuple[NDArray, NDArray, NDArray]:
-        (number, turn), start = step
-        turned = np.ascontiguousarray(turn(units[start : start + CHUNK]))
-        ends, correlations = _similar(turned, start, units, tree)
-        return ends, np.full(len(ends), number), correlations
-
-    steps = list(product(enumerate(TRANSFORMS.values()), range(0, max(1, len(units)), CHUNK)))
-    with ThreadPoolExecutor() as pool:
-        compared = pool.map(compare, steps)
-        found = list(bar(compared, "Looking for duplicates", total=len(steps)))
+    starts = range(0, max(1, len(units)), BLOCK)
+    low = np.concatenate([_low_frequencies(units[start : start + BLOCK]) for start in starts])
+    steps = list(product(enumerate(TRANSFORMS.values()), starts))
+    found = []
+    for (number, turn), start in bar(steps, "Looking for duplicates"):
+        turned = np.ascontiguousarray(turn(units[start : start + BLOCK]))
+        ends, correlations = _similar(turned, start, units, low)
+        found.append((ends, np.full(len(ends), number), correlations))
     ends, turns, correlations = map(np.concatenate, zip(*found, strict=True))
     return ends, turns, correlations
 
@@ -160,16 +158,12 @@ def _thin_out(
 
 
 def _similar(
-    turned: NDArray[np.float32], start: int, units: NDArray[np.float32], tree: KDTree
+    turned: NDArray[np.float32], start: int, units: NDArray[np.float32], low: NDArray[np.float32]
 ) -> tuple[NDArray, NDArray]:
-    """The pairs of a chunk of turned images with later ones, confirmed pixel by pixel."""
-    # For vectors of length 1, |a - b|² = 2 (1 - correlation).
-    reach = np.sqrt(2 * (1 - SIMILAR)) + 1e-6
-    proposed = KDTree(_low_frequencies(turned)).sparse_distance_matrix(
-        tree, reach, output_type="coo_matrix"
-    )
-    later = proposed.row + start < proposed.col
-    rows, columns = proposed.row[later], proposed.col[later]
+    """The pairs of a block of turned images with later ones, confirmed pixel by pixel."""
+    rows, columns = _propose(_low_frequencies(turned), low[start:])
+    later = rows < columns
+    rows, columns = rows[later], columns[later] + start
     correlations = np.empty(len(rows), np.float32)
     for at in range(0, len(rows), 50_000):  # pixels of so many pairs fit in memory
         some = slice(at, at + 50_000)
@@ -178,15 +172,30 @@ def _similar(
     return np.stack([rows[sure] + start, columns[sure]], axis=1), correlations[sure]
 
 
+def _propose(low: NDArray[np.float32], others: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
+    """The numbers, in both lists, of all pairs that may be similar."""
+    rows, columns = [], []
+    for start in range(0, max(1, len(others)), BLOCK):
+        bounds = low @ others[start : start + BLOCK].T
+        near = np.flatnonzero(bounds >= SIMILAR - ROUNDING)  # `nonzero` would take 30 times longer
+        row, column = np.unravel_index(near, bounds.shape)
+        rows.append(row)
+        columns.append(column + start)
+    return np.concatenate(rows), np.concatenate(columns)
+
+
 def _normalize(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean 0 and length 1, so that the correlation is the scalar product."""
     centred = thumbnails.astype(np.float32)
     centred -= centred.mean(axis=(1, 2), keepdims=True)
-    return centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+    centred /= np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+    return centred
 
 
-def _low_frequencies(units: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Coefficients of the cosine transform on the first diagonals, without the constant one."""
+def _low_frequencies(units: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Coefficients on the first diagonals, without the constant one, and the length of the rest."""
     spectra = dctn(units, axes=(1, 2), norm="ortho")
     row, column = np.indices((SIDE, SIDE))
-    return spectra[:, (row + column < FREQUENCIES) & (row + column > 0)].astype(np.float64)
+    low = spectra[:, (row + column < FREQUENCIES) & (row + column > 0)]
+    rest = np.sqrt(np.maximum(0, 1 - np.sum(low**2, axis=1, keepdims=True)))
+    return np.hstack([low, rest])

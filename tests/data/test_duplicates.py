@@ -70,8 +70,10 @@ def test_equal_pixels_are_exact():
     assert find([scene(0), scene(1), scene(0)]) == [Pair(0, 2, "exact", "none", 0.0)]
 
 
-def test_the_tree_misses_no_pair():
+@pytest.mark.parametrize("block", [7, 1000])
+def test_no_pair_is_missed(block: int, monkeypatch):
     """Against all pairs in all orientations, on images of every degree of likeness."""
+    monkeypatch.setattr("brainseg.data.duplicates.BLOCK", block)
     rng = np.random.default_rng(0)
     images = [scene(seed) for seed in range(6)]
     for number in range(24):
