@@ -61,7 +61,7 @@ def open_network(path: Path, device: str, form: Form, images: Images) -> BoundNe
             session = ort.InferenceSession(
                 path, options, [*on_cuda, "CPUExecutionProvider"], enable_fallback=0
             )
-            network = BoundNetwork(session, device)
+            network = BoundNetwork(session, form.graph, device)
             network.predict(images)
     except Exception as error:  # onnxruntime's errors have no base class of their own
         return str(error)

@@ -66,7 +66,7 @@ def test_a_pass_on_the_device_uses_the_images_that_are_there(quantized, images):
     session = open_session(quantized.onnx("fp32"), "cuda", batch=2)
     before = session.run(images[:2])
     session.run_on_device()
-    np.testing.assert_array_equal(session.run(images[:2]), before)
+    np.testing.assert_allclose(session.run(images[:2]), before, atol=1e-6, rtol=0)
 
 
 def test_what_cuda_has_no_kernel_for_runs_without_a_graph_and_says_so(quantized, images, capfd):

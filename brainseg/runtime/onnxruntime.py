@@ -83,7 +83,7 @@ def _open_on_cuda(path: Path, threads: int, precision: str | None, batch: int) -
             continue
         start = time.perf_counter()
         try:
-            network = BoundNetwork(_open(path, threads, form))
+            network = BoundNetwork(_open(path, threads, form), form.graph)
             load_ms = 1e3 * (time.perf_counter() - start)
             network.repeat(batch)
             break
