@@ -75,7 +75,7 @@ class BoundNetwork:
         bound = self._pass(len(images))
         bound.images.update_inplace(np.ascontiguousarray(images))
         if not self.is_graph:
-            # A node on the CPU that takes the input sees it as it was when it was bound.
+            # A node on the CPU sees the input as it was when it was bound (onnxruntime #5857).
             bound.bind_images()
         bound.run()
         return bound.probabilities.numpy()

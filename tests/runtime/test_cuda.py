@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 
 import numpy as np
 import onnx
