@@ -48,9 +48,7 @@ def fake(monkeypatch):
         provider = FakeCuda(refuse)
         monkeypatch.setattr(subject.ort, "InferenceSession", provider)
         monkeypatch.setattr(subject, "require_cuda", lambda: None)
-        monkeypatch.setattr(
-            subject, "BoundNetwork", lambda *given: BoundNetwork(*given, device="cpu")
-        )
+        monkeypatch.setattr(subject, "BoundNetwork", partial(BoundNetwork, device="cpu"))
         return provider
 
     return install
