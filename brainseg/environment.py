@@ -20,6 +20,9 @@ FLAGS = (
 )
 """The CPU features that decide how fast 8-bit and 16-bit arithmetic is."""
 
+GPU_FULL = ("out of memory", "failed to allocate memory", "alloc_failed")
+"""What is said of a GPU whose memory is full, in lower case."""
+
 
 def describe() -> dict[str, Any]:
     """Describe this process's environment as plain JSON; what cannot be found out is `None`.
@@ -69,10 +72,17 @@ def nvidia_gpus() -> list[dict[str, str]]:
 
 
 def gpu_use() -> float | None:
-    """The share of the last second in which the busiest GPU computed; `None` without one."""
-    query = _output("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
+    """The share of the last second in which the busiest visible GPU computed; `None` without."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    asked = ("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
+    query = _output("nvidia-smi", *asked, *([f"--id={visible}"] if visible else []))
     shares = [float(line) / 100 for line in (query or "").splitlines() if line.strip().isdigit()]
     return max(shares, default=None)
+
+
+def is_gpu_full(error: BaseException) -> bool:
+    """Whether something failed for lack of memory on a GPU, as torch, onnxruntime or cuDNN say."""
+    return any(sign in str(error).lower() for sign in GPU_FULL)
 
 
 def _torch_gpus() -> list[dict[str, str]]:

@@ -2,18 +2,22 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import compress
 from typing import Any
 
-from brainseg.benchmark.estimate import estimate
+from brainseg.benchmark.estimate import Work, estimate
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.benchmark.rounds import limits
 from brainseg.benchmark.session import (
+    FROM_FILES,
     Images,
-    Session,
+    Timings,
     Values,
     references,
     time_session,
+    warm_up,
 )
 from brainseg.benchmark.variant import Choice, Variant, choices, open_variant, spread_images
 from brainseg.data.parts import read_test, read_val, to_input
@@ -24,7 +28,7 @@ from brainseg.run import Run
 from brainseg.runtime.memory import peak_memory_mb
 from brainseg.runtime.session import Unavailable
 from brainseg.scoring.measure import measure
-from brainseg.scoring.score import is_settled, score_mode
+from brainseg.scoring.score import is_settled, place_of, score_mode
 from brainseg.terminal import bar
 
 logger = logging.getLogger(__name__)
@@ -71,22 +75,27 @@ def _benchmark_on(
         choice: _attempt(partial(_open, choice, images, plan))
         for choice in bar(wanted, f"Opening {len(wanted)} networks on {device}", plan.progress)
     }
-    opened = [each for each in found.values() if isinstance(each, Variant)]
-    timed = Session({}, interrupted=False)
-    if opened:
-        milliseconds = {
-            each.choice: each.warm_up() for each in bar(opened, "Warming up", plan.progress)
-        }
-        found |= _score(opened, milliseconds, plan)
-        ready = [each for each in opened if each is found[each.choice]]
-        if ready:
-            timed = time_session(ready, _most(ready, milliseconds, plan), images, plan)
+    timings = Timings({}, interrupted=False)
+    if opened := [each for each in found.values() if isinstance(each, Variant)]:
+        milliseconds = warm_up(opened, plan.progress)
+        most = _limit(opened, milliseconds, plan)
+        found |= _score(opened, milliseconds, most, plan)
+        ready = [each is found[each.choice] for each in opened]
+        if any(ready):
+            timings = time_session(
+                *(list(compress(opened, ready)), list(compress(most, ready)), images, plan)
+            )
+    interrupted = timings.interrupted
     for choice in bar(wanted, "Looking at memory and placement", plan.progress):
         result = found[choice]
         if isinstance(result, Variant):
-            if choice not in timed.values:
-                continue  # interrupted
-            result = _measure(result, timed.values[choice], look=not timed.interrupted)
+            if choice not in timings.values:
+                continue
+            work = partial(_measure, result, timings.values[choice])
+            try:
+                result = _attempt(partial(work, look=not interrupted))
+            except KeyboardInterrupt:
+                interrupted, result = True, _attempt(partial(work, look=False))
         row = Row(
             mode=choice.mode,
             options=choice.options,
@@ -100,8 +109,8 @@ def _benchmark_on(
         rows[choice.run].append(row)
     for run in rows:
         _forget_sessions(run)
-    if timed.interrupted:
-        kept = len(timed.values), len(wanted)
+    if interrupted:
+        kept = len(timings.values), len(wanted)
         logger.warning("Interrupted: the %d of %d rows that were complete are kept.", *kept)
         raise KeyboardInterrupt
 
@@ -120,17 +129,19 @@ def _attempt(work: Callable[[], Any]) -> Any:
         return {"status": "failed", "reason": str(error)}
 
 
-def _most(
-    variants: Sequence[Variant], milliseconds: Mapping[Choice, float], plan: TimingPlan
+def _limit(
+    variants: Sequence[Variant], milliseconds: Sequence[float], plan: TimingPlan
 ) -> list[int]:
-    """The most passes of each variant, and of the first one's twin."""
-    wanted = [each.choice for each in variants]
-    own = [milliseconds[choice] for choice in wanted]
-    return [*limits(own, references(wanted), plan.passes), plan.passes]
+    """The most passes of each variant."""
+    compared = references([each.choice for each in variants])
+    return limits(milliseconds, compared, plan.passes)
 
 
 def _score(
-    variants: Sequence[Variant], milliseconds: Mapping[Choice, float], plan: TimingPlan
+    variants: Sequence[Variant],
+    milliseconds: Sequence[float],
+    most: Sequence[int],
+    plan: TimingPlan,
 ) -> dict[Choice, Values]:
     """Score what is not known; say before how long that and the timing will take.
 
@@ -144,16 +155,15 @@ def _score(
 
     text = f"Comparing the predictions of {len(variants)} networks"
     known = [attempt(is_settled, each, False) for each in bar(variants, text, plan.progress)]
-    images = {run: _count_images(run) for run in {each.choice.run for each in variants}}
-    own = [milliseconds[each.choice] for each in variants]
-    to_score = [
-        images[each.choice.run] if settled is False else 0
-        for each, settled in zip(variants, known, strict=True)
+    works = [
+        _foresee(each, taken, passes, plan)
+        for each, taken, passes in zip(variants, milliseconds, most, strict=True)
     ]
-    most = _most(variants, milliseconds, plan)
-    load_ms = [each.session.load_ms for each in variants if _known_peak(each) is None]
-    expected = estimate([*own, own[0]], most, [*to_score, 0], load_ms)
-    logger.info("%d networks on %s: %s.", len(variants), variants[0].choice.device, expected)
+    for place, first in _first_of_each(variants, known).items():
+        works[first] = replace(works[first], images=_count_images(place[0]))
+    control = Work(milliseconds[0], plan.passes)
+    told = len(variants), variants[0].choice.device, estimate([*works, control])
+    logger.info("%d networks on %s: %s.", *told)
     found = [
         attempt(score_mode, each, plan.progress) if settled is False else settled
         for each, settled in zip(variants, known, strict=True)
@@ -163,6 +173,30 @@ def _score(
         for each, result in zip(variants, found, strict=True)
         if isinstance(result, dict)
     }
+
+
+def _foresee(variant: Variant, milliseconds: float, passes: int, plan: TimingPlan) -> Work:
+    """What is to be done for a row, but for scoring."""
+    kinds = (plan.batch == 1) + (variant.session.run_on_device is not None)
+    to_look = variant.choice.device == "cpu" and _known_peak(variant) is None
+    return Work(
+        milliseconds,
+        passes,
+        others=kinds * (1 + passes // FROM_FILES),
+        per_pass=plan.batch,
+        load_ms=variant.session.load_ms if to_look else None,
+    )
+
+
+def _first_of_each(
+    variants: Sequence[Variant], settled: Sequence[Any]
+) -> dict[tuple[Run, str, str], int]:
+    """Index of the first variant of each run, mode and place that is to be scored there."""
+    first: dict[tuple[Run, str, str], int] = {}
+    for index, (each, known) in enumerate(zip(variants, settled, strict=True)):
+        if known is False:
+            first.setdefault((each.choice.run, each.choice.mode, place_of(each.session)), index)
+    return first
 
 
 def _count_images(run: Run) -> int:

@@ -12,11 +12,32 @@ CASE_SECONDS = 0.004
 
 
 @dataclass(frozen=True)
+class Work:
+    """What is still to be done for a row.
+
+    Attributes:
+        milliseconds: of a pass.
+        passes: the most that count.
+        others: passes in other rounds: from files, without copies.
+        images: to be scored.
+        per_pass: images in a pass that is timed; one is scored at a time.
+        load_ms: of opening its file, where its memory and placement are to be found out.
+    """
+
+    milliseconds: float
+    passes: int
+    others: int = 0
+    images: int = 0
+    per_pass: int = 1
+    load_ms: float | None = None
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Seconds that the rest of a benchmark on a device takes at most.
 
     Attributes:
-        timing: rounds, from arrays and from files.
+        timing: rounds of all kinds.
         scoring: images of what is to be scored whole.
         looking: at memory and placement.
     """
@@ -28,33 +49,23 @@ class Estimate:
     def __str__(self) -> str:
         total = self.timing + self.scoring + self.looking
         return (
-            f"at most {spell(total)} (timing {spell(self.timing)}, scoring {spell(self.scoring)}, "
-            f"memory and placement {spell(self.looking)})"
+            f"at most about {spell(total)} from here (timing {spell(self.timing)}, scoring "
+            f"{spell(self.scoring)}, memory and placement {spell(self.looking)})"
         )
 
 
-def estimate(
-    milliseconds: Sequence[float],
-    passes: Sequence[int],
-    to_score: Sequence[int],
-    load_ms: Sequence[float],
-) -> Estimate:
-    """What the warm-up says.
-
-    Args:
-        milliseconds: of a pass of each thing that is timed, the control among them.
-        passes: the most of each.
-        to_score: images that each is to be scored on.
-        load_ms: of each whose memory and placement are to be found out.
-    """
-    seconds = [each / 1e3 for each in milliseconds]
-    from_files = sum(each * max(1, most // 10) for each, most in zip(seconds, passes, strict=True))
+def estimate(works: Sequence[Work]) -> Estimate:
+    """What the rest takes, the control included."""
     return Estimate(
-        timing=sum(each * most for each, most in zip(seconds, passes, strict=True)) + from_files,
+        timing=sum(each.milliseconds / 1e3 * (each.passes + each.others) for each in works),
         scoring=sum(
-            (each + CASE_SECONDS) * images for each, images in zip(seconds, to_score, strict=True)
+            (each.milliseconds / 1e3 / each.per_pass + CASE_SECONDS) * each.images for each in works
         ),
-        looking=sum(PROCESS_SECONDS + LOADS * each / 1e3 for each in load_ms),
+        looking=sum(
+            PROCESS_SECONDS + LOADS * each.load_ms / 1e3
+            for each in works
+            if each.load_ms is not None
+        ),
     )
 
 

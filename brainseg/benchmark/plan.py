@@ -16,7 +16,10 @@ def parse_threads(given: Iterable[int | str | None]) -> tuple[int, ...]:
     """
     typed = ["all" if each is None else str(each) for each in given]
     if wrong := [each for each in typed if each != "all" and not each.isdecimal()]:
-        raise InputError(f"threads={', '.join(wrong)} cannot be used. Expected numbers, or all.")
+        raise InputError(
+            f"threads={', '.join(wrong)} cannot be used. Expected numbers, or all: "
+            "--threads 1,2,all, deploy.threads=[1,2,all]."
+        )
     return tuple(physical_cores() if each == "all" else int(each) for each in typed)
 
 

@@ -91,15 +91,16 @@ def time_until_sure(
         try:
             chunk = islice(rounds, until - done)
             found = time_rounds([variants[index] for index in active], chunk, images, rng)
+            column = np.full((len(variants), until - done), np.nan)
+            column[active] = found
+            longer = Timed(np.hstack([timed.milliseconds, column]), timed.complete.copy(), False)
+            for index in going:
+                longer.complete[index] = until >= most[index] or (
+                    until >= STEP and _is_sure(*longer.ratio(references[index], index, rng))
+                )
+            timed = longer
         except KeyboardInterrupt:
             return Timed(timed.milliseconds, timed.complete, True)
-        column = np.full((len(variants), until - done), np.nan)
-        column[active] = found
-        timed = Timed(np.hstack([timed.milliseconds, column]), timed.complete.copy(), False)
-        for index in going:
-            timed.complete[index] = until >= most[index] or (
-                until >= STEP and _is_sure(*timed.ratio(references[index], index, rng))
-            )
     return timed
 
 

@@ -1,10 +1,13 @@
 """One timing session: variants side by side in one process on one device, and what it found."""
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +19,7 @@ from brainseg.benchmark.rounds import Timed, time_until_sure
 from brainseg.benchmark.timing import OtherLoad, summarize_latency, time_rounds
 from brainseg.benchmark.variant import Choice, FromFiles, OnDevice, Variant, write_images
 from brainseg.environment import describe
+from brainseg.errors import InputError
 from brainseg.files import write_json
 from brainseg.rows import read_sessions
 from brainseg.run import Run
@@ -29,7 +33,12 @@ SEED = 0
 """Of orders, images and intervals."""
 
 FROM_FILES = 10
-"""One pass from file to mask, and one without copies, for each so many that count."""
+"""One pass from file to mask, and one without copies, for each so many that count; at most 50."""
+
+WARMUP, WARMUP_SECONDS = 10, 2.0
+"""Passes before those that count, and what they may take per network where some are slow."""
+
+logger = logging.getLogger(__name__)
 
 Values = dict[str, Any]
 Images = Mapping[Run, NDArray[np.uint8]]
@@ -37,7 +46,7 @@ Group = tuple[Run, int, str]
 
 
 @dataclass(frozen=True)
-class Session:
+class Timings:
     """What a timing session found.
 
     Attributes:
@@ -64,46 +73,65 @@ def references(choices: Sequence[Choice]) -> list[int]:
     return [reference(index) for index in range(len(choices))]
 
 
+def warm_up(variants: Sequence[Variant], progress: bool) -> list[float]:
+    """Milliseconds of a pass of each variant, in turns as they are timed later; the median.
+
+    Each pass finds the weights of others in the caches: alone it would look faster than it is.
+    """
+    rng, count = np.random.default_rng(SEED), max(len(each.images) for each in variants)
+    end = time.monotonic() + WARMUP_SECONDS * len(variants)
+    rounds = takewhile(lambda number: number < 2 or time.monotonic() < end, range(WARMUP))
+    shown = bar(rounds, f"Warming up {len(variants)} networks", progress, WARMUP)
+    times = time_rounds(variants, shown, count, rng)
+    return np.median(times, axis=1).tolist()
+
+
 def time_session(
     variants: Sequence[Variant], most: Sequence[int], images: Images, plan: TimingPlan
-) -> Session:
+) -> Timings:
     """Time variants until their ratios are sure; their runs get a record of the session.
 
     Args:
         variants: opened, of one device.
-        most: passes of each, and last those of the first one's twin, the control.
+        most: passes of each.
         images: of each run, to be written as files.
         plan: what was asked for.
     """
     choices = [each.choice for each in variants]
     rng, started = np.random.default_rng(SEED), datetime.now(UTC)
-    load = OtherLoad(choices[0].device)
-    timed = _time(variants, most, plan, rng)
-    share = load.share()
+    load, share = OtherLoad(choices[0].device), None
+    twin = _open_twin(variants[0])
+    timed = _time([*variants, *twin], most, plan, rng)
+    more: list[Values] = [{} for _ in variants]
+    interrupted = timed.interrupted
+    try:
+        share = load.share()
+        if not interrupted:
+            for found in (
+                _time_from_files(variants, most, images, plan, rng),
+                _time_on_device(variants, most, plan, rng),
+            ):
+                more = [before | after for before, after in zip(more, found, strict=True)]
+    except KeyboardInterrupt:
+        interrupted = True
     name = f"{choices[0].device}-{started:%Y%m%dT%H%M%S.%f}"
-    if timed.complete.any():
-        record = _describe(variants, timed, plan, rng)
-        record |= {"started_at": started.isoformat(timespec="seconds"), "other_cpu_share": share}
+    if timed.complete[: len(variants)].any():
+        record: Values = {
+            "started_at": started.isoformat(timespec="seconds"),
+            "other_cpu_share": share,
+            "control": _control(variants[0].choice, timed, rng) if twin else None,
+            **_describe(variants, plan),
+        }
         for run in {each.run for each in choices}:
             write_json(run.benchmarks, read_sessions(run) | {name: record})
     compared = _compare(choices, timed, rng)
-    more: list[Values] = [{} for _ in variants]
-    if not timed.interrupted:
-        more = [
-            from_files | on_device
-            for from_files, on_device in zip(
-                _time_from_files(variants, images, plan, rng),
-                _time_on_device(variants, plan, rng),
-                strict=True,
-            )
-        ]
+    shared = {"session": name, "noisy": None if share is None else share > NOISY}
     values = {}
-    for index in np.flatnonzero(timed.complete[:-1]).tolist():
+    for index in np.flatnonzero(timed.complete[: len(variants)]).tolist():
         times = timed.of(index) / plan.batch
         own = {"latency_ms": summarize_latency(times), "passes": len(times)}
-        shared = {"session": name, "noisy": share > NOISY}
         values[choices[index]] = own | more[index] | compared[index] | shared
-    return Session(values, timed.interrupted)
+    return Timings(values, interrupted)
 
 
 def _baselines(choices: Sequence[Choice]) -> dict[Group, int]:
@@ -116,35 +144,47 @@ def _group(choice: Choice, runtime: str) -> Group:
     return choice.run, choice.threads, runtime
 
 
+def _open_twin(first: Variant) -> list[Variant]:
+    """The control: the first variant once more, where there is room for it."""
+    try:
+        twin = first.twin()
+    except InputError as error:
+        logger.warning("There is no A/A control: %s", error)
+        return []
+    twin(0)
+    return [twin]
+
+
 def _time(
     variants: Sequence[Variant], most: Sequence[int], plan: TimingPlan, rng: np.random.Generator
 ) -> Timed:
-    """The variants and last the twin of the first."""
-    text = f"Timing {len(variants)} networks on {variants[0].choice.device}"
+    """The variants, of which one more than `most` is the twin of the first."""
+    text = f"Timing {len(most)} networks on {variants[0].choice.device}"
     count = max(len(each.images) for each in variants)
-    compared = [*references([each.choice for each in variants]), 0]
-    twin = variants[0].twin()
-    twin.warm_up()
-    with closing(cast(Any, iter(bar(range(max(most)), text, plan.progress)))) as rounds:
-        return time_until_sure([*variants, twin], compared, most, rounds, count, rng)
+    compared = references([each.choice for each in variants[: len(most)]])
+    twins = len(variants) - len(most)
+    limits = [*most, *[plan.passes] * twins]
+    with closing(cast(Any, iter(bar(range(max(limits)), text, plan.progress)))) as rounds:
+        return time_until_sure(variants, [*compared, *[0] * twins], limits, rounds, count, rng)
 
 
-def _describe(
-    variants: Sequence[Variant], timed: Timed, plan: TimingPlan, rng: np.random.Generator
-) -> Values:
-    """The record of the session, but for its time and the load of others."""
-    first = variants[0].choice
-    control, interval = timed.ratio(0, len(variants), rng)
+def _describe(variants: Sequence[Variant], plan: TimingPlan) -> Values:
+    """The record of the session, but for what was found."""
     return {
-        "device": first.device,
+        "device": variants[0].choice.device,
         "threads": sorted({each.choice.threads for each in variants}),
         "batch": plan.batch,
         "passes": plan.passes,
         "seed": SEED,
         "variants": [each.choice.name() | {"got": each.session.got} for each in variants],
-        "control": {**first.name(), "ratio": control, "interval": interval},
         "environment": describe(),
     }
+
+
+def _control(first: Choice, timed: Timed, rng: np.random.Generator) -> Values:
+    """How many times faster the first variant is than itself."""
+    ratio, interval = timed.ratio(0, len(timed.complete) - 1, rng)
+    return first.name() | {"ratio": ratio, "interval": interval}
 
 
 def _compare(choices: Sequence[Choice], timed: Timed, rng: np.random.Generator) -> list[Values]:
@@ -168,8 +208,12 @@ def _compare(choices: Sequence[Choice], timed: Timed, rng: np.random.Generator) 
 
 
 def _time_from_files(
-    variants: Sequence[Variant], images: Images, plan: TimingPlan, rng: np.random.Generator
-) -> Iterable[Values]:
+    variants: Sequence[Variant],
+    most: Sequence[int],
+    images: Images,
+    plan: TimingPlan,
+    rng: np.random.Generator,
+) -> list[Values]:
     """`end_to_end_ms` of each variant, in rounds of its own; nothing where images come in batches.
 
     Test images are stored at the network's size, so that resizing takes no part of it.
@@ -182,29 +226,35 @@ def _time_from_files(
             for index, run in enumerate({each.choice.run: None for each in variants})
         }
         users = [FromFiles(each.session, files[each.choice.run]) for each in variants]
-        times = _time_again(users, max(map(len, files.values())), "from files", plan, rng)
+        times = _time_again(users, most, max(map(len, files.values())), "from files", plan, rng)
     return [{"end_to_end_ms": summarize_latency(each)} for each in times]
 
 
 def _time_on_device(
-    variants: Sequence[Variant], plan: TimingPlan, rng: np.random.Generator
-) -> Iterable[Values]:
+    variants: Sequence[Variant], most: Sequence[int], plan: TimingPlan, rng: np.random.Generator
+) -> list[Values]:
     """`device_ms` of each variant, in rounds of its own; nothing on a CPU."""
     if variants[0].session.run_on_device is None:
         return [{} for _ in variants]
     users = [OnDevice(each.session) for each in variants]
-    times = _time_again(users, 1, "without copies", plan, rng)
+    times = _time_again(users, most, 1, "without copies", plan, rng)
     return [{"device_ms": summarize_latency(each / plan.batch)} for each in times]
 
 
 def _time_again(
     users: Sequence[Callable[[int], Any]],
+    most: Sequence[int],
     count: int,
     how: str,
     plan: TimingPlan,
     rng: np.random.Generator,
-) -> NDArray[np.float64]:
+) -> list[NDArray[np.float64]]:
+    """Milliseconds of each in a part of its passes, after one that does not count."""
     time_rounds(users, range(1), count, rng)
-    text = f"Timing {len(users)} networks {how}"
-    rounds = bar(range(max(1, plan.passes // FROM_FILES)), text, plan.progress)
-    return time_rounds(users, rounds, count, rng)
+    passes = [max(1, each // FROM_FILES) for each in most]
+    rounds = bar(range(max(passes)), f"Timing {len(users)} networks {how}", plan.progress)
+    with closing(cast(Any, iter(rounds))) as counted:
+        timed = time_until_sure(users, range(len(users)), passes, counted, count, rng)
+    if timed.interrupted:
+        raise KeyboardInterrupt
+    return [timed.of(index) for index in range(len(users))]

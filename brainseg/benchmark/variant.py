@@ -1,6 +1,5 @@
 """What takes part in a benchmark: a run in a mode, in a runtime on a device."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +20,6 @@ from brainseg.vocabulary import REFERENCE, RUNTIMES
 
 IMAGES = 64
 """Test images, spread over the split, among which each round draws."""
-
-WARMUP, WARMUP_SECONDS = 10, 2.0
-"""Passes before those that count, and what they may take where a network is slow."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +98,6 @@ class Variant:
     def twin(self) -> "Variant":
         """The same in a session of its own: an A/A control."""
         return replace(self, session=_open(self.choice, self.batch))
-
-    def warm_up(self) -> float:
-        """Run some passes; milliseconds of one, their median."""
-        times: list[float] = []
-        while len(times) < WARMUP and sum(times) < 1e3 * WARMUP_SECONDS:
-            start = time.perf_counter()
-            self(len(times))
-            times.append(1e3 * (time.perf_counter() - start))
-        return float(np.median(times))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def adopt(run: Run) -> bool:
         return False
     write_rows(run, [replace(row, network=run.hash_network(row.mode)) for row in read_rows(run)])
     if run.cases(CHECKPOINT).exists():
-        note_scored(run, CHECKPOINT)
+        note_scored(run, CHECKPOINT, "torch")
     made = [mode for mode in quantized_modes() if run.made(mode).exists()]
     for mode in filter(lambda mode: run.onnx(mode).exists(), [*made, REFERENCE]):  # fp32 ends it
         if run.cases(mode).exists():

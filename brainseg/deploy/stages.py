@@ -134,7 +134,7 @@ def _open_on_gpu(run: Run, mode: str) -> "Session | None":
         return None
     try:
         return open_session(run.onnx(mode), "cuda")
-    except InputError:  # a GPU that does not start, or is full: the CPU gives the same
+    except InputError:  # a GPU that does not start, or is full: the CPU scores it
         return None
 
 

@@ -19,8 +19,8 @@ NOTE = (
     "over patients, not corrected. p: permutation test over patients; p, trainings: t-test over "
     "seeds; both corrected for the number of comparisons (Holm). Beyond chance: both below "
     f"{LEVEL:g}; for a mode, the first below {LEVEL:g} and the same sign in every seed. Modes are "
-    f"compared as they were scored first: with {REFERENCE_RUNTIME}, on a GPU where there was one, "
-    "else on the cpu."
+    f"compared as they were scored first: with {REFERENCE_RUNTIME} on the cpu, or on a GPU that "
+    "runs all of them."
 )
 
 SHOWN = 3

@@ -192,13 +192,13 @@ def _legend(
         f"Latency: median of one image{passes}, {', '.join(map(str, sorted(threads)))} threads."
     )
     cudnn = {row.got["cudnn"] for row in every if row.got and "cudnn" in row.got}
-    here, reference = f"{REFERENCE_RUNTIME} on the cpu", f"{REFERENCE} with {REFERENCE_RUNTIME}"
+    reference = f"{REFERENCE} with {REFERENCE_RUNTIME}"
     sentences = [
         ("Device", f"Runtime: {REFERENCE_RUNTIME} unless named.", True),
         ("Mean IoU", "±: standard deviation over seeds.", "±" in signs),
         ("Mean IoU", f"†: differs from {first} beyond chance.", "†" in signs),
         ("Δ mean IoU", f"Δ: against {REFERENCE} in the same runtime.", True),
-        ("Δ mean IoU", f"*: differs beyond chance from {REFERENCE} in {here}.", "*" in signs),
+        ("Δ mean IoU", f"*: differs from {reference} beyond chance.", "*" in signs),
         ("95 % of Δ", "95 % of Δ: over patients, not corrected for the number of rows.", True),
         ("Latency, ms", latency, bool(threads)),
         ("Latency, ms", "Not all seeds were timed.", {True, False} in timed),

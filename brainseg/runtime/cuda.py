@@ -18,17 +18,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from brainseg.environment import nvidia_gpus
-from brainseg.errors import InputError, brief
-from brainseg.runtime.session import Unavailable
+from brainseg.errors import brief
+from brainseg.runtime.session import Unavailable, damaged
 from brainseg.terminal import quiet
 
 PROVIDER = "CUDAExecutionProvider"
 
 SETTLING = 3
 """Passes after which cuDNN has chosen its kernels and the graph is captured."""
-
-FULL = ("out of memory", "failed to allocate memory", "cudnn_status_alloc_failed")
-"""What onnxruntime and CUDA say of a card that is full."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,10 @@ def forms(path: Path, precision: str | None) -> list[Form]:
     """The forms in which to try a file, best first.
 
     TF32 is allowed where it was asked for, and for what stays in fp32 of a file in half precision.
-    Without it channels stay first: cuDNN has no faster kernels for the other layout then.
+    Without it channels stay first: the other layout was 6 to 14 % slower (docs/performance.md).
+
+    Raises:
+        InputError: the file is damaged.
     """
     tf32 = precision == "tf32" or _is_half(path)
     wanted = [Form(tf32, graph, nhwc) for graph in (True, False) for nhwc in (True, False)]
@@ -141,9 +141,11 @@ def describe(form: Form, refused: dict[str, str]) -> dict[str, Any]:
 
     Args:
         form: that was got.
-        refused: why another one was not, by `cuda_graph` and `nhwc`.
+        refused: why others were not, by `cuda_graph` and `nhwc`.
     """
     import torch
+
+    got = {"cuda_graph": form.graph, "nhwc": form.nhwc}
 
     version = torch.backends.cudnn.version() or 0
     return {
@@ -152,7 +154,7 @@ def describe(form: Form, refused: dict[str, str]) -> dict[str, Any]:
         "layout": "NHWC" if form.nhwc else "NCHW",
         "tf32": form.tf32,
         "cudnn": f"{version // 10000}.{version // 100 % 100}.{version % 100}",
-        "without": refused,
+        "without": {what: why for what, why in refused.items() if not got[what]},
     }
 
 
@@ -187,17 +189,12 @@ def driver() -> str:
     return f" although nvidia-smi lists {gpus[0]['name']} with driver {gpus[0]['driver']}"
 
 
-def is_full(error: Exception) -> bool:
-    """Whether it failed for lack of memory on the card."""
-    return any(sign in str(error).lower() for sign in FULL)
-
-
-def full(path: Path, batch: int) -> InputError:
-    """The error for a card that has no room for a network."""
+def full(path: Path, batch: int) -> Unavailable:
+    """The error for a GPU that has no room for a network."""
     import torch
 
     free, total = (size / 2**20 for size in torch.cuda.mem_get_info())
-    return InputError(
+    return Unavailable(
         f"The GPU has too little free memory for {path} with {batch} images per pass: "
         f"{free:.0f} of {total:.0f} MiB are free. Use a smaller --batch, or end what else uses the "
         "GPU (nvidia-smi lists it)."
@@ -221,4 +218,8 @@ def silenced() -> Iterator[None]:
 
 def _is_half(path: Path) -> bool:
     half = onnx.TensorProto.FLOAT16
-    return any(each.data_type == half for each in onnx.load(path).graph.initializer)
+    try:
+        initializers = onnx.load(path).graph.initializer
+    except Exception as error:  # protobuf's errors have no base class of their own
+        raise damaged(path, error) from error
+    return any(each.data_type == half for each in initializers)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from brainseg.environment import is_gpu_full
 from brainseg.errors import InputError
 from brainseg.runtime.cuda import (
     PROVIDER,
@@ -19,7 +20,6 @@ from brainseg.runtime.cuda import (
     driver,
     forms,
     full,
-    is_full,
     require_cuda,
     silenced,
     why_refused,
@@ -90,7 +90,7 @@ def _open_on_cuda(path: Path, threads: int, precision: str | None, batch: int) -
         except Unavailable:
             raise
         except Exception as error:  # onnxruntime's errors have no base class of their own
-            if is_full(error):
+            if is_gpu_full(error):
                 raise full(path, batch) from error
             if form == last:
                 raise damaged(path, error) from error

@@ -18,7 +18,7 @@ from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.parts import read_test, write_part, write_split
 from brainseg.environment import describe
 from brainseg.errors import InputError
-from brainseg.files import read_csv, write_csv, write_json, write_text
+from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
 from brainseg.model.checkpoint import load_network
 from brainseg.run import Run
 from brainseg.runtime.open import open_session, require_device
@@ -103,7 +103,11 @@ def evaluate(
     config = model.run.read_config() if model.run else {}
     external = _load(model, config, root, layout, same_patients, {} if loaded is None else loaded)
     kept = find_kept(target, model, external)
-    facts = _describe(model, root, external, kept) | {"device": device}
+    earlier = read_json(target.evaluation).get("devices", {}) if kept else {}
+    facts = _describe(model, root, external, kept)
+    facts["devices"] = dict.fromkeys(model.files, device) | {
+        mode: earlier[mode] for mode in kept if mode in earlier
+    }
     clear(target, kept)
     write_json(target.evaluation, facts | {"status": "running"})
     _write_data(target, external, config, root, facts)

@@ -1,5 +1,6 @@
 """Networks to per-case scores on the validation and test slices that the run carries with it."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -23,6 +24,8 @@ from brainseg.vocabulary import AGREEING, CHECKPOINT
 
 BATCH = 16
 """Images per pass of the checkpoint."""
+
+logger = logging.getLogger(__name__)
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images N×1×H×W in [0, 1] to probabilities N×1×H×W."""
@@ -81,7 +84,7 @@ def score_checkpoint(run: Run, network: nn.Sequential, *, progress: bool = True)
     record_attention(run, network, test)
     found = predict_checkpoint(network, test, progress=progress)
     metrics = record(run, CHECKPOINT, test, found, progress=progress)
-    note_scored(run, CHECKPOINT)
+    note_scored(run, CHECKPOINT, "torch")
     return metrics
 
 
@@ -90,16 +93,26 @@ def predict_checkpoint(
 ) -> NDArray[np.uint8]:
     """Probability maps N×H×W of the images of `part`, from a network of `load_network`.
 
-    The network is left on the CPU.
+    In plain fp32, on a GPU where there is one with room. The network is left on the CPU.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.to(device)
+    if torch.cuda.is_available():
+        try:
+            return _predict_on("cuda", network, part, progress)
+        except torch.OutOfMemoryError:
+            logger.warning("The GPU is full: the CPU scores the checkpoint.")
+    return _predict_on("cpu", network, part, progress)
 
+
+def _predict_on(
+    device: str, network: nn.Module, part: Mapping[str, NDArray], progress: bool
+) -> NDArray[np.uint8]:
     def predict(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
+        # Without the flag cuDNN would use TF32.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return network(torch.from_numpy(images).to(device)).cpu().numpy()
 
     try:
+        network.to(device)
         return _predict_all(predict, part, BATCH, CHECKPOINT, progress)
     finally:
         network.to("cpu")

@@ -48,9 +48,8 @@ def deploy_numbers(rows: Sequence[Row]) -> dict[str, float]:
     Returns:
         Numbers under `deploy/<device>/<runtime>/<mode>/<what>`, where `what` is `latency_p50_ms`,
         `device_p50_ms`, `passes`, `mean_iou`, `delta_mean_iou`, `size_mib` or `speedup`. The mode
-        includes a precision of the runtime (`fp32_bf16`), a batch (`fp32_batch_16`), and the
-        threads where another row of the device and batch has
-        more (`fp32_1_threads`).
+        includes a precision of the runtime (`fp32_bf16`), a batch (`fp32_batch_16`), and threads
+        where another row of the device and batch has more (`fp32_1_threads`).
     """
     numbers: dict[str, float] = {}
     for row in (row for row in rows if row.status == "ok"):

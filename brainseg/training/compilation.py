@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from brainseg.environment import is_gpu_full
 from brainseg.errors import brief
 from brainseg.training.module import SegmentationModule
 
@@ -38,9 +39,9 @@ class Compilation(pl.Callback):
                 with trainer.precision_plugin.train_step_context():
                     loss = pl_module.batch_loss(_example(trainer))
                 loss.backward()
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # compilers raise whatever they meet
+            if is_gpu_full(error):
+                raise
             pl_module.train_forward = eager
             logger.warning(
                 "The network cannot be compiled; training goes on without (%s). trainer.compile "

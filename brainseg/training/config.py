@@ -1,11 +1,11 @@
 """The composed configuration: its schema, what is missing, and the run that it describes."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hydra
-import joblib
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -72,7 +72,8 @@ def jobs_at_once() -> int:
     hydra_config = HydraConfig.get()
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     jobs = hydra_config.launcher.get("n_jobs", 1) if sweeping else 1
-    return jobs if jobs > 0 else max(1, joblib.cpu_count() + 1 + jobs)
+    # Not joblib's count, which heeds the share of the cores that a job has taken.
+    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)
 
 
 def find_run(config: Mapping[str, Any]) -> Run:

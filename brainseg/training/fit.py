@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import RichProgressBar, Timer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from brainseg.data.cache import Slices
+from brainseg.environment import is_gpu_full
 from brainseg.errors import InputError
 from brainseg.files import write_json
 from brainseg.model.registry import build_network, check_network, part_names
@@ -107,8 +108,7 @@ def _full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # cuDNN and cuBLAS, which allocate by themselves, have no exception of their own.
-        if not any(sign in str(error) for sign in ("out of memory", "ALLOC_FAILED")):
+        if not (is_gpu_full(error) and torch.cuda.is_available()):
             raise
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
         raise InputError(

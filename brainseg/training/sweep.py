@@ -193,9 +193,13 @@ def describe_times(outcomes: Sequence[Outcome]) -> str:
     at_once = max((outcome.at_once for outcome in outcomes), default=1)
     beside = f", {at_once} at once" if at_once > 1 else ""
     return (
-        f"Where the time went: {len(outcomes)} jobs {SPENT['jobs']:.0f} s{beside} "
+        f"Where the time went: {_count(outcomes)} {SPENT['jobs']:.0f} s{beside} "
         f"({_list(parts)}), {_list({part: SPENT[part] for part in ('timing', 'report')})}."
     )
+
+
+def _count(jobs: Sequence[Outcome]) -> str:
+    return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
 
 
 def _list(seconds: Mapping[str, float]) -> str:

@@ -19,6 +19,7 @@ from brainseg.files import read_json, write_npz
 from brainseg.rows import read_rows
 from brainseg.runtime import openvino as openvino_runtime
 from brainseg.runtime.open import open_session
+from brainseg.runtime.session import Unavailable
 
 MODES = ["int8_dynamic"]
 BOTH = ("onnxruntime", "openvino")
@@ -37,7 +38,7 @@ def only_onnxruntime(monkeypatch):
     """What is said of one runtime need not be said of two; and processes take a second each."""
     monkeypatch.setattr("brainseg.runtime.open.is_installed", lambda name: name != "openvino")
     monkeypatch.setattr(subject, "peak_memory_mb", lambda session, batch: 100.0)
-    monkeypatch.setattr("brainseg.benchmark.variant.WARMUP", 1)
+    monkeypatch.setattr(timing_session, "WARMUP", 2)
 
 
 @pytest.fixture
@@ -169,7 +170,9 @@ def test_passes_from_files_are_a_tenth(run, replace_times):
     replace_times(measured)
     benchmark([run], [], ["cpu"], 50, progress=False)
     images = len(read_test(run)["images"])
-    assert counts == [(2, 50, images), (1, 1, images), (1, 5, images)]
+    warm_up, timed, *from_files = counts
+    assert (warm_up, timed) == ((1, 2, images), (2, 50, images))
+    assert from_files == [(1, 1, images), (1, 5, images)]
 
 
 def test_from_file_to_mask_is_what_the_network_says(run, tmp_path):
@@ -227,28 +230,40 @@ def test_an_estimate_is_said_before_anything_is_scored_or_timed(run, replace_tim
 
     replace_times(measured)
     benchmark([run], MODES, ["cpu"], 20)
-    assert min(order) == 1
-    assert re.fullmatch(r"2 networks on cpu: at most \d+ s \(timing .*\)\.", caplog.messages[0])
+    assert order[:2] == [0, 1]  # the warm-up tells
+    (told,) = caplog.messages
+    assert re.fullmatch(r"2 networks on cpu: at most about \d+ s from here \(timing .*\)\.", told)
 
 
-def test_a_hopelessly_slow_row_gets_20_passes_and_costs_the_others_none(
-    run, replace_times, monkeypatch
-):
-    slow = {"fp32": 10.0, "int8_dynamic": 500.0}
-    monkeypatch.setattr(Variant, "warm_up", lambda self: slow[self.choice.mode])
+def by_mode(milliseconds, seen=None):
+    """Rounds in which a variant takes what its mode does, the control what fp32 does."""
 
-    def measured(variants, *given):  # fp32, int8_dynamic and the control; later without the second
-        times = (10.0, 500.0, 10.0) if len(variants) == 3 else (10.0, 10.0)
-        return steady(*times)(variants, *given)
+    def measured(variants, rounds, images, rng):
+        count = len(list(rounds))
+        modes = [each.choice.mode if isinstance(each, Variant) else None for each in variants]
+        if seen is not None:
+            seen.append((modes, count))
+        times = np.array([milliseconds.get(mode, 1.0) for mode in modes])
+        return np.tile(times[:, None], count)
 
-    replace_times(measured)
+    return measured
+
+
+SLOW = {"fp32": 10.0, "int8_dynamic": 500.0}
+
+
+def test_a_hopelessly_slow_row_gets_20_passes_and_costs_the_others_none(run, replace_times):
+    seen: list[tuple[list, int]] = []
+    replace_times(by_mode(SLOW, seen))
     fp32, int8 = benchmark([run], MODES, ["cpu"], 500)
     assert (fp32.passes, int8.passes) == (50, 20)
     assert int8.speedup == pytest.approx(0.02)
+    from_files = [(len(modes), count) for modes, count in seen if set(modes) == {None}]
+    assert from_files == [(2, 1), (2, 2), (1, 48)]  # a tenth of its passes from files, too
 
 
 def test_every_number_of_threads_has_its_rows_and_its_own_reference(run, replace_times):
-    replace_times(steady(8.0, 4.0, 2.0, 4.0))
+    replace_times(steady(8.0, 4.0, 2.0, 4.0, 8.0))
     plan = TimingPlan(tuple(MODES), ("cpu",), passes=20, threads=(1, 2))
     (rows,) = subject.benchmark([run], plan).values()
     found = [(row.mode, row.threads, row.median_ms, row.speedup) for row in rows]
@@ -261,16 +276,16 @@ def test_every_number_of_threads_has_its_rows_and_its_own_reference(run, replace
     assert len({row.session for row in rows}) == 1
 
 
-def test_what_was_complete_when_interrupted_is_kept(run, replace_times, monkeypatch, caplog):
-    slow = {"fp32": 10.0, "int8_dynamic": 500.0}
-    monkeypatch.setattr(Variant, "warm_up", lambda self: slow[self.choice.mode])
-    rounds_seen = []
+def interrupt(*given, **named):
+    raise KeyboardInterrupt
 
-    def interrupted(variants, rounds, images, rng):
-        rounds_seen.append(len(variants))
-        if len(rounds_seen) > 1:
-            raise KeyboardInterrupt
-        return steady(10.0, 500.0, 10.0)(variants, rounds, images, rng)
+
+def test_what_was_complete_when_interrupted_is_kept(run, replace_times, caplog):
+    calls = []
+
+    def interrupted(*given):
+        calls.append(given)
+        return by_mode(SLOW)(*given) if len(calls) < 3 else interrupt()  # warm-up, first rounds
 
     replace_times(interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -280,6 +295,50 @@ def test_what_was_complete_when_interrupted_is_kept(run, replace_times, monkeypa
     assert [(row.mode, row.passes) for row in timed] == [("int8_dynamic", 20)]
     assert timed[0].session in read_json(run.benchmarks)
     assert timed[0].mean_iou is not None
+    assert timed[0].end_to_end_ms is timed[0].peak_memory_mb is None
+
+
+@pytest.mark.parametrize("moment", ["_time_from_files", "_time_on_device"])
+def test_all_rows_are_kept_once_they_are_timed(run, replace_times, monkeypatch, moment):
+    replace_times(by_mode({}))
+    monkeypatch.setattr(timing_session, moment, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark([run], MODES, ["cpu"], 20)
+    assert [row.mode for row in read_rows(run) if row.median_ms] == ["fp32", "int8_dynamic"]
+
+
+def test_an_interrupted_look_at_memory_costs_no_row(run, replace_times, monkeypatch):
+    replace_times(by_mode({}))
+    monkeypatch.setattr(subject, "peak_memory_mb", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark([run], MODES, ["cpu"], 20)
+    assert [row.mode for row in read_rows(run) if row.median_ms] == ["fp32", "int8_dynamic"]
+
+
+def test_without_room_for_a_control_there_is_none(run, replace_times, monkeypatch, caplog):
+    def fail(self):
+        raise Unavailable("The GPU has too little free memory")
+
+    replace_times(by_mode({}))
+    monkeypatch.setattr(Variant, "twin", fail)
+    rows = benchmark([run], MODES, ["cpu"], 20)
+    assert [row.status for row in rows] == ["ok", "ok"]
+    (session,) = read_json(run.benchmarks).values()
+    assert session["control"] is None
+    assert "no A/A control" in caplog.text
+
+
+def test_what_fails_after_its_timing_fails_alone(run, replace_times, monkeypatch):
+    def fail(run, mode, session, *, progress):
+        if mode == "int8_dynamic":
+            raise Unavailable("The GPU has too little free memory")
+        return measure(run, mode, session, progress=progress)
+
+    replace_times(by_mode({}))
+    measure = subject.measure
+    monkeypatch.setattr(subject, "measure", fail)
+    rows = benchmark([run], MODES, ["cpu"], 20)
+    assert [row.status for row in rows] == ["ok", "unavailable"]
 
 
 @pytest.fixture
@@ -288,7 +347,7 @@ def gpu(monkeypatch):
 
     def open_file(path, device, threads, runtime, precision, *, batch):
         if path.name == "model.int8_dynamic.onnx":
-            raise InputError("The GPU has too little free memory")
+            raise Unavailable("The GPU has too little free memory")
         session = open_session(path, "cpu", threads)
         there = {"device": device, "precision": precision, "run_on_device": lambda: None}
         return dataclasses.replace(session, got={"cuda_graph": True}, **there)
@@ -309,7 +368,7 @@ def test_rows_of_a_gpu(run, gpu, monkeypatch):
         assert row.peak_memory_mb is None
     assert (fp32.precision, tf32.precision) == (None, "tf32")
     assert fp32.speedup == tf32.speedup_vs_reference / tf32.speedup == 1
-    assert (int8.status, int8.reason) == ("failed", "The GPU has too little free memory")
+    assert (int8.status, int8.reason) == ("unavailable", "The GPU has too little free memory")
 
 
 def test_a_missing_device_gives_unavailable_rows(run):

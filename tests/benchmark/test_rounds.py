@@ -81,6 +81,16 @@ def test_what_was_complete_when_interrupted_is_told(time):
     assert len(timed.of(2)) == 20
 
 
+def test_an_interruption_while_ratios_are_looked_at_costs_one_step(time, monkeypatch):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rounds, "ratio", interrupted)
+    timed = time(Clock([10.0, 5.0, 500.0], spread=0.2), [0, 0, 0], [500, 500, 20])
+    assert timed.interrupted
+    assert timed.complete.tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "passes", "expected"),
     [

@@ -9,10 +9,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from brainseg.environment import is_gpu_full
 from brainseg.errors import InputError
 from brainseg.runtime import cuda
 from brainseg.runtime import onnxruntime as subject
-from brainseg.runtime.cuda import BoundNetwork, Form, forms, is_full, silenced, why_refused
+from brainseg.runtime.cuda import BoundNetwork, Form, forms, silenced, why_refused
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Unavailable
 
@@ -113,6 +114,30 @@ def test_a_graph_that_fails_while_it_is_captured_is_done_without(prepared, fake,
     assert "stream is capturing" in session.got["without"]["cuda_graph"]
 
 
+def test_what_fails_with_both_blames_what_is_missing_in_the_end(prepared, fake, monkeypatch):
+    def capture(self, batch):
+        if self.is_graph:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return bind(self, batch)
+
+    fake()
+    bind = BoundNetwork._bind
+    monkeypatch.setattr(BoundNetwork, "_bind", capture)
+    got = open_session(prepared("none").onnx("fp32"), "cuda", precision="tf32").got
+    assert (got["cuda_graph"], got["layout"], list(got["without"])) == (
+        *(False, "NHWC"),
+        ["cuda_graph"],
+    )
+
+
+def test_a_damaged_file_is_told_before_any_form_is_tried(tmp_path, fake):
+    fake()
+    path = tmp_path / "model.fp32.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(InputError, match=r"could not be opened.*brainseg export"):
+        open_session(path, "cuda")
+
+
 def test_a_file_that_no_form_can_open_is_damaged(prepared, fake):
     fake(use_tf32="broken")
     with pytest.raises(InputError, match=r"could not be opened.*broken"):
@@ -131,9 +156,9 @@ def test_a_full_card_names_the_batch_and_what_to_do(prepared, fake, monkeypatch,
     fake(enable_cuda_graph=message)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (200 * 2**20, 16000 * 2**20))
     expected = r"64 images per pass: 200 of 16000 MiB are free\. Use a smaller --batch"
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(Unavailable, match=expected):  # of the machine, not of the file
         open_session(prepared("none").onnx("fp32"), "cuda", batch=64)
-    assert is_full(RuntimeError(message))
+    assert is_gpu_full(RuntimeError(message))
 
 
 def test_bound_tensors_give_what_arrays_give(prepared):

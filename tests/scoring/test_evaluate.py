@@ -197,7 +197,7 @@ def test_files_run_on_the_device_that_was_asked_for(trained, other, monkeypatch)
     model = find_model(trained.path, ["fp32"])
     found = evaluate(model, other, device="cuda", progress=False)
     assert opened == [("model.fp32.onnx", "cuda")]
-    assert read_json(found.evaluation)["device"] == "cuda"
+    assert read_json(found.evaluation)["devices"] == {"fp32": "cuda"}
 
 
 def test_a_device_that_is_missing_is_noticed_before_any_work(trained, other, monkeypatch):

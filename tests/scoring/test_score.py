@@ -13,9 +13,16 @@ from brainseg.rows import read_rows
 from brainseg.runtime.open import open_session
 from brainseg.runtime.placement import find_placement
 from brainseg.scoring import measure as subject
+from brainseg.scoring import score as scoring
 from brainseg.scoring.kept import home_of, source_of
 from brainseg.scoring.measure import measure
-from brainseg.scoring.score import Scores, is_settled, score_checkpoint, score_mode
+from brainseg.scoring.score import (
+    Scores,
+    is_settled,
+    predict_checkpoint,
+    score_checkpoint,
+    score_mode,
+)
 
 HERE = "onnxruntime-cpu"
 
@@ -44,6 +51,33 @@ def test_the_checkpoint_is_scored_as_torch_runs_it(run):
         assert stored["ids"].tolist() == test["ids"].tolist()
         assert stored["probabilities"].dtype == np.uint8
         np.testing.assert_allclose(stored["probabilities"] / 255, exact, atol=0.51 / 255)
+
+
+def test_a_full_gpu_leaves_the_checkpoint_to_the_cpu(run, monkeypatch, caplog):
+    def predict(device, *given):
+        if device == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return on_device(device, *given)
+
+    on_device = scoring._predict_on
+    network, test = load_network(run), read_test(run)
+    expected = predict_checkpoint(network, test, progress=False)
+    monkeypatch.setattr(scoring, "_predict_on", predict)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    found = predict_checkpoint(network, test, progress=False)
+    np.testing.assert_array_equal(found, expected)
+    assert "The GPU is full" in caplog.text
+
+
+def test_the_checkpoint_is_scored_in_plain_fp32(run):
+    class Network(torch.nn.Module):
+        def forward(self, images):
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            return images
+
+    allowed: list[bool] = []
+    predict_checkpoint(Network(), read_test(run), progress=False)
+    assert set(allowed) == {False}
 
 
 @pytest.mark.parametrize("mode", ["fp32", "int8_dynamic"])
