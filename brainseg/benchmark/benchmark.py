@@ -82,9 +82,8 @@ def _benchmark_on(
         found |= _score(opened, milliseconds, most, plan)
         ready = [each is found[each.choice] for each in opened]
         if any(ready):
-            timings = time_session(
-                *(list(compress(opened, ready)), list(compress(most, ready)), images, plan)
-            )
+            kept, passes = list(compress(opened, ready)), list(compress(most, ready))
+            timings = time_session(kept, passes, images, plan)
     interrupted = timings.interrupted
     for choice in bar(wanted, "Looking at memory and placement", plan.progress):
         result = found[choice]
@@ -110,8 +109,8 @@ def _benchmark_on(
     for run in rows:
         _forget_sessions(run)
     if interrupted:
-        kept = len(timings.values), len(wanted)
-        logger.warning("Interrupted: the %d of %d rows that were complete are kept.", *kept)
+        counts = len(timings.values), len(wanted)
+        logger.warning("Interrupted: the %d of %d rows that were complete are kept.", *counts)
         raise KeyboardInterrupt
 
 
