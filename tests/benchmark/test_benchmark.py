@@ -130,7 +130,7 @@ def test_ratios_are_taken_within_a_runtime_and_to_the_reference(run, monkeypatch
     }
 
     def measured(variants, rounds, images, rng):
-        return np.array(list(times.values())[: len(variants)])
+        return np.array(list(times.values())[: len(variants)])[:, : len(list(rounds))]
 
     replace_times(measured)
     rows = benchmark([run], MODES, ["cpu"], 2, runtimes=BOTH, threads=1)
@@ -145,8 +145,7 @@ def test_statistics_come_from_the_measured_times(run, replace_times):
     times = [[4.0, 8.0, 6.0], [2.0, 2.0, 3.0], [4.0, 4.0, 12.0]]  # fp32, int8, the twin of fp32
 
     def measured(variants, rounds, images, rng):
-        assert len(variants) == 3
-        return np.array(times)
+        return np.array(times)[: len(variants), : len(list(rounds))]
 
     replace_times(measured)
     fp32, int8 = benchmark([run], MODES, ["cpu"], 3, batch=2)
