@@ -33,7 +33,7 @@ $(VENV)/torch:
 	echo '$(if $(subst $(PINNED),,$(TORCH)),$(TORCH))' > $@
 
 demo: setup ## train, quantize, time and report the four variants on synthetic data
-	$(BIN)/python train.py -m model.attention=none,ag,se,cbam deploy.passes=100
+	$(BIN)/python train.py -m hydra/launcher=joblib model.attention=none,ag,se,cbam deploy.passes=100
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=5
