@@ -31,7 +31,7 @@ NUMERIC = COLUMNS[3:-1]
 OPTIONAL = ("Δ mean IoU", "95 % of Δ", "Δ validation", "On device, ms", "End to end, ms")
 """Columns that are left out where no row has a number."""
 
-WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms", "Passes")
+WIDE = ("95 % of Δ", "Δ validation", "Dice", "End to end, ms")
 """Columns for which terminal and page have no room: other tables, or `table.md`, have them."""
 
 FORMS = (
