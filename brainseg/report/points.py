@@ -124,12 +124,18 @@ def name_places(rows: Iterable[TableRow]) -> dict[Place, str]:
 def usual_threads(rows: Iterable[TableRow]) -> dict[tuple[str, str | None], int | None]:
     """By variant and device, the number of threads with which configurations are compared.
 
-    It is the largest with which two of them were timed, or one where there are no two.
+    Of those with which two of them were timed, or one where there are no two: the one with which
+    fp32 is fastest, or the largest where that is unknown.
     """
-    timed = {(row.variant, row.device, row.threads, row.key) for row in filter(is_timed, rows)}
-    counts = Counter(key[:3] for key in timed)
-    ranked = sorted(counts, key=lambda key: (counts[key] > 1, key[2] or 0))
+    timed = list(filter(is_timed, rows))
+    counts = Counter(key[:3] for key in {(*_use(row), row.key) for row in timed})
+    speeds = {_use(row): 1 / (row.median_ms or 1) for row in timed if row.is_reference}
+    ranked = sorted(counts, key=lambda key: (counts[key] > 1, speeds.get(key, 0), key[2] or 0))
     return {(variant, device): threads for variant, device, threads in ranked}
+
+
+def _use(row: TableRow) -> tuple[str, str | None, int | None]:
+    return row.variant, row.device, row.threads
 
 
 def collect_points(rows: Iterable[TableRow]) -> list[Point]:

@@ -111,7 +111,7 @@ def alone(monkeypatch: pytest.MonkeyPatch):
         ("basic", {}, 1),
         ("joblib", {}, 2),
         ("joblib", {"hydra.launcher.n_jobs": 4}, 4),
-        ("joblib", {"hydra.launcher.n_jobs": -1}, 1),  # as many as cores
+        ("joblib", {"hydra.launcher.n_jobs": -1}, os.cpu_count()),
         ("joblib", {"hydra.launcher.n_jobs": 4, "mode": "RUN"}, 1),  # Hydra launches nothing there
     ],
 )
