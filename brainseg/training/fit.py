@@ -108,7 +108,7 @@ def _full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not (is_gpu_full(error) and torch.cuda.is_available()):
+        if not is_gpu_full(error):
             raise
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
         raise InputError(
