@@ -117,17 +117,25 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _describe_session(session: dict[str, Any]) -> str:
-    control, others = session["control"], session["other_cpu_share"]
-    low, high = control["interval"]
     threads = str(session["threads"]).strip("[]")  # older versions had one number
     processors = "CPU" if session["device"] == "cpu" else "CPU or the GPU"
-    failed = "" if low <= 1 <= high else "; a speed-up closer to 1 means nothing"
+    share = session["other_cpu_share"]  # unknown where the session was interrupted
+    others = "an unknown share" if share is None else f"{share:.0%}"
     return (
         f"Timed on {_describe_machine(session['environment'])} Up to {session['passes']} rounds on "
         f"{session['device']} with {threads} threads, started {session['started_at']}. Other "
-        f"processes used {others:.0%} of the {processors}. Control, {control['mode']} with "
-        f"{control['runtime']} against itself: {control['ratio']:.2f} ({low:.2f}–{high:.2f})"
-        f"{failed}."
+        f"processes used {others} of the {processors}. {_describe_control(session['control'])}"
+    )
+
+
+def _describe_control(control: dict[str, Any] | None) -> str:
+    if control is None:
+        return "There was no room for a control."
+    low, high = control["interval"]
+    failed = "" if low <= 1 <= high else "; a speed-up closer to 1 means nothing"
+    return (
+        f"Control, {control['mode']} with {control['runtime']} against itself: "
+        f"{control['ratio']:.2f} ({low:.2f}–{high:.2f}){failed}."
     )
 
 

@@ -584,9 +584,10 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
     }
     off = control | {"ratio": 0.918, "interval": [0.911, 0.928]}
     off_session = session | {"control": off, "other_cpu_share": 0.19, "threads": [1, 2, 4]}
-    sessions = {"a": session, "b": off_session}
+    cut_off = session | {"control": None, "other_cpu_share": None, "device": "cpu"}
+    sessions = {"a": session, "b": off_session, "c": cut_off}
     (run / "benchmarks.json").write_text(json.dumps(sessions))
-    good, bad = (line for line in reported(experiment) if "Timed on" in line)
+    good, bad, short = (line for line in reported(experiment) if "Timed on" in line)
     assert "GPU: H100;" in good
     assert "commit fff0000-dirty." in good
     assert good.endswith(
@@ -596,6 +597,7 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
     )
     assert "on cuda with 1, 2, 4 threads, started" in bad
     assert bad.endswith("0.92 (0.91–0.93); a speed-up closer to 1 means nothing.")
+    assert short.endswith("an unknown share of the CPU. There was no room for a control.")
     assert read_rows(experiment)[0]["commit"] == "abc1234"
 
 
