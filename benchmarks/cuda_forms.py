@@ -2,10 +2,10 @@
 
     python benchmarks/cuda_forms.py RUN… --batch 1,16 --seconds 10 --json forms.json
 
-The forms are those of a row's `got`, each on and off, and two that the product does not use: NumPy
-arrays passed to `run`, and a pass over what is already on the device. Of each: the median latency,
-and the largest change of a probability against plain fp32. Forms of one network and batch are
-interleaved. Without CUDA the two forms that exist on a CPU are timed, and the others say why not.
+The forms are those of a row's `got`, each on and off, and one that the product does not use: NumPy
+arrays passed to `run`. Of each: the median latency, and the largest change of a probability against
+plain fp32. Forms of one network and batch are interleaved. Without CUDA the two forms that exist on
+a CPU are timed, and the others say why not.
 """
 
 import argparse
@@ -23,15 +23,16 @@ from brainseg.data.parts import read_test, to_input
 from brainseg.environment import physical_cores
 from brainseg.files import write_json
 from brainseg.run import Run
-from brainseg.runtime.cuda import PROVIDER, BoundNetwork, Form, require_cuda, silenced
+from brainseg.runtime.cuda import BoundNetwork, Form, require_cuda
+from brainseg.runtime.onnxruntime import open_inference
 from brainseg.vocabulary import DEVICES
 
 Images = NDArray[np.float32]
 
 PLAIN, BOUND, GRAPH, RESIDENT = "plain", "IO binding", "CUDA graph", "CUDA graph, no copies"
 TRANSPORTS = (PLAIN, BOUND, GRAPH, RESIDENT)
-"""NumPy in and out; buffers on the device, bound once; one launch per pass; likewise, from what is
-on the device to what stays there."""
+"""NumPy in and out; buffers on the device; one launch per pass; likewise, from what is on the
+device to what stays there."""
 
 WARMUP, ROUNDS = 5, 300
 
@@ -52,17 +53,11 @@ def open_network(path: Path, device: str, form: Form, images: Images) -> BoundNe
     """A network in this form after its first pass, or why there is none."""
     if device == "cpu" and (form.tf32 or form.nhwc or form.graph):
         return "needs CUDA"
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = physical_cores()
-    on_cuda = [(PROVIDER, form.options())] if device == "cuda" else []
+    on_cuda = form if device == "cuda" else None
     try:
-        with silenced():
-            session = ort.InferenceSession(
-                path, options, [*on_cuda, "CPUExecutionProvider"], enable_fallback=0
-            )
-            network = BoundNetwork(session, form.graph, device)
-            network.predict(images)
+        inference = open_inference(path, physical_cores(), on_cuda)
+        network = BoundNetwork(inference, form.graph, device)
+        network.predict(images)
     except Exception as error:  # onnxruntime's errors have no base class of their own
         return str(error)
     return network

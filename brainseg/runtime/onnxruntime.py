@@ -61,7 +61,7 @@ def open_onnxruntime(
 
 def _open_on_cpu(path: Path, threads: int, precision: str | None, batch: int) -> Session:
     start = time.perf_counter()
-    inference = _open(path, threads)
+    inference = open_inference(path, threads)
     load_ms = 1e3 * (time.perf_counter() - start)
     name = inference.get_inputs()[0].name
     return _session(
@@ -83,7 +83,7 @@ def _open_on_cuda(path: Path, threads: int, precision: str | None, batch: int) -
             continue
         start = time.perf_counter()
         try:
-            network = BoundNetwork(_open(path, threads, form), form.graph)
+            network = BoundNetwork(open_inference(path, threads, form), form.graph)
             load_ms = 1e3 * (time.perf_counter() - start)
             network.repeat(batch)
             break
@@ -125,7 +125,7 @@ def _session(
     )
 
 
-def _open(
+def open_inference(
     path: Path, threads: int, form: Form | None = None, profile: Path | None = None
 ) -> ort.InferenceSession:
     """Open a file: on CUDA in a form, else on the CPU.
@@ -135,6 +135,10 @@ def _open(
         threads: of the CPU.
         form: how CUDA shall run it.
         profile: the prefix of a file that will list the kernels.
+
+    Raises:
+        Unavailable: CUDA did not start.
+        InputError: onnxruntime refuses the file, or the form.
     """
     ort.set_default_logger_severity(_FATAL)  # what goes wrong is raised; the rest is noise
     options = ort.SessionOptions()
@@ -169,7 +173,7 @@ def _open(
 def _profile(path: Path, threads: int, form: Form | None = None) -> list[dict[str, Any]]:
     """The events of one pass over an empty image, in a session of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        inference = _open(path, threads, form, Path(folder) / "profile")
+        inference = open_inference(path, threads, form, Path(folder) / "profile")
         image = inference.get_inputs()[0]
         inference.run(None, {image.name: np.zeros((1, *image.shape[1:]), np.float32)})
         return json.loads(Path(inference.end_profiling()).read_text(encoding="utf-8"))

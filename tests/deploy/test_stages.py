@@ -132,9 +132,9 @@ def test_one_checkpoint_is_built_and_each_file_opened_once_and_profiled_once(
         (profiled if len(given) > 2 else opened).append(path.name)
         return open_session(path, *given)
 
-    load_network, open_session = checkpoint.load_network, onnxruntime._open
+    load_network, open_session = checkpoint.load_network, onnxruntime.open_inference
     monkeypatch.setattr(checkpoint, "load_network", load)
-    monkeypatch.setattr(onnxruntime, "_open", open_file)
+    monkeypatch.setattr(onnxruntime, "open_inference", open_file)
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
     stages.prepare(run, ALL)
     assert len(built) == 1
