@@ -1,0 +1,92 @@
+"""One rule for intensities of every format: from numbers of any type and range to bytes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainseg.errors import InputError
+
+WHITE_PERCENTILE = 99.9
+"""Of the head's pixels; a hot pixel or a bright vessel above it does not darken the rest."""
+
+NEGATIVE_SHARE = 0.05
+"""Share of the head's pixels that may be negative, as noise around zero is."""
+
+FLAT_SHARE = 0.10
+"""Share of the pixels with one value from which that value is a background."""
+
+PADDED_SHARE = 0.01
+"""Share of the pixels with one extreme value from which that value may be padding."""
+
+
+def to_grey(
+    values: NDArray, source: object, padding: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Scale an image or a volume of any shape so that 0 stays black and its head uses all of uint8.
+
+    The 99.9th percentile of what is brighter than zero becomes white. What is not finite, and
+    padding, becomes black and counts for nothing. Padding is what `padding` says, and an extreme
+    value, shared by many pixels, that is farther from all others than these are from each other. A
+    background below zero is moved to zero.
+
+    Args:
+        values: numbers of any real type.
+        source: what they were read from, for messages.
+        padding: pixels that the file itself declares to be none.
+
+    Raises:
+        InputError: there is no finite value, or zero lies within the head: the values were
+            normalised (z-scored), and nothing tells black from dark.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    kept = np.isfinite(numbers)
+    if padding is not None:
+        kept &= ~padding
+    if not kept.any():
+        raise InputError(f"{source} holds no finite value. Replace the file or remove it.")
+    kept &= ~_find_padding(numbers, kept)
+    found = numbers[kept]
+    floor = _find_floor(found, source)
+    head = found[found > floor] - floor
+    if not head.size:
+        return np.zeros(numbers.shape, np.uint8)
+    top = float(np.percentile(head, WHITE_PERCENTILE))
+    shifted = np.where(kept, numbers, floor) - floor
+    return np.rint(np.clip(shifted, 0, top) * (255 / top)).astype(np.uint8)
+
+
+def invert(values: NDArray, padding: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Turn an image whose lowest value is white; padding counts for nothing."""
+    numbers = np.asarray(values, dtype=np.float64)
+    kept = np.isfinite(numbers) if padding is None else np.isfinite(numbers) & ~padding
+    found = numbers[kept]
+    return found.max() + found.min() - numbers if found.size else numbers
+
+
+def _find_padding(numbers: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels with an extreme value that stands apart and is no part of the range."""
+    padding = np.zeros(numbers.shape, bool)
+    for extreme in (np.min, np.max):
+        left = kept & ~padding
+        value = extreme(numbers[left])
+        at_value = left & (numbers == value)
+        rest = numbers[left & ~at_value]
+        if not rest.size or np.count_nonzero(at_value) < PADDED_SHARE * np.count_nonzero(left):
+            continue
+        gap = np.abs(rest - value).min()
+        if np.ptp(rest) and gap > np.ptp(rest):
+            padding |= at_value
+    return padding
+
+
+def _find_floor(found: NDArray[np.float64], source: object) -> float:
+    """The value that is black: zero, or a flat background below it."""
+    lowest = float(found.min())
+    share = np.count_nonzero(found < 0) / max(np.count_nonzero(found), 1)
+    if share <= NEGATIVE_SHARE:
+        return 0.0
+    if np.count_nonzero(found == lowest) >= FLAT_SHARE * found.size:
+        return lowest
+    raise InputError(
+        f"{source} is negative in {share:.0%} of its pixels other than 0. Expected intensities as "
+        "scanned, from 0. Was it normalised (z-scored)? Use the original."
+    )

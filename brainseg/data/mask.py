@@ -1,0 +1,129 @@
+"""What makes an array a tumour mask, in every format."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from brainseg.errors import InputError
+
+MOST_LABELS = 16
+"""More values than this are no labels, but an image or a lossy mask."""
+
+WHITE = 128
+"""A single value from here on is white; below it only 1 is tumour without being named."""
+
+STRAY_SHARE = 0.01
+"""Share of a mask's own pixels that may be grey away from its edge."""
+
+EDGE = 3
+"""Width of the window, pixels, in which the soft edge of a mask shows both black and white."""
+
+BLURRED_EDGE = 5
+"""The same where a mask has many greys: it was resampled, or compressed with loss."""
+
+BRIGHT = 25
+"""Pixels brighter than this, of 255, show the head."""
+
+LARGEST_SHARE = {2: 0.7, 3: 0.5}
+"""Largest share of the head, in a slice and in a volume, that a tumour may fill."""
+
+
+def to_mask(
+    values: NDArray,
+    source: object,
+    labels: Sequence[float] | None = None,
+    lossy: bool = False,
+) -> NDArray[np.bool_]:
+    """Read a tumour mask from numbers, of any shape.
+
+    Without `labels` a mask has one value beside 0: 1, or anything white (from 128 on), with a soft
+    edge of greys in between, from which half of white counts as tumour. Nothing else is guessed.
+
+    Args:
+        values: numbers of any real type.
+        source: what they were read from, for messages.
+        labels: the values that are tumour.
+        lossy: whether compression may have changed the values, as in JPEG.
+
+    Raises:
+        InputError: there are several labels and none was chosen, or it is not a mask at all.
+    """
+    numbers = np.asarray(values)
+    if numbers.dtype == bool:
+        return numbers
+    if not np.isfinite(numbers).all() or (numbers < 0).any():
+        raise InputError(
+            f"{source} is not a mask: it has values below 0 or that are not finite. Expected 0, "
+            "and one value for the tumour; is it an image?"
+        )
+    found = np.unique(numbers[numbers > 0])
+    if labels is not None:
+        _check_labels(found, source)
+        return np.isin(numbers, np.asarray(labels))
+    if found.size <= 1:
+        if found.size and found[0] != 1 and found[0] < WHITE:
+            raise _ambiguous(found, source)
+        return numbers > 0
+    if not _is_soft(numbers, found, lossy):
+        raise _ambiguous(found, source)
+    return numbers >= found[-1] / 2
+
+
+def check_extent(mask: NDArray[np.bool_], pixels: NDArray[np.uint8], source: object) -> None:
+    """Check that a mask, a slice or a volume, does not cover most of the head.
+
+    Raises:
+        InputError: it does, as the mask of a brain would.
+    """
+    head = np.count_nonzero(pixels > BRIGHT)
+    covered = np.count_nonzero(mask & (pixels > BRIGHT))
+    if head and covered > LARGEST_SHARE[mask.ndim] * head:
+        raise InputError(
+            f"{source} covers {covered / head:.0%} of the head. Expected the mask of a tumour; is "
+            "it one of the brain?"
+        )
+
+
+def _is_soft(numbers: NDArray, found: NDArray, lossy: bool) -> bool:
+    """Whether the greys of a mask are its soft edge, or what compression made."""
+    white = float(found[-1])
+    if not (white >= WHITE or (white <= 1 and numbers.dtype.kind == "f")):
+        return False
+    blurred = lossy or found.size > MOST_LABELS
+    margin = white / 4 if blurred else 0  # of few greys, each counts
+    black, full = numbers <= margin, numbers >= white - margin
+    width = BLURRED_EDGE if blurred else EDGE
+    edge = ndimage.maximum_filter(black, width) & ndimage.maximum_filter(full, width)
+    grey = ~black & ~full
+    if blurred and np.count_nonzero(grey) > np.count_nonzero(full):
+        return False  # noise has black and white everywhere
+    return np.count_nonzero(grey & ~edge) <= STRAY_SHARE * np.count_nonzero(~black)
+
+
+def _check_labels(found: NDArray, source: object) -> None:
+    if found.size > MOST_LABELS or not np.array_equal(found, np.rint(found)):
+        raise InputError(
+            f"{source} is not a label map: it has {found.size} values ({_listed(found)}). Expected "
+            "few whole numbers; is it an image?"
+        )
+
+
+def _ambiguous(found: NDArray, source: object) -> InputError:
+    if found.size > MOST_LABELS:
+        return InputError(
+            f"{source} is not a mask: it has {found.size} values between 0 and {found[-1]:g}. "
+            "Expected 0, and one value for the tumour; is it an image?"
+        )
+    listed = _listed(found)
+    return InputError(
+        f"{source} is no black and white mask: beside 0 it has {listed}. If these are labels, "
+        "choose those that are tumour with "
+        f"data.labels=[{listed}] or some of them (--option labels={listed} for `brainseg`)."
+    )
+
+
+def _listed(found: NDArray) -> str:
+    few = [f"{value:g}" for value in found[:MOST_LABELS]]
+    return ",".join(few) + (",…" if found.size > len(few) else "")
