@@ -49,7 +49,7 @@ def to_grey(
     head = found[found > floor] - floor
     if not head.size:
         return np.zeros(numbers.shape, np.uint8)
-    top = float(np.percentile(head, WHITE_PERCENTILE))
+    top: float = np.percentile(head, WHITE_PERCENTILE).item()
     shifted = np.where(kept, numbers, floor) - floor
     return np.rint(np.clip(shifted, 0, top) * (255 / top)).astype(np.uint8)
 
@@ -72,7 +72,7 @@ def _find_padding(numbers: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDAr
         rest = numbers[left & ~at_value]
         if not rest.size or np.count_nonzero(at_value) < PADDED_SHARE * np.count_nonzero(left):
             continue
-        gap = np.abs(rest - value).min()
+        gap = float(np.abs(rest - value).min())
         if np.ptp(rest) and gap > np.ptp(rest):
             padding |= at_value
     return padding
@@ -81,7 +81,7 @@ def _find_padding(numbers: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDAr
 def _find_floor(found: NDArray[np.float64], source: object) -> float:
     """The value that is black: zero, or a flat background below it."""
     lowest = float(found.min())
-    share = np.count_nonzero(found < 0) / max(np.count_nonzero(found), 1)
+    share = int((found < 0).sum()) / max(int((found != 0).sum()), 1)
     if share <= NEGATIVE_SHARE:
         return 0.0
     if np.count_nonzero(found == lowest) >= FLAT_SHARE * found.size:

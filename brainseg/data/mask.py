@@ -99,7 +99,7 @@ def _is_soft(numbers: NDArray, found: NDArray, lossy: bool) -> bool:
     grey = ~black & ~full
     if blurred and np.count_nonzero(grey) > np.count_nonzero(full):
         return False  # noise has black and white everywhere
-    return np.count_nonzero(grey & ~edge) <= STRAY_SHARE * np.count_nonzero(~black)
+    return bool(np.count_nonzero(grey & ~edge) <= STRAY_SHARE * np.count_nonzero(~black))
 
 
 def _check_labels(found: NDArray, source: object) -> None:
