@@ -15,6 +15,7 @@ from brainseg.data.cli import app as data
 from brainseg.errors import InputError
 from brainseg.experiment import find_runs
 from brainseg.run import Run
+from brainseg.runs.cli import app as runs
 from brainseg.vocabulary import CHECKPOINT, DEVICES, MODES, REFERENCE, RUNTIMES, quantized_modes
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data")
+app.add_typer(runs, name="runs")
 
 Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
 Mode = Annotated[

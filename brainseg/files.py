@@ -152,14 +152,6 @@ def write_npz(target: Path, **arrays: np.ndarray) -> None:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
 
 
-def is_fresh(target: Path, *sources: Path) -> bool:
-    """Whether `target` exists and is at least as new as every one of `sources`."""
-    if not target.exists():
-        return False
-    made = target.stat().st_mtime_ns
-    return all(made >= source.stat().st_mtime_ns for source in sources)
-
-
 def hash_file(file: Path) -> str:
     """SHA-256 of a file; a file that has not changed since is not read again."""
     return _hash(file, file.stat().st_mtime_ns)

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from brainseg.errors import InputError
 from brainseg.files import (
     building,
-    is_fresh,
     make_array,
     read_csv,
     read_json,
@@ -80,16 +78,6 @@ def test_npz_round_trip(tmp_path: Path):
     with np.load(tmp_path / "t.npz") as read:
         assert read["ids"].tolist() == ["a", "b"]
         assert (read["images"] == np.eye(3)).all()
-
-
-def test_freshness_follows_modification_times(tmp_path: Path):
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.touch()
-    assert not is_fresh(target, source)
-    target.touch()
-    assert is_fresh(target, source)
-    os.utime(source, ns=(0, target.stat().st_mtime_ns + 1))
-    assert not is_fresh(target, source)
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "tracking": ("evaluation",),
     "training": ("data", "model", "evaluation", "deploy", "benchmark", "tracking"),
     "report": ("evaluation",),
+    "runs": (),
 }
 ANYTHING = ("__init__", "__main__", "cli")
 

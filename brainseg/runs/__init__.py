@@ -1,0 +1,1 @@
+"""What lies on the disk: a list of runs, and what of them can go."""

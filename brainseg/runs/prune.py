@@ -1,0 +1,103 @@
+"""What of runs can be deleted, and how it is made again."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from brainseg.run import Run
+from brainseg.runs.listing import Listed, files_of, tell_size
+from brainseg.vocabulary import quantized_modes
+
+GONE = ".removed"
+"""How the name of a folder ends that was being deleted when its process was stopped."""
+
+IN_USE = 3600.0
+"""Seconds in which a temporary file may still belong to a command that writes it."""
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """A file or folder that can go.
+
+    `again` says what makes it again, or that nothing refers to it.
+    """
+
+    path: Path
+    size_bytes: int
+    again: str
+
+
+def find_leftovers(folder: Path) -> list[Prunable]:
+    """What interrupted commands left below a folder: temporary files, and half-deleted runs."""
+    found = [path for path in folder.rglob(".*") if _is_leftover(path)]
+    inside = {path for path in found if any(parent in found for parent in path.parents)}
+    unneeded = "nothing refers to it"
+    return [Prunable(path, _size(path), unneeded) for path in sorted({*found} - inside)]
+
+
+def find_failed(listed: Sequence[Listed]) -> list[Prunable]:
+    """The runs that failed."""
+    again = "its training, from the start"
+    failed = (each for each in listed if each.state == "failed")
+    return [Prunable(each.run.path, each.size_bytes, again) for each in failed]
+
+
+def find_quantized(listed: Sequence[Listed]) -> list[Prunable]:
+    """The quantized networks of finished runs that still have their checkpoint."""
+    return [
+        Prunable(file, file.stat().st_size, f"brainseg quantize {each.run.path}")
+        for each in listed
+        if each.state == "finished" and each.run.best.exists()
+        for file in _quantized_files(each.run)
+    ]
+
+
+def _quantized_files(run: Run) -> Iterator[Path]:
+    return (run.onnx(mode) for mode in quantized_modes() if run.onnx(mode).is_file())
+
+
+def to_table(found: Sequence[Prunable]) -> Table:
+    """What can go, for a terminal."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column("What", overflow="fold")
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Made again by", overflow="fold")
+    for each in found:
+        table.add_row(Text(str(each.path)), tell_size(each.size_bytes), Text(each.again))
+    return table
+
+
+def delete(prunable: Sequence[Prunable]) -> None:
+    """Delete what was found; a folder gets another name first, so that no half of a run is one."""
+    for each in prunable:
+        if not each.path.is_dir():
+            each.path.unlink(missing_ok=True)
+            continue
+        doomed = each.path
+        if not doomed.name.endswith(GONE):
+            doomed = each.path.with_name(f".{each.path.name}{GONE}")
+            shutil.rmtree(doomed, ignore_errors=True)
+            each.path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether it is a half-deleted run, or a temporary file beside the files of one."""
+    if path.is_symlink() or path.name in (".lock", ".gitkeep"):
+        return False
+    if path.is_dir():
+        return path.name.endswith(GONE)
+    # `files.replacing` names them `.<name>.<random>.<suffix>`, beside their target in a run.
+    in_run = any((parent / "state.json").exists() for parent in path.parents[:2])
+    return in_run and path.name.count(".") > 2 and time.time() - path.stat().st_mtime > IN_USE
+
+
+def _size(path: Path) -> int:
+    files = files_of(path) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
