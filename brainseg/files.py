@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from brainseg.errors import InputError
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How text begins that a spreadsheet computes, or that was guarded against that already."""
 
 
 @contextmanager
@@ -133,17 +137,49 @@ def read_json(source: Path) -> Any:
 
 
 def write_csv(target: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write `rows` under a header of `columns`, atomically; `None` becomes an empty field."""
+    """Write `rows` under a header of `columns`, atomically; `None` becomes an empty field.
+
+    Text that a spreadsheet would compute gets an apostrophe, see `as_text`.
+    """
+    safe = [{key: as_text(value) for key, value in row.items()} for row in rows]
+    # Before Python 3.13, csv does not see that a lone carriage return needs quotes.
+    returns = any("\r" in str(value) for row in safe for value in row.values())
+    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(safe)
 
 
 def read_csv(source: Path) -> list[dict[str, str]]:
-    """Read a CSV file with a header into one dictionary of strings per row."""
+    """Read a CSV file with a header into a dictionary of strings per row, as they were written."""
     with source.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    return [{key: _without_apostrophe(value) for key, value in row.items()} for row in rows]
+
+
+def as_text(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: `=1+1` becomes `'=1+1`.
+
+    Names of patients and files may come from strangers
+    (https://owasp.org/www-community/attacks/CSV_Injection). Numbers stay as they are.
+    """
+    if not isinstance(value, str) or not _FORMULA.match(value) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def _without_apostrophe(value: Any) -> Any:
+    guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
+    return value[1:] if guarded else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write_npz(target: Path, **arrays: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Atomic writes: the old file or the new one, never a part."""
 
 import contextlib
+import csv
 import errno
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_csv_round_trip(tmp_path: Path):
 def test_csv_with_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path):
     (tmp_path / "t.csv").write_bytes("id,class\r\n1,glioma\r\n".encode("utf-8-sig"))
     assert read_csv(tmp_path / "t.csv") == [{"id": "1", "class": "glioma"}]
+
+
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_formulas_are_text_to_a_spreadsheet_and_read_as_they_were(text: str, tmp_path: Path):
+    write_csv(tmp_path / "t.csv", [{"patient": text}], ["patient"])
+
+    with (tmp_path / "t.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["patient"] == f"'{text}"
+    assert read_csv(tmp_path / "t.csv") == [{"patient": text}]
+
+
+@pytest.mark.parametrize("value", [-3, -0.5, "-0.5", "1e-3", "MR-1", "'quoted'"])
+def test_numbers_and_names_stay_as_they_are(value: object, tmp_path: Path):
+    write_csv(tmp_path / "t.csv", [{"value": value}], ["value"])
+
+    assert (tmp_path / "t.csv").read_text() == f"value\n{value}\n"
 
 
 def test_npz_round_trip(tmp_path: Path):

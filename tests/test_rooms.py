@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "brainseg"
 GROUND = (
-    *("vocabulary", "errors", "terminal", "files", "environment", "outline"),
+    *("vocabulary", "errors", "terminal", "files", "environment", "outline", "policy"),
     *("run", "experiment", "rows"),
 )
 """What every room may import; one of them only those before it."""

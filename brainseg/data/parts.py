@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError
-from brainseg.files import write_npz, write_text
+from brainseg.files import write_csv, write_npz
 
 if TYPE_CHECKING:  # arrays are read without pandas and image decoders
     from pathlib import Path
@@ -59,7 +59,7 @@ def write_split(file: Path, table: pd.DataFrame, parts: pd.Series) -> None:
     """Write `split.csv`: `id,class,patient,split` of every case."""
     columns = ["id", "class", "patient", "split"]
     rows = table.assign(split=parts)[columns].astype(str)
-    write_text(file, rows.to_csv(index=False, lineterminator="\n"))
+    write_csv(file, [dict(zip(columns, row, strict=True)) for row in rows.to_numpy()], columns)
 
 
 def spread(count: int, number: int) -> NDArray[np.intp]:

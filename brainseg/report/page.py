@@ -1,7 +1,6 @@
 """A report for people: one HTML file that needs neither a network nor another file."""
 
 import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
@@ -10,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from brainseg.files import write_text
+from brainseg.policy import content_policy
 from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.report.viewer import Viewer
@@ -65,7 +65,7 @@ def write_page(target: Path, page: Page) -> None:
         loader=PackageLoader("brainseg.report", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"embed": _embed, "sha256": _sha256}
+    environment.filters |= {"embed": _embed, "policy": content_policy}
     variants = len(page.viewer.variants) if page.viewer else 0
     html = environment.get_template("page.html").render(
         page=page,
@@ -83,8 +83,3 @@ def _embed(figure: PageFigure) -> str:
     chosen = svg if svg.stat().st_size <= LIGHTEST else png
     content = base64.b64encode(chosen.read_bytes()).decode()
     return f"data:{TYPES[chosen.suffix]};base64,{content}"
-
-
-def _sha256(text: str) -> str:
-    """The digest by which a Content-Security-Policy knows the page's one script."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

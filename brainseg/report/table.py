@@ -13,7 +13,7 @@ import pandas as pd
 
 from brainseg import vocabulary
 from brainseg.errors import InputError
-from brainseg.files import read_json, replacing, write_json
+from brainseg.files import as_text, read_json, replacing, write_json
 from brainseg.report.provenance import commit_of, read_config, read_test
 from brainseg.report.rows import COLUMNS, TableRow, order
 from brainseg.run import Run
@@ -30,7 +30,7 @@ def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
     """Write `table.json` and `table.csv`, where `latency_ms: {p50: …}` is `latency_ms.p50`."""
     found = [{name: values[name] for name in COLUMNS} for values in map(asdict, rows)]
     write_json(folder / "table.json", {"rows": found})
-    table = pd.json_normalize(found).convert_dtypes()
+    table = pd.json_normalize(found).convert_dtypes().map(as_text)
     # Where one row has an object and another nothing, the latter gets a column of its own.
     parents = {str(name).rpartition(".")[0] for name in table}
     with replacing(folder / "table.csv") as temporary:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +19,7 @@ from brainseg.data.audit.page import print_audit, write_audit
 from brainseg.data.layouts.folder import read_folder
 from brainseg.errors import InputError
 from brainseg.files import write_csv
+from brainseg.policy import content_policy
 
 
 def head_slice(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,6 +215,9 @@ def test_the_page_shows_every_pair_and_needs_no_network(
     page = (tmp_path / "out" / "index.html").read_text()
     for text in ("3.png", "x.jpg", "flip left right", "have no mask", "1 exact and 1"):
         assert text in page
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert f'content="{content_policy(style)}"' in unescape(page)
+    assert not re.findall(r"<script| style=", page)
     # two across data sets or drawn at random: the mirrored one with its middle picture
     assert page.count("data:image/jpeg;base64,") == 3 + (3 + 2) + (2 + 2)
     assert not re.search(r"(src|href)=\"http", page)

@@ -166,9 +166,11 @@ def test_nothing_is_loaded(tmp_path: Path) -> None:
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
     assert rules["img-src"] == "data:"
-    script = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert rules["script-src"] == f"'sha256-{digest}'"
+    for tag in ("script", "style"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
+    assert not any("style" in tag for _, tag in document.tags)  # an attribute would need a policy
 
 
 def test_the_same_page_is_the_same_file(tmp_path: Path) -> None:

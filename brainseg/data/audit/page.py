@@ -19,6 +19,7 @@ from brainseg.data.audit.collect import Audit, group_copies, to_json
 from brainseg.data.duplicates import TRANSFORMS, Pair
 from brainseg.data.image import read_image
 from brainseg.files import write_json, write_text
+from brainseg.policy import content_policy
 from brainseg.terminal import bar
 
 SIDE = 112
@@ -51,6 +52,7 @@ def write_audit(found: Audit, out: Path) -> dict[str, Any]:
         loader=PackageLoader("brainseg.data.audit", "."), autoescape=True, trim_blocks=True
     )
     environment.globals["spread"] = _format_spread
+    environment.filters["policy"] = content_policy
     page = environment.get_template("audit.html").render(
         facts=facts,
         problems=found.problems[:PROBLEMS],
@@ -78,7 +80,7 @@ def print_audit(facts: dict[str, Any], console: Console) -> None:
             counts = (row["images"], row["patients"] or "–", row["masks"], row["empty_masks"])
             area = _format_spread(row["mask_area"], 100, 1)
             spreads = (_format_spread(row[name]) for name in ("mean", "border"))
-            table.add_row(label, *map(str, counts), area, *spreads)
+            table.add_row(escape(label), *map(str, counts), area, *spreads)
         console.print(table)
     console.print("Ranges: median (5th–95th percentile). border: mean of the outermost pixels.")
     if facts["overlaps"]:
