@@ -2,6 +2,8 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+FLOORS := .venv-floors
+SLOW := tests/test_train.py tests/test_gpu_check.py tests/report/test_browser.py
 PINNED := torch==2.14.1 torchvision==0.29.1
 CHOSEN := $(shell cat $(VENV)/torch 2>/dev/null)
 TORCH ?= $(or $(CHOSEN),$(PINNED))
@@ -10,7 +12,7 @@ MODES ?= all
 EXPERIMENT ?= $(OUTPUTS)/demo
 BRAINSEG := $(BIN)/brainseg
 
-.PHONY: help setup demo test lint format quantize-all report gpu-check clean
+.PHONY: help setup demo test test-floors lint format quantize-all report gpu-check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,7 +23,7 @@ setup: $(VENV)/installed ## create .venv with everything; TORCH='torch==… torc
 $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard,smp]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard,smp,scale]'
 	touch $@
 
 # A torch that was chosen once stays chosen; an empty file stands for the pinned one.
@@ -37,6 +39,16 @@ demo: setup ## train, quantize, time and report the four variants on synthetic d
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=5
+
+test-floors: $(FLOORS)/installed ## run the fast tests with the oldest versions that pyproject.toml allows
+	$(FLOORS)/bin/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(SLOW))
+
+$(FLOORS)/installed: pyproject.toml .ci/floors.py
+	$(PYTHON) -m venv $(FLOORS)
+	$(FLOORS)/bin/python .ci/floors.py dev openvino smp scale > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --requirement $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .
@@ -57,4 +69,4 @@ gpu-check: setup ## everything that needs a GPU, small on a CPU where there is n
 	$(BIN)/python benchmarks/gpu_check.py --out $(OUTPUTS)/gpu-check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATA),--data $(DATA))
 
 clean: ## remove .venv and caches, but no runs
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) $(FLOORS) .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -12,7 +12,9 @@ from typing import Any
 import joblib
 import psutil
 
-PACKAGES = ("brainseg", "torch", "torchvision", "timm", "pytorch-lightning", "onnx", "openvino")
+from brainseg import __version__
+
+PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "onnx", "openvino")
 RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 FLAGS = (
     *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"),
@@ -32,7 +34,8 @@ def describe() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "os": platform.platform(),
-        "versions": {name: _version(name) for name in PACKAGES}
+        "versions": {"brainseg": __version__}
+        | {name: _version(name) for name in PACKAGES}
         | {"onnxruntime": next(filter(None, map(_version, RUNTIMES)), None)},
         "cpu": _cpu(),
         "memory_bytes": psutil.virtual_memory().total,

@@ -65,7 +65,7 @@ def build_smp_unet(
     except ImportError as error:
         raise InputError(
             "model=smp_unet requires segmentation-models-pytorch, which is not installed. Install "
-            "it with: pip install 'brainseg[smp]'"
+            "it with: pip install segmentation-models-pytorch"
         ) from error
     if weights not in ("none", "imagenet"):
         raise InputError(f"model.weights={weights}: model=smp_unet takes none or imagenet.")

@@ -160,9 +160,7 @@ def _core() -> Any:
 def _check(device: str, precision: str | None) -> None:
     """Whether all of this can be had."""
     if openvino is None:
-        raise Unavailable(
-            "OpenVINO is not installed. Install it with pip install 'brainseg[openvino]'."
-        )
+        raise Unavailable("OpenVINO is not installed. Install it: pip install openvino")
     if device != "cpu":
         raise Unavailable(f"OpenVINO runs on the CPU only, not on {device}.")
     check_known("precision", filter(None, [precision]), RUNTIMES["openvino"].precisions[device])

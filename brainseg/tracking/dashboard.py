@@ -53,7 +53,7 @@ def make_dashboard(experiment: Path) -> list[str]:
     except ImportError as error:
         raise InputError(
             f"A dashboard requires wandb-workspaces, which is not installed ({error}). Install it: "
-            "pip install 'brainseg[dashboard]'"
+            "pip install wandb-workspaces"
         ) from error
     configs = [run.read_config() for run in runs]
     entity, project, group = _find_place(configs)

@@ -39,7 +39,7 @@ def test_what_no_network_knows_is_refused(name, settings, message):
 
 def test_a_missing_extra_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
-    with pytest.raises(InputError, match=r"pip install 'brainseg\[smp\]'"):
+    with pytest.raises(InputError, match=r"pip install segmentation-models-pytorch"):
         build_model("smp_unet")
 
 

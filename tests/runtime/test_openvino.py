@@ -68,7 +68,7 @@ def test_a_cpu_without_bf16_does_not_imitate_it(prepared, monkeypatch):
 
 def test_a_missing_package_is_named_with_its_remedy(prepared, monkeypatch):
     monkeypatch.setattr(subject, "openvino", None)
-    with pytest.raises(Unavailable, match=r"pip install 'brainseg\[openvino\]'"):
+    with pytest.raises(Unavailable, match=r"pip install openvino"):
         open_fp32(prepared("none"))
 
 
