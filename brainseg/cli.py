@@ -165,6 +165,10 @@ def evaluate(
     layout: Annotated[
         str | None, typer.Option(help="figshare, kaggle_mri, folder, …; default: detected.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of the layout, such as planes=axial or patient_pattern=…"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write to; default: RUN/evaluation/<name of the data set>."),
@@ -180,6 +184,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score networks on another data set; images known from training are left out."""
+    from brainseg.data.layouts.options import split_options
     from brainseg.report.scores import show_evaluation
     from brainseg.scoring.evaluate import evaluate_all
     from brainseg.scoring.models import find_models
@@ -190,8 +195,16 @@ def evaluate(
     found = find_models([*files, *(run.path for run in runs)], _list(mode))
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
-    options = {"layout": layout, "out": out, "device": device, "same_patients": not other_patients}
-    evaluate_all(found, data, show_evaluation, **options)
+    evaluate_all(
+        found,
+        data,
+        show_evaluation,
+        layout=layout,
+        data_options=split_options(option),
+        out=out,
+        device=device,
+        same_patients=not other_patients,
+    )
 
 
 @app.command()

@@ -324,19 +324,20 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
         lambda paths, modes: [(path, modes) for path in paths],
     )
 
-    def evaluate(model, data, *, layout, out, device, same_patients, loaded):
-        done.append((*model, data, layout, out, device, same_patients))
+    def evaluate(model, data, *, layout, data_options, out, device, same_patients, loaded):
+        done.append((*model, data, layout, data_options, out, device, same_patients))
         return model[0]
 
     monkeypatch.setattr("brainseg.scoring.evaluate.evaluate", evaluate)
     shown: list[Path] = []
     monkeypatch.setattr("brainseg.report.scores.show_evaluation", shown.append)
     arguments = ["evaluate", other, finished.path.parent, "--data", "there", "--mode", "fp32,fp16"]
+    arguments += ["--option", "image=t1c"]
     assert brainseg(monkeypatch, *arguments) in (0, None)
     modes = ("fp32", "fp16")
     assert done == [
-        (other, modes, Path("there"), None, None, "cpu", True),
-        (finished.path, modes, Path("there"), None, None, "cpu", True),
+        (other, modes, Path("there"), None, {"image": "t1c"}, None, "cpu", True),
+        (finished.path, modes, Path("there"), None, {"image": "t1c"}, None, "cpu", True),
     ]
     assert shown == [other, finished.path]
     code = brainseg(monkeypatch, *arguments, "--out", "one")

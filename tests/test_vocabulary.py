@@ -33,3 +33,7 @@ def test_unknown_names_are_refused_with_those_there_are():
     check_known("device", ["cpu"], vocabulary.DEVICES)
     with pytest.raises(InputError, match=r"Unknown device tpu, npu\. Choose from: cpu, cuda\."):
         check_known("device", ["tpu", "cpu", "npu"], vocabulary.DEVICES)
+    with pytest.raises(InputError, match=r"Did you mean cuda\?$"):
+        check_known("device", ["CUDA:0"], vocabulary.DEVICES)
+    with pytest.raises(InputError, match=r"cuda\.$"):  # nothing is near
+        check_known("device", ["xyz"], vocabulary.DEVICES)

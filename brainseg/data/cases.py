@@ -12,7 +12,8 @@ from brainseg.data.image import read_mask
 from brainseg.data.layouts.dicom import is_dicom
 from brainseg.data.layouts.figshare import find_mats, read_mats
 from brainseg.data.layouts.folder import is_picture, read_folder, read_kaggle_mri
-from brainseg.data.layouts.slices import READERS, check_options, read_slices
+from brainseg.data.layouts.options import READERS, check_options
+from brainseg.data.layouts.slices import read_slices
 from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError, check_known
 from brainseg.terminal import bar
@@ -43,8 +44,7 @@ def read_set(
     """
     layout = layout or detect_layout(root)
     check_known("layout", [layout], LAYOUTS)
-    given = options or {}
-    check_options(layout, given)
+    given = check_options(layout, options or {})
     if layout in READERS:
         return read_slices(layout, root, cache, given, on_problem)
     if layout == "kaggle_mri":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 
 app = typer.Typer(help="Prepare, check and view data sets.", no_args_is_help=True)
 
@@ -36,14 +36,14 @@ def audit(
 
     from brainseg.data.audit.collect import audit as audit_sets
     from brainseg.data.audit.page import print_audit, write_audit
-    from brainseg.data.layouts.slices import parse_options
+    from brainseg.data.layouts.options import split_options
     from brainseg.terminal import widen
 
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file. Give a folder for audit.json and index.html.")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as cache:
-        found = audit_sets(roots, Path(cache), layout, parse_options(option))
+        found = audit_sets(roots, Path(cache), layout, split_options(option))
         facts = write_audit(found, out)
     print_audit(facts, widen(Console()))
     print(f"{len(found.images)} images in {time.monotonic() - start:.0f} s: {out}/index.html")
@@ -57,13 +57,15 @@ def convert(
     option: Options = None,
 ) -> None:
     """Cut NIfTI, DICOM or LGG volumes into slices, in the layout of `data=folder`."""
-    from brainseg.data.cases import detect_layout
-    from brainseg.data.layouts.slices import READERS, parse_options, write_slices
+    from brainseg.data.cases import LAYOUTS, detect_layout
+    from brainseg.data.layouts.options import READERS, split_options
+    from brainseg.data.layouts.slices import write_slices
 
     kind = layout or detect_layout(root)
+    check_known("layout", [kind], LAYOUTS)
     if kind not in READERS:
         raise InputError(f"{root} has the layout {kind}. Expected volumes: {', '.join(READERS)}.")
-    count = write_slices(kind, root, out, parse_options(option))
+    count = write_slices(kind, root, out, split_options(option))
     print(f"{count} slices: {out}")
 
 
@@ -118,10 +120,10 @@ def show(
     seed: Annotated[int, typer.Option(help="Seed of the selection and the split.")] = 0,
 ) -> None:
     """Draw a contact sheet: cases with outlined masks, by class and split."""
-    from brainseg.data.layouts.slices import parse_options
+    from brainseg.data.layouts.options import split_options
     from brainseg.data.show import show_cases
 
-    options = parse_options(option)
+    options = split_options(option)
     count = show_cases(root, out, layout=layout, options=options, columns=columns, seed=seed)
     print(f"{count} cases: {out}")
 
@@ -139,13 +141,13 @@ def benchmark(
     """Measure the images per second of each stage from files to batches."""
     from rich.console import Console
 
-    from brainseg.data.layouts.slices import parse_options
+    from brainseg.data.layouts.options import split_options
     from brainseg.data.throughput import measure_throughput, to_table
 
     stages = measure_throughput(
         root,
         layout=layout,
-        options=parse_options(option),
+        options=split_options(option),
         size=size,
         images=images,
         batch=batch,

@@ -42,6 +42,7 @@ def load_external(
     layout: str | None,
     size: int,
     *,
+    options: Mapping[str, Any] | None = None,
     cache: str | None,
     trained: Mapping[str, Any] | None,
     phantom_seed: int = 0,
@@ -56,6 +57,7 @@ def load_external(
         root: the data set's folder.
         layout: of `brainseg.data.cases.LAYOUTS`; `None` detects it.
         size: height and width of the slices, pixels.
+        options: of the layout, see `brainseg.data.cases.read_set`.
         cache: folder of the caches; `None`: the user's.
         trained: the `data` group that the network was trained with; `None` where unknown.
         phantom_seed: seed of the phantoms, if it was trained on some.
@@ -66,7 +68,7 @@ def load_external(
         InputError: the data set cannot be used, or training knows all of it.
     """
     folder = cache_folder(cache)
-    cases = read_set(layout, root, folder)
+    cases = read_set(layout, root, folder, options)
     if not cases:
         raise InputError(f"The data folder {root} holds no images.")
     check_ids(cases)

@@ -63,6 +63,7 @@ def evaluate(
     root: Path,
     *,
     layout: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
     out: Path | None = None,
     device: str = "cpu",
     same_patients: bool = True,
@@ -82,6 +83,7 @@ def evaluate(
         model: from `brainseg.scoring.models.find_models`.
         root: the data set's folder.
         layout: how it lies there; `None` detects it.
+        data_options: of the layout, see `brainseg.data.cases.read_set`.
         out: where to write; by default the folder `evaluation/<name of root>` of the run, or
             `evaluation/<name of file>-<name of root>` beside a file from elsewhere.
         device: that runs the exported files; the checkpoint takes a GPU where there is one.
@@ -101,7 +103,8 @@ def evaluate(
     target = Run(out or _usual_place(model, root))
     check_place(target, root)
     config = model.run.read_config() if model.run else {}
-    external = _load(model, config, root, layout, same_patients, {} if loaded is None else loaded)
+    taken = {"layout": layout, "options": data_options, "same_patients": same_patients}
+    external = _load(model, config, root, taken, {} if loaded is None else loaded)
     kept = find_kept(target, model, external)
     earlier = read_json(target.evaluation).get("devices", {}) if kept else {}
     facts = _describe(model, root, external, kept)
@@ -142,19 +145,17 @@ def _load(
     model: Model,
     config: Mapping[str, Any],
     root: Path,
-    layout: str | None,
-    same_patients: bool,
+    taken: Mapping[str, Any],
     loaded: MutableMapping[str, External],
 ) -> External:
     data = _typed_data(model.run, config) if model.run else None
     arguments: dict[str, Any] = {
-        "layout": layout,
+        **taken,
         "size": model.size,
         "cache": data["cache_dir"] if data else None,
         "trained": data,
         "phantom_seed": config.get("split", {}).get("seed", 0),
         "known": _known(model.run),
-        "same_patients": same_patients,
     }
     key = json.dumps([str(root), arguments], sort_keys=True)
     if key not in loaded:

@@ -12,7 +12,7 @@ import yaml
 
 from brainseg.data.describe import describe_data
 from brainseg.data.image import read_image
-from brainseg.data.layouts.slices import READERS, option_names
+from brainseg.data.layouts.options import READERS, option_types
 from brainseg.data.leakage import LEFT_OUT
 from brainseg.data.load import SHARED, divide, load_data
 from brainseg.data.phantom.write import write_phantom
@@ -168,7 +168,7 @@ def test_a_setting_of_an_older_run_is_no_option_of_the_reader(configure, folder:
 @pytest.mark.parametrize("layout", READERS)
 def test_the_configuration_offers_what_the_reader_takes(layout: str):
     written = yaml.safe_load((CONF / "data" / f"{layout}.yaml").read_text())
-    assert written.keys() - SHARED - {"defaults"} == set(option_names(layout))
+    assert written.keys() - SHARED - {"defaults"} == set(option_types(layout))
     taken = inspect.signature(READERS[layout]).parameters
     for name in written.keys() & taken.keys() - {"root"}:
         assert written[name] == taken[name].default

@@ -17,7 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_ui
 from brainseg.data.case import Case, Problem
 from brainseg.data.cases import detect_layout, read_set
 from brainseg.data.image import decode_case
-from brainseg.data.layouts.slices import parse_options, write_slices
+from brainseg.data.layouts.options import check_options, split_options
+from brainseg.data.layouts.slices import write_slices
 from brainseg.errors import InputError
 from brainseg.files import read_csv
 
@@ -100,8 +101,8 @@ def test_planes_and_steps_are_options(brats: Path, tmp_path: Path):
     }
     numbers = {int(case.id[-3:]) for case in cases if case.plane == "coronal"}
     assert numbers == set(range(3, 22, 2))
-    with pytest.raises(InputError, match="Expected planes of sagittal, coronal, axial"):
-        read_set("nifti", brats, tmp_path / "cache", {"planes": "oblique"})
+    with pytest.raises(InputError, match=r"Unknown plane axiall.*Did you mean axial"):
+        read_set("nifti", brats, tmp_path / "cache", {"planes": "axiall"})
 
 
 def test_decathlon_layout_with_four_dimensions(tmp_path: Path):
@@ -199,9 +200,43 @@ def test_converted_slices_are_a_folder_data_set(brats: Path, tmp_path: Path):
 
 
 def test_options_are_typed_as_name_and_value():
-    assert parse_options(["planes=axial", "every=2"]) == {"planes": "axial", "every": 2}
+    assert split_options(["planes=axial", "image=a=b"]) == {"planes": "axial", "image": "a=b"}
     with pytest.raises(InputError, match="an option as name=value"):
-        parse_options(["planes"])
+        split_options(["planes"])
+    with pytest.raises(InputError, match="every is given twice: 2 and 3"):
+        split_options(["every=2", "every=3"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "given", "expected"),
+    [
+        ("nifti", {"image": "0002", "label": 1}, {"image": "0002", "label": "1"}),
+        ("nifti", {"channel": "-1", "every": "2"}, {"channel": -1, "every": 2}),
+        ("nifti", {"planes": "axial, coronal"}, {"planes": ["axial", "coronal"]}),
+        ("nifti", {"planes": ["axial"]}, {"planes": ["axial"]}),
+        ("folder", {"patient_pattern": 1}, {"patient_pattern": "1"}),
+    ],
+)
+def test_options_have_the_types_of_their_reader(layout: str, given: dict, expected: dict):
+    assert check_options(layout, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"channel": "t1c"}, "Expected channel as a whole number; found 't1c'."),
+        ({"channel": True}, "Expected channel as a whole number; found True."),
+        ({"every": 1.5}, "Expected every as a whole number; found 1.5."),
+        ({"image": ["a"]}, "Expected image as text; found ['a']."),
+        ({"image": ""}, "Expected image as text; found ''."),
+        ({"planes": "axial,"}, "Expected planes as names with commas between; found 'axial,'."),
+        ({"planes": {"a": 1}}, "Expected planes as names with commas between; found {'a': 1}."),
+        ({"planse": "axial"}, "patient_pattern. Did you mean planes?"),
+    ],
+)
+def test_values_of_another_type_are_refused(given: dict, message: str):
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_options("nifti", given)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +251,7 @@ def test_options_are_typed_as_name_and_value():
             "Unknown tumor gliom. Choose from: glioma, meningioma",
         ),
         ("nifti", {"image": "("}, "is not a regular expression"),
-        ("nifti", {"every": "x"}, "every=1 or more"),
+        ("nifti", {"every": 0}, "every=1 or more"),
         ("nifti", {"channel": 0}, "holds one sequence. Remove channel=0"),
         ("nifti", {"patient_pattern": "("}, "is not a regular expression"),
     ],

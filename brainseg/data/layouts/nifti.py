@@ -17,7 +17,7 @@ from brainseg.data.image import scale_to_uint8
 from brainseg.data.layouts.nifti_pairs import Pair, pair_volumes
 from brainseg.data.layouts.pattern import compile_pattern
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
-from brainseg.errors import InputError
+from brainseg.errors import InputError, check_known
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 """The axis normal to each plane in a volume whose axes point right, anterior and superior."""
@@ -61,11 +61,9 @@ def read_nifti(
         InputError: there are no pairs, or an option cannot be used.
     """
     chosen = planes.split(",") if isinstance(planes, str) else list(planes)
-    if set(chosen) - AXES.keys() or not isinstance(every, int) or every < 1:
-        raise InputError(
-            f"Expected planes of {', '.join(AXES)} and every=1 or more; found "
-            f"planes={','.join(chosen)}, every={every}."
-        )
+    check_known("plane", chosen, AXES)
+    if every < 1:
+        raise InputError(f"Expected every=1 or more; found every={every}.")
     image_name = compile_pattern("image", image, re.IGNORECASE)
     label_name = compile_pattern("label", label, re.IGNORECASE)
     pairs = pair_volumes(root, image_name, label_name, on_problem)

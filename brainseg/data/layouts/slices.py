@@ -1,10 +1,9 @@
 """Volumes as slices: written once in the layout of `read_folder`, and read from there."""
 
 import hashlib
-import inspect
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,61 +12,18 @@ import numpy as np
 from PIL import Image
 
 from brainseg.data.case import Case, OnProblem, refuse
-from brainseg.data.layouts.dicom import read_dicom
-from brainseg.data.layouts.lgg import read_lgg
-from brainseg.data.layouts.nifti import read_nifti
+from brainseg.data.layouts.options import READERS, check_options
 from brainseg.data.layouts.pattern import match_patient
-from brainseg.data.layouts.volume import Cut, VolumeSlice
+from brainseg.data.layouts.volume import VolumeSlice
 from brainseg.data.layouts.walk import find_files
-from brainseg.errors import InputError, check_known
+from brainseg.errors import InputError
 from brainseg.files import building, read_csv, write_csv
 from brainseg.terminal import bar
-from brainseg.vocabulary import TUMORS
-
-READERS: dict[str, Callable[..., list[Cut]]] = {
-    "nifti": read_nifti,
-    "lgg": read_lgg,
-    "dicom": read_dicom,
-}
-"""Layouts of volumes; their keyword arguments are the layout's options."""
 
 COLUMNS = ["id", "class", "patient", "plane", "source"]
 
 FORMAT = 1
 """Part of the folder's name: raise it when the slices change."""
-
-
-def check_options(layout: str, options: Mapping[str, Any]) -> None:
-    """Check the options of a layout.
-
-    Raises:
-        InputError: one is unknown, or `tumor` is not a tumour class.
-    """
-    check_known(f"{layout} option", options, option_names(layout))
-    if options.get("tumor") is not None:
-        check_known("tumor", [options["tumor"]], TUMORS)
-
-
-def option_names(layout: str) -> list[str]:
-    """The options of a layout, including `patient_pattern`."""
-    taken = inspect.signature(READERS[layout]).parameters.values() if layout in READERS else ()
-    own = [each.name for each in taken if each.kind is inspect.Parameter.KEYWORD_ONLY]
-    return [*own, "patient_pattern"]
-
-
-def parse_options(typed: Sequence[str] | None) -> dict[str, Any]:
-    """Parse options as typed: `planes=axial`, `every=2`.
-
-    Raises:
-        InputError: one is not of the form `name=value`.
-    """
-    options: dict[str, Any] = {}
-    for text in typed or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"Expected an option as name=value; found {text}.")
-        options[name] = int(value) if value.isdecimal() else value
-    return options
 
 
 def write_slices(
@@ -95,8 +51,7 @@ def write_slices(
         InputError: there are no volumes, an option is unknown, `target` exists, or (by default) a
             file cannot be used.
     """
-    given = dict(options or {})
-    check_options(layout, given)
+    given = check_options(layout, options or {})
     if target.exists():
         raise InputError(f"{target} exists already. Choose a new folder.")
     pattern = given.pop("patient_pattern", None)

@@ -1,21 +1,62 @@
 """The files of a data set."""
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
+from brainseg.data.case import OnProblem, Problem, name_some
 
-def find_files(root: Path) -> list[Path]:
+
+def find_files(root: Path, on_problem: OnProblem | None = None) -> list[Path]:
     """All files below `root`, sorted by path; links to folders are followed.
 
-    Hidden files and folders are ignored: they belong to editors or file systems.
+    Hidden files and folders are ignored: they belong to editors or file systems. What cannot be
+    opened (a link that leads nowhere, a pipe, a folder without permission) is left out, and told
+    to `on_problem`, not as fatal.
     """
     files, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    left_out: dict[str, list[Path]] = defaultdict(list)
+
+    def deny(error: OSError) -> None:
+        left_out["folder that cannot be read"].append(Path(error.filename))
+
+    for folder, folders, names in os.walk(root, onerror=deny, followlinks=True):
         place = os.path.realpath(folder)
         if place in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(folder, name) for name in names if not name.startswith(".")]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            if obstacle := _find_obstacle(path):
+                left_out[obstacle].append(path)
+            else:
+                files.append(path)
+    for what, paths in left_out.items():
+        if on_problem is not None:
+            message = f"Left out, {len(paths)} × {what}: {name_some(map(str, paths))}."
+            on_problem(Problem("layout", str(paths[0]), message, fatal=False))
     return sorted(files)
+
+
+def find_folder(root: Path, name: str) -> Path:
+    """The folder `name` (in small letters) in `root`, whatever the case of its letters there.
+
+    Where there are several, the exact one comes first; where there is none, it is `root / name`.
+    """
+    exact = root / name
+    if exact.is_dir() or not root.is_dir():
+        return exact
+    similar = (path for path in sorted(root.iterdir()) if path.name.lower() == name)
+    return next((path for path in similar if path.is_dir()), exact)
+
+
+def _find_obstacle(path: Path) -> str | None:
+    """Why a file cannot be opened, or might never answer."""
+    try:
+        path.stat()
+    except OSError:
+        return "link that leads nowhere" if path.is_symlink() else "file that cannot be found"
+    if not path.is_file():
+        return "pipe, socket or device"
+    return None if os.access(path, os.R_OK) else "file that may not be read"
