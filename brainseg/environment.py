@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +24,8 @@ FLAGS = (
 )
 """The CPU features that decide how fast 8-bit and 16-bit arithmetic is."""
 
+SECRET = re.compile(r"((?:key|token|secret|password)\w*=).+", re.IGNORECASE | re.DOTALL)
+
 GPU_FULL = ("out of memory", "failed to allocate memory", "alloc_failed")
 """What is said of a GPU whose memory is full, in lower case."""
 
@@ -29,7 +33,8 @@ GPU_FULL = ("out of memory", "failed to allocate memory", "alloc_failed")
 def describe() -> dict[str, Any]:
     """Describe this process's environment as plain JSON; what cannot be found out is `None`.
 
-    `folder` is where the command was typed: relative paths in a run's files start there.
+    `folder` is where the command was typed: relative paths in a run's files start there. Neither
+    the home folder's name nor secrets are among it: runs are shared.
     """
     return {
         "python": platform.python_version(),
@@ -41,9 +46,29 @@ def describe() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": nvidia_gpus() or _torch_gpus(),
         "commit": _commit(),
-        "command": list(sys.argv),
-        "folder": os.getcwd(),  # noqa: PTH109 (a plain string is what JSON holds)
+        "command": [_without_secrets(argument) for argument in hide_home(sys.argv)],
+        "folder": hide_home(str(Path.cwd())),
     }
+
+
+def hide_home(value: Any) -> Any:
+    """Text, or plain JSON, with `~` for the home folder, whose name is often a person's.
+
+    `Path.expanduser` takes it back where the text is a path.
+    """
+    if isinstance(value, Mapping):
+        return {key: hide_home(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [hide_home(each) for each in value]
+    home = str(Path.home()).rstrip("/")
+    if not isinstance(value, str) or not home:
+        return value
+    return re.sub(rf"{re.escape(home)}(?![^/\s'\"])", "~", value)
+
+
+def _without_secrets(argument: str) -> str:
+    """An argument with `…` for the value of whatever is called a key, token, secret or password."""
+    return SECRET.sub(r"\1…", argument)
 
 
 def physical_cores() -> int:

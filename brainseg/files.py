@@ -144,7 +144,7 @@ def write_csv(target: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
     safe = [{key: as_text(value) for key, value in row.items()} for row in rows]
     # Before Python 3.13, csv does not see that a lone carriage return needs quotes.
     returns = any("\r" in str(value) for row in safe for value in row.values())
-    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    quoting: Any = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
         writer.writeheader()

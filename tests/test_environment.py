@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from brainseg import __version__, environment
-from brainseg.environment import describe, gpu_use, nvidia_gpus, physical_cores
+from brainseg.environment import describe, gpu_use, hide_home, nvidia_gpus, physical_cores
 
 
 def test_describes_this_process_as_plain_json(monkeypatch, tmp_path):
@@ -23,6 +23,36 @@ def test_describes_this_process_as_plain_json(monkeypatch, tmp_path):
     assert found["versions"]["brainseg"] == __version__
     assert found["memory_bytes"] == psutil.virtual_memory().total
     assert found["cpu"]["logical_cores"] == os.cpu_count()
+
+
+def test_neither_home_nor_secrets_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/alice")
+    monkeypatch.setattr(
+        "sys.argv", ["/home/alice/b/train.py", "data.root=/home/alice", "api_key=x"]
+    )
+
+    assert describe()["command"] == ["~/b/train.py", "data.root=~", "api_key=…"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/home/alice", "~"),
+        ("/home/alice/data", "~/data"),
+        ("/home/alicia/data", "/home/alicia/data"),
+        ("'/home/alice'", "'~'"),
+        (
+            {"data": {"root": "/home/alice/set", "size": 64}},
+            {"data": {"root": "~/set", "size": 64}},
+        ),
+        (["/data", "/home/alice/x y"], ["/data", "~/x y"]),
+        (None, None),
+    ],
+)
+def test_the_home_folder_becomes_a_tilde(value, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/alice")
+
+    assert hide_home(value) == expected
 
 
 def test_knows_the_flags_that_the_kernel_lists():

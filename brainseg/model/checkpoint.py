@@ -1,6 +1,5 @@
 """From a checkpoint back to the network that it holds the weights of."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,14 +16,12 @@ def load_network(run: Run) -> nn.Sequential:
 
     Raises:
         InputError: the run has no configuration or no checkpoint, or a network of the user's own
-            cannot be imported.
+            cannot be imported. It is not looked for where the run says that it was trained: a run
+            from a stranger could name a folder of its own.
     """
     config = run.read_config()["model"]
     if "weights" in config:
         config["weights"] = "none"  # nothing to download
-    # A network of one's own may lie where the training was typed.
-    folder = run.read_environment().get("folder")
-    sys.path += [folder] if folder and folder not in sys.path else []
     network = build_network(config)
     load_weights(network, run.best)
     return nn.Sequential(network, nn.Sigmoid()).eval()

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainseg.data.external import External
 from brainseg.data.parts import read_test
+from brainseg.environment import hide_home
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_json
 from brainseg.run import Run
@@ -29,8 +30,8 @@ def check_place(target: Run, root: Path) -> None:
         InputError: it holds something else.
     """
     if target.evaluation.exists():
-        there = read_json(target.evaluation)["data"]["folder"]
-        if there != str(root.resolve()):
+        there = hide_home(read_json(target.evaluation)["data"]["folder"])
+        if there != hide_home(str(root.resolve())):
             raise InputError(
                 f"{target.path} holds an evaluation of other data, {there}. Choose another place "
                 "with --out."

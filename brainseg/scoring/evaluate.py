@@ -16,7 +16,7 @@ from brainseg.data.describe import describe_data
 from brainseg.data.external import External, find_copies, load_external
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.parts import read_test, write_part, write_split
-from brainseg.environment import describe
+from brainseg.environment import describe, hide_home
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
 from brainseg.model.checkpoint import load_network
@@ -165,11 +165,11 @@ def _load(
 
 def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
     """The run's `data`, with its paths as seen from here."""
-    folder = Path(run.read_environment().get("folder") or ".")
+    folder = Path(run.read_environment().get("folder") or ".").expanduser()
     data = dict(config["data"])
     for key in ("root", "negatives", "cache_dir"):
         if data.get(key):
-            data[key] = str(folder / data[key])
+            data[key] = str(folder / Path(data[key]).expanduser())
     return {"cache_dir": None} | data
 
 
@@ -210,8 +210,8 @@ def _describe(
         "networks": networks,
         "data": {
             "name": _name(root),
-            "root": str(root),
-            "folder": str(root.resolve()),
+            "root": hide_home(str(root)),
+            "folder": hide_home(str(root.resolve())),
             "synthetic": (root / "phantom.json").exists(),
             "n": len(tested),
             "clusters": int(tested["cluster"].nunique()),

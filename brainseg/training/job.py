@@ -18,7 +18,7 @@ from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.load import divide, load_data
 from brainseg.data.parts import write_part, write_split
 from brainseg.deploy.stages import prepare
-from brainseg.environment import describe
+from brainseg.environment import describe, hide_home
 from brainseg.errors import InputError
 from brainseg.files import write_csv, write_json, write_text
 from brainseg.model.registry import build_network, check_network
@@ -120,7 +120,8 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
     parts = None
     if not run.is_trained():
         # Both say on what the run is trained: they are written together, and stay after training.
-        write_text(run.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(hide_home(config), sort_keys=False, allow_unicode=True)
+        write_text(run.config, text)
         write_json(run.environment, describe())
         with spent("data"):
             parts = _write_split(config, run, table, slices)
