@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,31 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_file(source: Path) -> None:
+    """Check that something can be read as a file, without waiting for a device or a pipe.
+
+    Raises:
+        InputError: it is missing, a link to nothing, no file, empty, or may not be read.
+    """
+    try:
+        found = source.stat()
+    except FileNotFoundError as error:
+        if source.is_symlink():
+            raise InputError(
+                f"{source} is a link to {source.readlink()}, which does not exist. Fetch the file "
+                "that it stands for, or remove it."
+            ) from error
+        raise InputError(f"{source} does not exist.") from error
+    except OSError as error:
+        raise InputError(f"{source} cannot be read ({error.strerror}).") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{source} is no file. Remove it or leave it out.")
+    if not found.st_size:
+        raise InputError(f"{source} is empty. Replace the file or remove it.")
+    if not os.access(source, os.R_OK):
+        raise InputError(f"{source} may not be read. Change its permissions.")
 
 
 def write_text(target: Path, text: str) -> None:

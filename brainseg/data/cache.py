@@ -20,7 +20,7 @@ from brainseg.errors import InputError
 from brainseg.files import building, make_array, write_json
 from brainseg.terminal import bar
 
-FORMAT = 2
+FORMAT = 3
 """Part of the cache's key: raise it when the content of the arrays changes."""
 
 REPORTED = 10
@@ -107,7 +107,7 @@ def _decode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, str | None] | InputError:
     """Image, mask, thumbnail, hash and note of a case, or what is wrong with it."""
     try:
-        image, mask = decode_case(case.image, case.mask)
+        image, mask = decode_case(case.image, case.mask, case.labels)
     except InputError as error:
         return error
     pixels = image.pixels

@@ -24,6 +24,7 @@ class Case:
         plane: `axial`, `coronal` or `sagittal`; `None` where unknown.
         fold: the fold that the data set's authors put it in, from 0.
         source: what a slice was cut from, such as `P1/t1c.nii.gz axial 57`; `None`: the image.
+        labels: the values of the mask that are tumour, see `to_mask`.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Case:
     plane: str | None = None
     fold: int | None = None
     source: str | None = None
+    labels: tuple[float, ...] | None = None
 
     @property
     def unmasked(self) -> bool:

@@ -9,15 +9,20 @@ from typing import Any
 
 from brainseg.data.case import Case, OnProblem, name_some, refuse
 from brainseg.data.image import read_mask
+from brainseg.data.layouts.class_names import find_class
 from brainseg.data.layouts.dicom import is_dicom
 from brainseg.data.layouts.figshare import find_mats, read_mats
 from brainseg.data.layouts.folder import is_picture, read_folder, read_kaggle_mri
+from brainseg.data.layouts.lgg import is_lgg_mask
 from brainseg.data.layouts.options import READERS, check_options
 from brainseg.data.layouts.slices import read_slices
 from brainseg.data.layouts.walk import find_files
+from brainseg.data.mask import parse_labels
+from brainseg.data.matlab import is_mat
 from brainseg.errors import InputError, check_known
+from brainseg.files import check_file
 from brainseg.terminal import bar
-from brainseg.vocabulary import CLASSES, NEGATIVE
+from brainseg.vocabulary import NEGATIVE
 
 LAYOUTS = ("figshare", "folder", "kaggle_mri", *READERS)
 """How a data set can be laid out on disk; phantoms are a `folder`."""
@@ -49,9 +54,10 @@ def read_set(
         return read_slices(layout, root, cache, given, on_problem)
     if layout == "kaggle_mri":
         return read_kaggle_mri(root, on_problem)
+    labels = parse_labels(given.get("labels"))
     if layout == "figshare" and find_mats(root):
-        return read_mats(root, on_problem)
-    return read_folder(root, given.get("patient_pattern"), on_problem)
+        return read_mats(root, on_problem, labels)
+    return read_folder(root, given.get("patient_pattern"), on_problem, labels)
 
 
 def detect_layout(root: Path) -> str:
@@ -66,15 +72,15 @@ def detect_layout(root: Path) -> str:
     pictures = [path for path in files if is_picture(path)]
     if any(path.name.endswith((".nii", ".nii.gz")) for path in files):
         return "nifti"
-    if any(path.name.endswith("_mask.tif") for path in files):
+    if any(is_lgg_mask(path) for path in files):
         return "lgg"
-    if any(path.suffix == ".mat" and path.stem.isdecimal() for path in files):
+    if any(is_mat(path) and path.stem.isdecimal() for path in files):
         return "figshare"
     both = (root / "masks").is_dir() and (root / "images").is_dir()
-    if both and any(path.parent == root / "images" for path in pictures):
+    if both and any(root / "images" in path.parents for path in pictures):
         return "folder"
     inside = sorted(path.parent for path in root.glob("*/images") if path.is_dir())
-    if any(path.parent.name in CLASSES for path in pictures):
+    if any(find_class(path.parent.name) for path in pictures):
         if inside:
             raise InputError(f"{root} holds several data sets. Give one, such as {inside[0]}.")
         return "kaggle_mri"
@@ -145,7 +151,7 @@ def class_of(case: Case) -> str:
     """The class of a case; where its data set gives none, `tumor` or the negative by its mask."""
     if case.label or case.mask is None:
         return case.label or "unknown"
-    return "tumor" if read_mask(case.mask).any() else NEGATIVE
+    return "tumor" if read_mask(case.mask, case.labels).any() else NEGATIVE
 
 
 def _join(name: str, root: Path, cache: Path) -> list[Case]:
@@ -188,10 +194,20 @@ def repeated_ids(cases: Sequence[Case]) -> dict[str, int]:
 
 
 def fingerprint(cases: Sequence[Case]) -> str:
-    """SHA-256 of ids, classes, patients, folds and file contents; moving the data keeps it."""
+    """SHA-256 of ids, classes, patients, folds, labels and file contents; moving data keeps it."""
     digest = hashlib.sha256()
     for case in bar(cases, "Reading files"):
         digest.update(f"{case.id}\0{case.label}\0{case.patient}\0{case.fold}\0".encode())
+        digest.update(f"{case.labels}\0".encode() if case.labels is not None else b"")
         for path in dict.fromkeys((case.image, case.mask)):
-            digest.update(hashlib.sha256(path.read_bytes() if path else b"").digest())
+            digest.update(hashlib.sha256(_read_bytes(path) if path else b"").digest())
     return digest.hexdigest()
+
+
+def _read_bytes(path: Path) -> bytes:
+    """A file's content; none of a file that cannot be read, which the decoder names."""
+    try:
+        check_file(path)
+        return path.read_bytes()
+    except (InputError, OSError):
+        return b""

@@ -1,14 +1,19 @@
-"""Image files to grey arrays: PNG, JPEG, TIFF and figshare's MATLAB v7.3 files."""
+"""Image files to grey arrays and masks: PNG, JPEG, TIFF, BMP and figshare's MATLAB files."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import h5py
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from brainseg.data.intensity import invert, to_grey
+from brainseg.data.mask import check_extent, to_mask
+from brainseg.data.matlab import is_mat, read_plane
+from brainseg.data.picture import Picture, read_picture
 from brainseg.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -19,8 +24,8 @@ COLOUR_SPREAD = 32
 COLOURED_SHARE = 0.10
 """Share of coloured pixels above which an image is refused; small annotations stay below."""
 
-BETWEEN_SHARE = 0.01
-"""Share of mask pixels that may be neither black nor white."""
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Brightness of red, green and blue."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Decoded:
     `bits` is the depth of a pixel in the file; `note` says how the image was converted, if it was.
     """
 
-    pixels: np.ndarray
+    pixels: NDArray[np.uint8]
     bits: int = 8
     note: str | None = None
 
@@ -39,66 +44,49 @@ def decode_image(path: Path) -> Decoded:
     """Decode an image file to grey.
 
     RGB, RGBA and palette images are converted if their content is grey; images of more than 8 bits
-    are scaled so that their maximum becomes 255.
+    are scaled, see `to_grey`. Transparent pixels are black.
 
     Raises:
         InputError: the file is missing, unreadable, or truly coloured.
     """
-    if path.suffix == ".mat":
-        with open_mat(path) as file:
-            return _scaled(file["cjdata/image"][()].T, "MATLAB image")
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("L", "1"):
-                return Decoded(np.asarray(image.convert("L")), bits=1 if image.mode == "1" else 8)
-            if image.mode.startswith("I") or image.mode == "F":
-                return _scaled(np.asarray(image), "image")
-            note = f"{image.mode} image that is grey in content"
-            return Decoded(_grey(image, path), note=note)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} cannot be read as an image ({error}). Replace the file or remove it."
-        ) from error
+    if is_mat(path):
+        return _scale(read_plane(path, "image"), path, "MATLAB image")
+    picture = read_picture(path)
+    if picture.alpha is not None and not picture.alpha.any():
+        raise InputError(f"{path} is transparent everywhere. Save it without transparency.")
+    values = _cover(picture)
+    if values.ndim == 3:
+        _check_grey(values if _is_plain(values) else to_grey(values, path), path)
+    if _is_plain(values):
+        note = f"{picture.mode} image that is grey in content" if values.ndim == 3 else None
+        return Decoded(np.asarray(Image.fromarray(values).convert("L")), picture.bits, note)
+    grey = values @ LUMA if values.ndim == 3 else values
+    hidden = picture.alpha == 0 if picture.alpha is not None else None
+    if picture.white_is_zero:
+        grey = invert(grey, hidden)
+    return _scale(grey, path, "image", picture.bits, hidden)
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as H×W uint8; see `decode_image`."""
     return decode_image(path).pixels
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Read a tumour mask as H×W bool: tumour where the grey value is at least 128.
-
-    A mask of only 0 and 1 is accepted: 1 is tumour.
+def read_mask(path: Path, labels: Sequence[float] | None = None) -> NDArray[np.bool_]:
+    """Read a tumour mask as H×W bool, see `to_mask`; in a map of colours their numbers count.
 
     Raises:
-        InputError: the file is unreadable, or more than 1 % of its pixels are neither black nor
-            white.
+        InputError: the file is unreadable or not a mask, or it has labels and none was chosen.
     """
-    if path.suffix == ".mat":
-        with open_mat(path) as file:
-            return file["cjdata/tumorMask"][()].T > 0
-    grey = read_image(path)
-    if grey.max(initial=0) == 1:
-        return grey == 1
-    if 0 < grey.max(initial=0) < 128:
-        values = ", ".join(map(str, np.unique(grey)[:5]))
-        raise InputError(
-            f"{path} is not a mask: its brightest value is {grey.max()} (found {values}, …). "
-            "Expected tumour = 255 and the rest 0; is it a label map?"
-        )
-    between = float(np.mean((grey > 10) & (grey < 245)))
-    if between > BETWEEN_SHARE:
-        raise InputError(
-            f"{path} is not a mask: {between:.0%} of its pixels are neither black (0) nor white "
-            "(255). Expected tumour = 255 and the rest 0; is it an image?"
-        )
-    return grey >= 128
+    if is_mat(path):
+        return to_mask(read_plane(path, "tumorMask"), path, labels)
+    picture = read_picture(path)
+    return to_mask(_mask_values(picture, path), path, labels, picture.lossy)
 
 
-def decode_case(image: Path, mask: Path | None) -> tuple[Decoded, np.ndarray]:
+def decode_case(
+    image: Path, mask: Path | None, labels: Sequence[float] | None = None
+) -> tuple[Decoded, NDArray[np.bool_]]:
     """Decode an image and its mask (H×W bool; no file: all `False`).
 
     Raises:
@@ -106,90 +94,118 @@ def decode_case(image: Path, mask: Path | None) -> tuple[Decoded, np.ndarray]:
     """
     decoded = decode_image(image)
     empty = np.zeros(decoded.pixels.shape, bool)
-    return decoded, read_mask_of(decoded.pixels, image, mask) if mask else empty
+    return decoded, read_mask_of(decoded.pixels, image, mask, labels) if mask else empty
 
 
-def read_mask_of(pixels: np.ndarray, image: Path, mask: Path) -> np.ndarray:
+def read_mask_of(
+    pixels: NDArray[np.uint8], image: Path, mask: Path, labels: Sequence[float] | None = None
+) -> NDArray[np.bool_]:
     """Read the mask of an image (H×W both) that was read from `image`.
 
     Raises:
-        InputError: it is unreadable, not a mask, or of another size.
+        InputError: it is unreadable, not a mask of a tumour, or of another size.
     """
-    tumor = read_mask(mask)
+    tumor = read_mask(mask, labels)
     if tumor.shape != pixels.shape:
         sizes = [f"{width}×{height} pixels" for height, width in (pixels.shape, tumor.shape)]
         raise InputError(
             f"{image} is {sizes[0]}, its mask {mask} is {sizes[1]}. Expected the same size."
         )
+    check_extent(tumor, pixels, mask)
     return tumor
 
 
-def hash_pixels(pixels: np.ndarray) -> str:
+def hash_pixels(pixels: NDArray) -> str:
     """Hash of an image's shape and pixels."""
     content = str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def open_mat(path: Path) -> h5py.File:
-    """Open one of figshare's MATLAB v7.3 files, with its structure `cjdata`.
-
-    Raises:
-        InputError: it is missing, not MATLAB v7.3, or has no `cjdata`.
-    """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read as a MATLAB v7.3 file ({error}). Expected figshare 1512427's "
-            "N.mat; download it again."
-        ) from error
-    if "cjdata" not in file:
-        file.close()
-        raise InputError(f"{path} has no structure `cjdata`. Expected figshare 1512427's N.mat.")
-    return file
-
-
-def resize_image(image: np.ndarray, size: int) -> np.ndarray:
+def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Resize an H×W uint8 image to size×size: by area where it shrinks, else bilinear."""
     if image.shape == (size, size):
         return image
     how = cv2.INTER_AREA if size < max(image.shape) else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=how)
+    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
 
 
-def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
+def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """Resize an H×W bool mask to size×size: by area, then tumour where at least half is tumour."""
     return resize_image(mask.astype(np.uint8) * 255, size) >= 128
 
 
-def read_resized(image: Path, mask: Path | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+def read_resized(
+    image: Path, mask: Path | None, size: int, labels: Sequence[float] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Decode an image and its mask as `decode_case`, and resize both to size×size."""
-    decoded, tumor = decode_case(image, mask)
+    decoded, tumor = decode_case(image, mask, labels)
     return resize_image(decoded.pixels, size), resize_mask(tumor, size)
 
 
-def scale_to_uint8(pixels: np.ndarray, top: float) -> np.ndarray:
+def scale_to_uint8(pixels: NDArray, top: float) -> NDArray[np.uint8]:
     """Scale numbers of any type so that 0 stays 0 and `top` becomes 255; clip the rest."""
     scaled = np.clip(pixels.astype(np.float64), 0, top) * (255 / top if top > 0 else 0)
     return np.rint(scaled).astype(np.uint8)
 
 
-def _scaled(pixels: np.ndarray, what: str) -> Decoded:
-    bits = 8 * pixels.dtype.itemsize
-    note = f"{bits}-bit {what} scaled to 8 bits"
-    return Decoded(scale_to_uint8(pixels, float(pixels.max(initial=0))), bits, note)
+def _scale(
+    values: NDArray,
+    path: Path,
+    what: str,
+    bits: int | None = None,
+    hidden: NDArray[np.bool_] | None = None,
+) -> Decoded:
+    bits = bits or 8 * values.dtype.itemsize
+    return Decoded(to_grey(values, path, hidden), bits, f"{bits}-bit {what} scaled to 8 bits")
 
 
-def _grey(image: Image.Image, path: Path) -> np.ndarray:
-    if "A" in image.getbands() or "transparency" in image.info:
-        over = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", over.size, "black"), over)
-    rgb = np.asarray(image.convert("RGB"))
-    spread = rgb.max(axis=-1).astype(np.int16) - rgb.min(axis=-1)
-    coloured = float(np.mean(spread > COLOUR_SPREAD))
+def _is_plain(values: NDArray) -> bool:
+    """Whether values are bytes, which stay as they are."""
+    return values.dtype == np.uint8
+
+
+def _cover(picture: Picture) -> NDArray:
+    """The values over black."""
+    if picture.alpha is None:
+        return picture.values
+    alpha = picture.alpha if picture.values.ndim == 2 else picture.alpha[..., None]
+    covered = picture.values * alpha
+    return np.rint(covered).astype(np.uint8) if _is_plain(picture.values) else covered
+
+
+def _check_grey(rgb: NDArray[np.uint8], path: Path) -> None:
+    coloured = float(np.mean(_spread(rgb) > COLOUR_SPREAD))
     if coloured > COLOURED_SHARE:
         raise InputError(
             f"{path} is a colour image: {coloured:.0%} of its pixels are coloured. Expected a grey "
             "MRI slice; convert it, or remove it from the data set."
         )
-    return np.asarray(image.convert("L"))
+
+
+def _spread(rgb: NDArray) -> NDArray:
+    return rgb.max(axis=-1) - rgb.min(axis=-1)
+
+
+def _mask_values(picture: Picture, path: Path) -> NDArray:
+    """The numbers of a mask, H×W."""
+    if picture.index is not None:
+        background = picture.values[picture.index == 0]
+        if background.any() and (picture.alpha is None or picture.alpha[picture.index == 0].any()):
+            raise InputError(
+                f"{path} has a palette whose first colour is not black. Expected the number of a "
+                "colour to be a label, and 0 none; save the mask in black and white."
+            )
+        return picture.index
+    if picture.alpha is not None:
+        raise InputError(
+            f"{path} has transparent pixels. Expected an opaque mask; save it in black and white."
+        )
+    values = picture.values
+    if values.ndim == 3:
+        if _spread(values).max(initial=0) > (COLOUR_SPREAD if picture.lossy else 0):
+            raise InputError(
+                f"{path} has colours. Expected a mask in black and white, or colours by number (a "
+                "palette)."
+            )
+        values = values[..., 1]
+    return np.invert(values) if picture.white_is_zero else values

@@ -1,6 +1,7 @@
 """What makes an array a tumour mask, in every format."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,28 @@ def to_mask(
     if not _is_soft(numbers, found, lossy):
         raise _ambiguous(found, source)
     return numbers >= found[-1] / 2
+
+
+def parse_labels(given: Any) -> tuple[float, ...] | None:
+    """The option `labels`: a number, several with commas between, or a list; `None` for none.
+
+    Raises:
+        InputError: it is something else, or holds 0, which is never tumour.
+    """
+    if given is None:
+        return None
+    parts = given.split(",") if isinstance(given, str) else given
+    listed = list(parts) if isinstance(parts, Sequence) else [parts]
+    try:
+        labels = tuple(float(value) for value in listed)
+    except (TypeError, ValueError):
+        labels = ()
+    if not labels or any(label <= 0 or not label.is_integer() for label in labels):
+        raise InputError(
+            f"labels={given} cannot be used. Expected the values of the masks that are tumour, "
+            "whole numbers above 0, such as 1,2,4."
+        )
+    return labels
 
 
 def check_extent(mask: NDArray[np.bool_], pixels: NDArray[np.uint8], source: object) -> None:

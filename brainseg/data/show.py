@@ -149,5 +149,5 @@ def _draw(
 
 
 def _read(case: Case) -> Cell:
-    image, mask = read_resized(case.image, case.mask, SIZE)
+    image, mask = read_resized(case.image, case.mask, SIZE, case.labels)
     return Cell(case.id, image, mask if case.mask else None)

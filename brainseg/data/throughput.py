@@ -68,9 +68,11 @@ def measure_throughput(
             augmented, batch, sampler=sampler, num_workers=workers, collate_fn=collate
         )
         stages: dict[str, Callable[[], object]] = {
-            "decode files": lambda: [decode_case(case.image, case.mask) for case in chosen],
+            "decode files": lambda: [
+                decode_case(case.image, case.mask, case.labels) for case in chosen
+            ],
             "decode and resize files": lambda: [
-                read_resized(case.image, case.mask, size) for case in chosen
+                read_resized(case.image, case.mask, size, case.labels) for case in chosen
             ],
             "read the cache": lambda: [np.array(array) for n in numbers for array in plain[n]],
             "augment": lambda: [augment(augmentation, *pixels[n], n) for n in numbers],

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 
 from brainseg.benchmark.plan import TimingPlan, parse_threads
+from brainseg.data.mask import parse_labels
 from brainseg.deploy.options import check_chosen
 from brainseg.errors import InputError, check_known
 from brainseg.model.attention import ATTENTIONS, NoAttention
@@ -179,6 +180,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     for key, value in flatten(config):
         if key in RANGES and value not in RANGES[key]:
             raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
+    parse_labels(config["data"].get("labels"))
     plan_timing(config["deploy"])
     check_chosen(config["deploy"]["options"] or {}, config["deploy"]["modes"])
     tracking_mode(config["tracking"])

@@ -137,7 +137,7 @@ BROKEN = {  # how it is broken; the kind and the message of the problem; the ima
     ),
     "mask with grey values": (save_to("masks", head_slice(2)[0]), "mask", "is not a mask", 9),
     "map of labels": (
-        save_to("masks", 2 * np.uint8(head_slice(2)[1])), "mask", "is it a label map", 9
+        save_to("masks", 2 * np.uint8(head_slice(2)[1])), "mask", "data.labels=[2]", 9
     ),
     "unreadable mask": (
         lambda root: corrupt(root / "masks" / "2.png"), "mask", "cannot be read", 9

@@ -60,12 +60,6 @@ def test_corrupt_and_missing_files_are_named(tmp_path: Path, save):
         read_image(tmp_path / "gone.png")
 
 
-def test_mask_is_tumour_from_128(tmp_path: Path, save):
-    mask = np.zeros((20, 20), np.uint8)
-    mask[0, :4] = (127, 128, 254, 255)
-    assert read_mask(save(tmp_path / "m.png", mask))[0, :5].tolist() == [False, True, True, True, 0]
-
-
 def test_mask_of_zeros_and_ones_is_taken_as_meant(tmp_path: Path, save):
     mask = np.zeros((20, 20), np.uint8)
     mask[5:9, 5:9] = 1
@@ -84,16 +78,14 @@ def test_matlab_file_is_read_as_matlab_shows_it(tmp_path: Path):
         # MATLAB stores columns first, so HDF5 sees the transpose
         file["cjdata/image"] = image.T
         file["cjdata/tumorMask"] = mask.T.astype(np.uint8)
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "1.mat"), np.rint(image * (255 / 1100)).astype(np.uint8)
-    )
+    np.testing.assert_allclose(read_image(tmp_path / "1.mat"), image * (255 / 1100), atol=1)
     np.testing.assert_array_equal(read_mask(tmp_path / "1.mat"), mask)
 
 
 def test_other_matlab_files_are_refused(tmp_path: Path):
     with h5py.File(tmp_path / "1.mat", "w") as file:
         file["x"] = 1
-    with pytest.raises(InputError, match="no structure `cjdata`"):
+    with pytest.raises(InputError, match=r"1\.mat has no `cjdata\.image`"):
         read_image(tmp_path / "1.mat")
     (tmp_path / "2.mat").write_bytes(b"MATLAB 5.0 MAT-file")
     with pytest.raises(InputError, match=r"MATLAB v7\.3"):

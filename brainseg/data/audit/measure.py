@@ -1,7 +1,6 @@
 """Measurements of a single image and its mask."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from brainseg.data.case import Case, Problem
 from brainseg.data.duplicates import make_thumbnail
 from brainseg.data.image import Decoded, decode_image, hash_pixels, read_mask
 from brainseg.data.layouts.volume import label_of
+from brainseg.data.mask import check_extent
 from brainseg.data.shortcut import describe_trivially
 from brainseg.errors import InputError
 from brainseg.vocabulary import NEGATIVE
@@ -54,7 +54,7 @@ def measure(case: Case) -> tuple[Measured | None, list[Problem]]:
     if np.ptp(decoded.pixels) == 0:
         message = f"{path} shows nothing: all of its pixels are equal. Remove it."
         return _measure(case, path, decoded, None), [Problem("flat", path, message)]
-    mask, problems = _usable_mask(case.mask, path, decoded.pixels) if case.mask else (None, [])
+    mask, problems = _usable_mask(case, path, decoded.pixels) if case.mask else (None, [])
     if case.label == NEGATIVE and mask is not None and mask.any():
         message = f"{path} is of the class {NEGATIVE}, but its mask {case.mask} shows a tumour."
         problems.append(Problem("label", path, message))
@@ -89,16 +89,22 @@ def _measure(case: Case, path: str, decoded: Decoded, mask: NDArray[np.bool_] | 
 
 
 def _usable_mask(
-    file: Path, path: str, pixels: NDArray[np.uint8]
+    case: Case, path: str, pixels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.bool_] | None, list[Problem]]:
+    file = case.mask
+    assert file is not None
     try:
-        mask = read_mask(file)
+        mask = read_mask(file, case.labels)
     except InputError as error:
         return None, [Problem("mask", str(file), str(error))]
     if mask.shape != pixels.shape:
         sizes = [f"{width}×{height}" for height, width in (pixels.shape, mask.shape)]
         message = f"{path} is {sizes[0]} pixels, its mask {sizes[1]}. Expected the same size."
         return None, [Problem("size", str(file), message)]
+    try:
+        check_extent(mask, pixels, file)
+    except InputError as error:
+        return None, [Problem("mask", str(file), str(error))]
     if mask.any() and np.mean(find_head(pixels)[mask]) < INSIDE:
         message = f"Most of {file} lies outside the head. Is it the mask of {path}?"
         return mask, [Problem("outside", str(file), message)]

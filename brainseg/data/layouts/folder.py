@@ -1,29 +1,40 @@
 """Pictures of slices: `images/` with `masks/`, and class folders."""
 
+import unicodedata
+from collections import defaultdict
 from pathlib import Path
 
 from brainseg.data.case import Case, OnProblem, Problem, name_some, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
+from brainseg.data.layouts.class_names import find_class
 from brainseg.data.layouts.figshare import read_folds
+from brainseg.data.layouts.labels import read_labels
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files
-from brainseg.files import read_csv
 from brainseg.vocabulary import CLASSES
+
+IGNORED = ("thumbs.db", "desktop.ini")
+"""What Windows leaves in folders of pictures."""
 
 
 def read_folder(
-    root: Path, patient_pattern: str | None = None, on_problem: OnProblem = refuse
+    root: Path,
+    patient_pattern: str | None = None,
+    on_problem: OnProblem = refuse,
+    labels: tuple[float, ...] | None = None,
 ) -> list[Case]:
-    """Read `images/` + `masks/` with the same file stems, and `labels.csv` where there is one.
+    """Read `images/` + `masks/` with the same names, and `labels.csv` where there is one.
 
-    `labels.csv` has the columns `id,class,patient` and optionally `plane`; others are ignored.
+    `labels.csv` has the columns `id,class,patient` and optionally `plane`; others are ignored. The
+    id of a picture is its stem, after the names of the folders that it lies in: `siteB-y0`.
 
     Args:
         root: folder with `images/` and `masks/`.
         patient_pattern: regular expression whose first group is the patient in a file's stem,
             such as `(.+)_[0-9]+`; a patient in `labels.csv` takes precedence.
-        on_problem: receives what is wrong: the layout, a missing mask, a stem used twice, a
-            pattern that does not match, or an incomplete `labels.csv`.
+        on_problem: receives what is wrong: the layout, an image or a mask without the other, a
+            name used twice, a pattern that does not match, or an incomplete `labels.csv`.
+        labels: the values of the masks that are tumour, see `to_mask`.
 
     Raises:
         InputError: by default, at the first problem.
@@ -37,25 +48,19 @@ def read_folder(
         )
         on_problem(Problem("layout", str(root), message))
         return []
-    images = _by_stem(root / "images", on_problem)
-    masks = _by_stem(root / "masks", on_problem)
-    missing = [stem for stem in images if stem not in masks]
-    for stem in missing:
-        message = (
-            f"{len(missing)} of {len(images)} images in {root / 'images'} have no mask, such as "
-            f"{images[stem].name}. Expected a file with the same stem in {root / 'masks'} (all "
-            "black where there is no tumour)."
-        )
-        on_problem(Problem("mask", str(images[stem]), message))
-    labels = _read_labels(root, images, on_problem)
-    folds = read_folds(root)
+    images = _find_pictures(root / "images", on_problem)
+    masks = _find_pictures(root / "masks", on_problem)
+    _check_pairs(root, images, masks, on_problem)
+    table = read_labels(root, images, on_problem)
+    folds = read_folds(root, on_problem)
     cases = []
-    for stem in images:
-        row = labels.get(stem, {})
+    for name, image in images.items():
+        row = table.get(name, {})
         label, plane = row.get("class") or None, row.get("plane") or None
-        patient = row.get("patient") or match_patient(stem, patient_pattern, on_problem)
-        fold = folds.get(int(stem)) if stem.isdecimal() else None
-        cases.append(Case(stem, label, patient, images[stem], masks.get(stem), plane, fold))
+        patient = row.get("patient") or match_patient(image.stem, patient_pattern, on_problem)
+        fold = folds.get(int(name)) if name.isdecimal() else None
+        mask = masks.get(name)
+        cases.append(Case(name, label, patient, image, mask, plane, fold, labels=labels))
     return cases
 
 
@@ -63,15 +68,26 @@ def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
     """Read class folders, `Training/CLASS/*.jpg` and `Testing/CLASS/*.jpg`.
 
     There are no masks and no patients. File names differ between versions of the data set, so
-    only the folders' names are used.
+    only the folders' names are used, see `find_class`. Folders of no class are named.
 
     Raises:
         InputError: by default, where there are no class folders, or they are empty.
     """
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for path in filter(is_picture, find_files(root)):
+        folders[path.parent.name].append(path)
+    for name, paths in folders.items():
+        if (known := find_class(name)) != name:
+            message = (
+                f"{root}: the folder {name} is taken for the class {known}."
+                if known
+                else f"{root}: {len(paths)} pictures in {paths[0].parent} are left out. Expected a "
+                f"folder named by a class: {', '.join(CLASSES)}."
+            )
+            on_problem(Problem("layout", str(paths[0].parent), message, fatal=False))
+    found = sorted(path for name in folders if find_class(name) for path in folders[name])
     cases = [
-        Case("-".join((*path.relative_to(root).parts[:-1], path.stem)), folder, None, path, None)
-        for path, folder in ((path, path.parent.name) for path in find_files(root))
-        if folder in CLASSES and is_picture(path)
+        Case(_name(path, root), find_class(path.parent.name), None, path, None) for path in found
     ]
     if not cases:
         message = (
@@ -87,45 +103,60 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def _by_stem(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
-    files = [path for path in folder.iterdir() if is_picture(path)]
-    stems: dict[str, Path] = {}
-    for path in sorted(files, key=_number):
-        if path.stem in stems:
+def _find_pictures(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
+    """The pictures below a folder by their names, numbers first and in their order."""
+    files = find_files(folder)
+    others = [p for p in files if not is_picture(p) and p.name.lower() not in IGNORED]
+    if others:
+        message = (
+            f"{len(others)} files in {folder} are left out, such as {_some(others, folder)}. "
+            f"Expected pictures: {', '.join(IMAGE_SUFFIXES)}."
+        )
+        on_problem(Problem("layout", str(folder), message, fatal=False))
+    names: dict[str, Path] = {}
+    for path in sorted(filter(is_picture, files), key=lambda path: _order(_name(path, folder))):
+        name = _name(path, folder)
+        if name in names:
             message = (
                 f"{folder} has files with the same stem and different suffixes, such as "
-                f"{stems[path.stem].name} and {path.name}. Remove one of them."
+                f"{_some([names[name], path], folder)}. Remove one of them."
             )
             on_problem(Problem("id", str(path), message))
             continue
-        stems[path.stem] = path
-    return stems
+        names[name] = path
+    return names
 
 
-def _read_labels(
-    root: Path, images: dict[str, Path], on_problem: OnProblem
-) -> dict[str, dict[str, str]]:
-    path = root / "labels.csv"
-    if not path.exists():
-        return {}
-
-    def report(message: str) -> None:
-        on_problem(Problem("label", str(path), message))
-
-    rows = [{key: (row[key] or "").strip() for key in row if key} for row in read_csv(path)]
-    if rows and not {"id", "class", "patient"} <= rows[0].keys():
-        report(f"{path} has columns {', '.join(rows[0])}; expected id,class,patient.")
-        return {}
-    labels = {row["id"]: row for row in rows}
-    if len(labels) < len(rows):
-        twice = {row["id"] for row in rows if labels[row["id"]] is not row}
-        report(f"{path} repeats ids, such as {name_some(sorted(twice))}. Keep one row of each.")
-    if missing := [stem for stem in images if stem not in labels]:
-        report(f"{path} lacks {len(missing)} images, such as {name_some(missing)}. Add rows.")
-    if unknown := {row["class"] for row in rows} - {*CLASSES, ""}:
-        report(f"{path} has the class {name_some(unknown)}; expected {', '.join(CLASSES)}.")
-    return labels
+def _check_pairs(
+    root: Path, images: dict[str, Path], masks: dict[str, Path], on_problem: OnProblem
+) -> None:
+    alone = [path for name, path in images.items() if name not in masks]
+    for path in alone:
+        message = (
+            f"{len(alone)} of {len(images)} images in {root / 'images'} have no mask, such as "
+            f"{_some([path], root / 'images')}. Expected a file with the same stem in "
+            f"{root / 'masks'} (all black where there is no tumour)."
+        )
+        on_problem(Problem("mask", str(path), message))
+    alone = [path for name, path in masks.items() if name not in images]
+    for path in alone:
+        message = (
+            f"{len(alone)} of {len(masks)} masks in {root / 'masks'} have no image, such as "
+            f"{_some([path], root / 'masks')}. Expected a file with the same stem in "
+            f"{root / 'images'}; add it, or remove the mask."
+        )
+        on_problem(Problem("image", str(path), message))
 
 
-def _number(path: Path) -> tuple[int, str]:
-    return (int(path.stem), "") if path.stem.isdecimal() else (10**9, path.stem)
+def _some(paths: list[Path], folder: Path) -> str:
+    return name_some(str(path.relative_to(folder)) for path in paths)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A picture's name: the folders that it lies in, and its stem."""
+    name = "-".join((*path.relative_to(folder).parts[:-1], path.stem))
+    return unicodedata.normalize("NFC", name)  # which macOS's own file names are not
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (10**9, name)

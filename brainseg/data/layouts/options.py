@@ -23,7 +23,7 @@ READERS: dict[str, Callable[..., list[Cut]]] = {
 def option_types(layout: str) -> dict[str, Any]:
     """The options of a layout, with their types; `patient_pattern` belongs to all."""
     if layout not in READERS:
-        return {"patient_pattern": str}
+        return {"labels": Sequence[float] | None, "patient_pattern": str}
     reader = READERS[layout]
     types = get_type_hints(reader)
     taken = inspect.signature(reader).parameters.values()
