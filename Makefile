@@ -41,7 +41,7 @@ test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=5
 
 test-floors: $(FLOORS)/installed ## run the fast tests with the oldest versions that pyproject.toml allows
-	$(FLOORS)/bin/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(SLOW))
+	$(FLOORS)/bin/python -m pytest -n 2 --dist loadfile -W default $(addprefix --ignore=,$(SLOW))
 
 $(FLOORS)/installed: pyproject.toml .ci/floors.py
 	$(PYTHON) -m venv $(FLOORS)

@@ -27,6 +27,7 @@ from brainseg.errors import InputError
 from brainseg.report.write import show_report
 from brainseg.terminal import spent
 from brainseg.training.config import register_schema
+from brainseg.training.plugins import register_plugins
 from brainseg.training.sweep import (
     describe_times,
     gather,
@@ -83,4 +84,5 @@ def run_all() -> int:
 
 if __name__ == "__main__":
     register_schema()
+    register_plugins()
     sys.exit(run_all())

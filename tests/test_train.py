@@ -154,22 +154,27 @@ def is_finished(folder: Path) -> bool:
 LEARNT = ("epoch", "train_loss", "val_loss", "val_mean_iou", "val_tumor_iou", "lr")
 
 
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_jobs_side_by_side_leave_what_they_leave_one_after_the_other(
-    sweep, folder: Path, tmp_path: Path
+    sweep, folder: Path, tmp_path: Path, launcher: str
 ):
-    beside = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     # Both draw the phantoms: the cache is new.
-    result = train(*SMOKE, "model.attention=none,cbam", *beside, folder=tmp_path)
+    beside = f"hydra/launcher={launcher}"
+    result = train(*SMOKE, "model.attention=none,cbam", beside, folder=tmp_path)
     told = result.stdout + result.stderr
     assert result.returncode == 0, told
-    assert "2 jobs at once (hydra.launcher.n_jobs) on 1 cores" in result.stdout
-    assert re.search(r"Where the time went: 2 jobs \d+ s, 2 at once \(data", result.stdout)
     for noise in ("Warning", "wandb:", "━", "Traceback"):
         assert noise not in told.split("Accuracy, size and speed")[0]
+    if launcher == "joblib":
+        assert "2 jobs at once (hydra.launcher.n_jobs) on 1 cores" in result.stdout
+        assert re.search(r"Where the time went: 2 jobs \d+ s, 2 at once \(data", result.stdout)
+    else:  # each job has a log of its own
+        logs = re.findall(r"^Job \d is local's job \d+: (.+)$", told, re.MULTILINE)
+        told = "".join((tmp_path / log).read_text() for log in logs)
+    assert len(re.findall("epoch ./2  val_mean_iou", told)) == 4
     names = [path.name for path in (tmp_path / "outputs/smoke").glob("*-seed0-*")]
     assert len(names) == 2
     for name in names:
-        assert len(re.findall(f"^{name}  epoch ./2  val_mean_iou", told, re.MULTILINE)) == 2
         one, other = (Run(where / "outputs/smoke" / name) for where in (folder, tmp_path))
         # Later tests change the sweep's runs: what only training writes is compared here.
         for file in (one.best, one.split, one.test, one.metrics, one.onnx("fp32")):

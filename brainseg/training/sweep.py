@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import tempfile
 from collections import defaultdict
@@ -69,12 +70,30 @@ def gathering() -> Iterator[None]:
 
     Hydra hands no results of a sweep on, and none at all where it was interrupted.
     """
-    with tempfile.TemporaryDirectory(prefix="brainseg-") as folder:
-        os.environ[OUTCOMES] = folder
-        try:
-            yield
-        finally:
-            del os.environ[OUTCOMES]
+    os.environ[OUTCOMES] = tempfile.mkdtemp(prefix="brainseg-")
+    try:
+        yield
+    finally:
+        shutil.rmtree(os.environ.pop(OUTCOMES), ignore_errors=True)
+
+
+def share_outcomes(output_dir: Path) -> None:
+    """Gather below `output_dir` from now on, which jobs on other machines see too."""
+    private, shared = Path(os.environ[OUTCOMES]), output_dir.resolve() / ".submitit"
+    if private.parent == shared:
+        return
+    shared.mkdir(parents=True, exist_ok=True)
+    os.environ[OUTCOMES] = tempfile.mkdtemp(prefix="outcomes-", dir=shared)
+    shutil.rmtree(private)
+
+
+def note_lost(number: int, failure: str) -> None:
+    """Leave the outcome of a job that was not able to, because its process or machine ended."""
+    left = Path(os.environ[OUTCOMES]) / f"{number}.json"
+    outcome = Outcome(**read_json(left)) if left.exists() else Outcome()
+    outcome.failure = failure
+    logger.error("Error: %s", failure)
+    _leave(outcome, number)
 
 
 def gather() -> list[Outcome]:
@@ -151,9 +170,13 @@ def _join_others(jobs: int, number: int) -> None:
 
 @cache  # a process may do several jobs, one after the other
 def _take_share(jobs: int) -> None:
-    share = max(1, physical_cores() // jobs)
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(share)  # `physical_cores` heeds it
-    torch.set_num_threads(min(share, torch.get_num_threads()))
+    take_cores(max(1, physical_cores() // jobs))
+
+
+def take_cores(count: int) -> None:
+    """Use `count` of the cores from now on."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(count)  # `physical_cores` heeds it
+    torch.set_num_threads(min(count, torch.get_num_threads()))
 
 
 def time_sweep(jobs: Sequence[Job]) -> None:

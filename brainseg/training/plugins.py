@@ -1,0 +1,38 @@
+"""Plug-ins of this package for Hydra, which takes those of the package `hydra_plugins` only."""
+
+from importlib.util import find_spec
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.plugin import Plugin
+from omegaconf import OmegaConf
+
+
+def register_plugins() -> None:
+    """Register what the extra `scale` brings, where that is installed; call it before composing."""
+    if find_spec("hydra_plugins.hydra_submitit_launcher"):
+        from brainseg.training.launchers import LocalLauncher, SubmititLauncher
+
+        register_plugin(SubmititLauncher, "hydra/launcher", "submitit_slurm")
+        register_plugin(LocalLauncher, "hydra/launcher", "submitit_local")
+
+
+def register_plugin(plugin: type[Plugin], group: str, name: str, like: str | None = None) -> None:
+    """Make `plugin` what the choice `name` of `group` stands for; call it before composing.
+
+    Args:
+        plugin: a launcher or sweeper.
+        group: `hydra/launcher` or `hydra/sweeper`.
+        name: of the choice.
+        like: the choice whose settings it has; this one's, where it is there already.
+    """
+    plugins, store = Plugins.instance(), ConfigStore.instance()
+    plugins.register(plugin)
+    plugins.is_in_toplevel_plugins_module = _is_allowed  # type: ignore[method-assign]
+    node = OmegaConf.merge(store.load(f"{group}/{like or name}.yaml").node)
+    node._target_ = f"{plugin.__module__}.{plugin.__name__}"
+    store.store(group=group, name=name, node=node)
+
+
+def _is_allowed(name: str) -> bool:
+    return name.startswith("brainseg.") or Plugins.is_in_toplevel_plugins_module(name)
