@@ -34,5 +34,5 @@ def register_plugin(plugin: type[Plugin], group: str, name: str, like: str | Non
     store.store(group=group, name=name, node=node)
 
 
-def _is_allowed(name: str) -> bool:
-    return name.startswith("brainseg.") or Plugins.is_in_toplevel_plugins_module(name)
+def _is_allowed(clazz: str) -> bool:
+    return clazz.startswith("brainseg.") or Plugins.is_in_toplevel_plugins_module(clazz)
