@@ -1,6 +1,5 @@
 """The runs of an experiment to rows, and to `table.json` and `table.csv`."""
 
-import json
 import re
 import zipfile
 from collections import defaultdict
@@ -14,6 +13,7 @@ import pandas as pd
 from brainseg import vocabulary
 from brainseg.errors import InputError
 from brainseg.files import as_text, read_json, replacing, write_json
+from brainseg.report.labels import kind_of, label_runs
 from brainseg.report.provenance import commit_of, read_config, read_test
 from brainseg.report.rows import COLUMNS, TableRow, order
 from brainseg.run import Run
@@ -21,9 +21,6 @@ from brainseg.vocabulary import REFERENCE
 
 Runs = Mapping[str, Sequence[Run]]
 """Variants in the order of the table, each with its runs, one per seed."""
-
-INHERENT = ("seed", "model.attention", "model.name", "data.fingerprint")
-"""Parts of a run's identity that its label never names."""
 
 
 def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
@@ -139,41 +136,20 @@ def _variants(experiment: Path, runs: Sequence[Run]) -> list[str]:
     """
     identities = [run.read_state().get("identity") or {} for run in runs]
     names = [_name_parts(run) for run in runs]
+    labelled = label_runs([name for name, _ in names], identities)
     labels: dict[tuple[str, str], str] = {}
     taken: set[tuple[str, int | None]] = set()
     variants = []
-    for run, identity, (name, seed) in zip(runs, identities, names, strict=True):
-        alike = [other for other, (own, _) in zip(identities, names, strict=True) if own == name]
-        outside = {key for key in _varying(identities) if not key.startswith("model.")}
-        named = sorted((_varying(alike) | outside) & identity.keys())
-        told = ", ".join(_tell_setting(key, identity[key]) for key in named)
-        variant = f"{name} {told}".strip()
+    for run, identity, (_, seed), variant in zip(runs, identities, names, labelled, strict=True):
         if not (run.metrics.exists() or run.deploy.exists()):
             variants.append(variant)  # there is nothing to average, and its identity may be a part
             continue
-        kind = _text({key: identity[key] for key in identity if key != "seed"})
+        kind = kind_of(identity)
         other = f"{variant} ({run.path.relative_to(experiment).as_posix()})"
         label = labels.setdefault((variant, kind), other if variant in labels.values() else variant)
         variants.append(other if (label, seed) in taken else label)
         taken.add((label, seed))
     return variants
-
-
-def _varying(identities: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Keys that have several values, where they have one; networks of other kinds lack some."""
-    keys = {key for identity in identities for key in identity} - {*INHERENT}
-    return {
-        key for key in keys if len({_text(each[key]) for each in identities if key in each}) > 1
-    }
-
-
-def _tell_setting(key: str, value: Any) -> str:
-    """Such as `lr 0.01`."""
-    return f"{key.rpartition('.')[2]} {value if isinstance(value, str) else _text(value)}"
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _name_parts(run: Run) -> tuple[str, int | None]:
