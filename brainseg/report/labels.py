@@ -23,9 +23,9 @@ Identity = Mapping[str, Any]
 def label_runs(names: Sequence[str], identities: Sequence[Identity]) -> list[str]:
     """A label for each run: its name, and the settings in which it differs from others.
 
-    Runs of one name are told apart by all settings in which they differ; networks of other names by
-    all but those of `model`. Where that is too long for any of them, only as many settings are named
-    as tell the runs apart, and `…` stands for the others.
+    Runs of one name are told apart by all settings in which they differ; networks of other names
+    by all but those of `model`. Where that is too long for any of them, only as many settings are
+    named as tell the runs apart, and `…` stands for the others.
     """
     whole = [varying_settings(names, identities, place) for place in range(len(names))]
     labels = [_join(name, told) for name, told in zip(names, whole, strict=True)]
