@@ -70,7 +70,7 @@ def detect_layout(root: Path) -> str:
         raise InputError(f"The data folder {root} does not exist.")
     files = find_files(root)
     pictures = [path for path in files if is_picture(path)]
-    if any(path.name.endswith((".nii", ".nii.gz")) for path in files):
+    if any(path.name.lower().endswith((".nii", ".nii.gz")) for path in files):
         return "nifti"
     if any(is_lgg_mask(path) for path in files):
         return "lgg"

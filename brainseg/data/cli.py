@@ -57,16 +57,19 @@ def convert(
     option: Options = None,
 ) -> None:
     """Cut NIfTI, DICOM or LGG volumes into slices, in the layout of `data=folder`."""
+    from brainseg.data.case import name_some
     from brainseg.data.cases import LAYOUTS, detect_layout
     from brainseg.data.layouts.options import READERS, split_options
     from brainseg.data.layouts.slices import write_slices
+    from brainseg.files import read_csv
 
     kind = layout or detect_layout(root)
     check_known("layout", [kind], LAYOUTS)
     if kind not in READERS:
         raise InputError(f"{root} has the layout {kind}. Expected volumes: {', '.join(READERS)}.")
     count = write_slices(kind, root, out, split_options(option))
-    print(f"{count} slices: {out}")
+    patients = dict.fromkeys(row["patient"] for row in read_csv(out / "labels.csv"))
+    print(f"{count} slices of {len(patients)} patients ({name_some(patients)}): {out}")
 
 
 @app.command()

@@ -27,6 +27,9 @@ BLURRED_EDGE = 5
 BRIGHT = 25
 """Pixels brighter than this, of 255, show the head."""
 
+BESIDE = 1e-3
+"""Distance of a label from its whole number."""
+
 LARGEST_SHARE = {2: 0.7, 3: 0.5}
 """Largest share of the head, in a slice and in a volume, that a tumour may fill."""
 
@@ -51,7 +54,7 @@ def to_mask(
     Raises:
         InputError: there are several labels and none was chosen, or it is not a mask at all.
     """
-    numbers = np.asarray(values)
+    numbers = _round_near(np.asarray(values))
     if numbers.dtype == bool:
         return numbers
     if not np.isfinite(numbers).all() or (numbers < 0).any():
@@ -107,6 +110,14 @@ def check_extent(mask: NDArray[np.bool_], pixels: NDArray[np.uint8], source: obj
             f"{source} covers {covered / head:.0%} of the head. Expected the mask of a tumour; is "
             "it one of the brain?"
         )
+
+
+def _round_near(numbers: NDArray) -> NDArray:
+    """Whole numbers where scaling to floats and back left them beside one, such as 0.99999."""
+    if numbers.dtype.kind != "f":
+        return numbers
+    whole = np.rint(numbers)
+    return np.where(np.abs(numbers - whole) <= BESIDE, whole, numbers)
 
 
 def _is_soft(numbers: NDArray, found: NDArray, lossy: bool) -> bool:

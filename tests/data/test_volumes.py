@@ -36,7 +36,7 @@ def head(seed: int = 0) -> np.ndarray:
 
 def tumor() -> np.ndarray:
     mask = np.zeros(SHAPE, np.uint8)
-    mask[4:8, 15:20, 6:9] = 2
+    mask[4:8, 15:20, 6:9] = 1
     return mask
 
 

@@ -140,10 +140,12 @@ def _cut(
                 )
             relative = str(path.relative_to(root))
             names = (dataset.get(tag) for tag in PATIENT)
+            patient = str(next(filter(None, names), path.parent))
             yield VolumeSlice(
                 id=re.sub(r"[^\w.]+", "-", _bare(relative)),
                 label=label_of(mask, tumor),
-                patient=str(next(filter(None, names), path.parent)),
+                patient=patient,
+                examination=patient,
                 pixels=pixels,
                 mask=mask,
                 plane=_plane(dataset),

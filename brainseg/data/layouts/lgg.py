@@ -96,6 +96,7 @@ def _cut(
             id=image.stem,
             label=label_of(mask, tumor),
             patient=path.parent.name,
+            examination=path.parent.name,
             pixels=pixels,
             mask=mask,
             plane="axial",

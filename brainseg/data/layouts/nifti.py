@@ -1,20 +1,16 @@
 """NIfTI volumes with label volumes, in the layouts of BraTS, the Decathlon and nnU-Net."""
 
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from brainseg.data.case import OnProblem, Problem, refuse
-from brainseg.data.image import scale_to_uint8
 from brainseg.data.layouts.nifti_pairs import Pair, pair_volumes
+from brainseg.data.layouts.nifti_volume import read_volume
 from brainseg.data.layouts.pattern import compile_pattern
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.errors import InputError, check_known
@@ -25,8 +21,8 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 HEAD_SHARE = 0.05
 """Smallest share of pixels brighter than a tenth of white in a slice that shows the head."""
 
-NEGATIVE_SHARE = 0.05
-"""Share of negative voxels above which a volume is taken as normalised, and refused."""
+SMALLEST = 8
+"""Pixels of the shorter side of a slice; thinner ones were cut across too few layers."""
 
 
 def read_nifti(
@@ -35,6 +31,7 @@ def read_nifti(
     *,
     image: str = r"t1_?-?(c|gd)",
     label: str = r"seg|label|mask",
+    labels: Sequence[float] | None = None,
     channel: int | None = None,
     planes: str | Sequence[str] = "axial",
     every: int = 1,
@@ -43,8 +40,8 @@ def read_nifti(
     """Find pairs of volumes: one folder per examination, or folders of images and of labels.
 
     In `imagesTr/` and `labelsTr/` (or `images/` and `labels/`) both have the same name, except for
-    `_0000`; otherwise each pair has a folder of its own. The patient is a folder `sub-…` (BIDS),
-    else the name of the folder or file.
+    `_0000`; otherwise a pair shares a folder, and where that holds several, the rest of its names.
+    For the patient, see `brainseg.data.layouts.patients`.
 
     Args:
         root: the data set's folder.
@@ -52,6 +49,7 @@ def read_nifti(
             cannot be used.
         image: regular expression of the image's file name, where a folder has several.
         label: regular expression of the label's file name, or of its folder's.
+        labels: the values of a label volume that are tumour, where it has several.
         channel: of an image with four dimensions, from 0.
         planes: `axial`, `coronal`, `sagittal`, or several (with commas, or a list).
         every: take every n-th slice.
@@ -73,81 +71,29 @@ def read_nifti(
             "with PATIENT/*seg*.nii.gz, or imagesTr/NAME.nii.gz with labelsTr/NAME.nii.gz. Other "
             f"names: image=… label=… (regular expressions; now '{image}', '{label}')."
         )
-    cut = partial(_cut, root, on_problem, channel=channel, planes=chosen, every=every, tumor=tumor)
-    return [partial(cut, pair) for pair in pairs]
-
-
-def read_volume(
-    image: Path, label: Path, channel: int | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read an image and its label volume, N×M×K both, with axes to the right, front and top.
-
-    The image's 99.9th percentile becomes white.
-
-    Raises:
-        InputError: a file is unreadable, normalised, or the two do not match.
-    """
-    pixels, affine = _load(image)
-    if pixels.ndim == 4:
-        if channel is None or not 0 <= channel < pixels.shape[3]:
-            raise InputError(
-                f"{image} holds {pixels.shape[3]} sequences. Choose one with channel=0 to "
-                f"{pixels.shape[3] - 1}; found {channel}. (data.channel=… in training; elsewhere "
-                "`brainseg data convert ROOT --out DIR --option channel=…` first.)"
-            )
-        pixels = pixels[..., channel]
-    elif channel is not None:
-        raise InputError(f"{image} holds one sequence. Remove channel={channel}.")
-    mask, placed = _load(label)
-    if pixels.ndim != 3 or mask.shape != pixels.shape:
-        raise InputError(
-            f"{image} has the shape {pixels.shape}, its label volume {label} {mask.shape}. "
-            "Expected two volumes of the same three dimensions."
-        )
-    if not np.allclose(affine, placed, atol=0.1):
-        raise InputError(
-            f"{image} and its label volume {label} differ in position: {affine.tolist()} and "
-            f"{placed.tolist()}. Resample the labels onto the image."
-        )
-    if np.mean(pixels < 0) > NEGATIVE_SHARE:
-        raise InputError(
-            f"{image} is negative in {np.mean(pixels < 0):.0%} of its voxels. Expected intensities "
-            "as scanned, from 0. Was it normalised? Use the original."
-        )
-    head = pixels[pixels > 0]
-    top = float(np.percentile(head, 99.9)) if head.size else 0.0
-    return scale_to_uint8(pixels, top), mask > 0.5
-
-
-def _load(path: Path) -> tuple[NDArray[np.float32], NDArray]:
-    """Values and affine of a volume, turned so that its axes point right, anterior and superior."""
-    try:
-        volume: Any = nib.as_closest_canonical(nib.load(path))
-        values = np.nan_to_num(volume.get_fdata(dtype=np.float32), posinf=0, neginf=0)
-    except (OSError, EOFError, ValueError, ImageFileError, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read as a NIfTI volume ({error}). Replace the file or remove it."
-        ) from error
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
-    return values, volume.affine
+    cut = partial(_cut, root, on_problem, planes=chosen, every=every, tumor=tumor)
+    read = partial(read_volume, channel=channel, labels=labels)
+    return [partial(cut, pair, partial(read, pair.image, pair.label)) for pair in pairs]
 
 
 def _cut(
     root: Path,
     on_problem: OnProblem,
     pair: Pair,
-    channel: int | None,
+    read: Callable[[], tuple[NDArray[np.uint8], NDArray[np.bool_]]],
     planes: list[str],
     every: int,
     tumor: str | None,
 ) -> Iterator[VolumeSlice]:
     """The slices of one examination that show the head."""
     try:
-        both = read_volume(pair.image, pair.label, channel)
+        both = read()
+        for plane in planes:
+            _check_plane(pair.image, both[0].shape, plane)
     except InputError as error:
         on_problem(Problem("image", str(pair.image), str(error)))
         return
+    found = 0
     for plane in planes:
         axis = AXES[plane]
         for index in range(every // 2, both[0].shape[axis], every):
@@ -155,12 +101,26 @@ def _cut(
             pixels, mask = (np.take(values, index, axis)[::-1, ::-1].T for values in both)
             if np.mean(pixels > 25) < HEAD_SHARE and not mask.any():
                 continue
+            found += 1
             yield VolumeSlice(
                 id=f"{pair.name}-{plane}-{index:03d}",
                 label=label_of(mask, tumor),
                 patient=pair.patient,
+                examination=pair.name,
                 pixels=pixels,
                 mask=mask,
                 plane=plane,
                 source=f"{pair.image.relative_to(root)} {plane} {index}",
             )
+    if not found:
+        message = f"{pair.image} shows a head in none of its slices. Look at it, or remove it."
+        on_problem(Problem("flat", str(pair.image), message))
+
+
+def _check_plane(path: Path, shape: tuple[int, ...], plane: str) -> None:
+    sides = [side for axis, side in enumerate(shape) if axis != AXES[plane]]
+    if min(sides) < SMALLEST:
+        raise InputError(
+            f"{path} has {' × '.join(map(str, shape))} voxels: a {plane} slice would be "
+            f"{sides[0]} × {sides[1]}. Expected at least {SMALLEST} a side; choose other planes=…."
+        )

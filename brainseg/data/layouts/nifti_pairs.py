@@ -1,18 +1,29 @@
 """Which image volume belongs to which label volume, and to which patient."""
 
+import logging
+import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainseg.data.case import OnProblem, Problem, refuse
+from brainseg.data.case import OnProblem, Problem, name_some, refuse
+from brainseg.data.layouts.patients import Place, find_doubtful, find_patients, unique_names
 from brainseg.data.layouts.walk import find_files
-from brainseg.errors import InputError
+
+BRAIN = re.compile(r"(brain|bet|skull|head)[-_.]?mask", re.IGNORECASE)
+"""Names of masks of the brain, which skull stripping leaves behind."""
+
+UNREAD = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Endings of volumes in formats that are not read."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two files of one examination."""
+    """The two files of one examination, with its name and its patient's."""
 
     name: str
     patient: str
@@ -20,74 +31,170 @@ class Pair:
     label: Path
 
 
+Found = tuple[Path, Path, Path]
+"""Place, image and label of an examination."""
+
+
 def pair_volumes(
     root: Path, image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem = refuse
 ) -> list[Pair]:
-    """The pairs of image and label volumes below `root`, with unique names."""
-    files = [path for path in find_files(root) if path.name.endswith((".nii", ".nii.gz"))]
-    in_folders = {path for path in files if label.search(path.parent.name) and path.parent != root}
+    """The pairs of image and label volumes below `root`, with unique names.
+
+    A label volume without image is a fatal problem, since its truth would be lost.
+    """
+    files = find_files(root, on_problem)
+    if unread := [path for path in files if path.name.lower().endswith(UNREAD)]:
+        _leave_out(unread, "not NIfTI (.nii, .nii.gz); convert them", on_problem)
+    volumes = [path for path in files if path.name.lower().endswith((".nii", ".nii.gz"))]
+    labels = {path for path in volumes if path.parent != root and label.search(path.parent.name)}
     found = (
-        _pair_by_name(files, in_folders, image, on_problem)
-        if in_folders
-        else _pair_by_folder(files, image, label, on_problem)
+        _pair_by_name(volumes, labels, image, on_problem)
+        if labels
+        else _pair_by_folder(volumes, image, label, on_problem)
     )
     places = [place.relative_to(root).parts for place, *_ in found]
+    patients = find_patients(places)
+    _tell_patients(root, places, patients, on_problem)
     return [
-        Pair(name, next((part for part in place if part.startswith("sub-")), name), *pair)
-        for name, place, (_, *pair) in zip(_unique_names(places), places, found, strict=True)
+        Pair(name, patient, *pair)
+        for name, patient, (_, *pair) in zip(unique_names(places), patients, found, strict=True)
     ]
 
 
 def _pair_by_name(
-    files: Sequence[Path], labels: set[Path], image: re.Pattern[str], on_problem: OnProblem
-) -> list[tuple[Path, Path, Path]]:
-    """Place, image and label of pairs with the same name in two folders."""
-    by_stem = {_stem(path): path for path in labels}
-    images = [path for path in files if path not in labels]
-    several = len(images) > len({_stem(path) for path in images})
-    chosen = [path for path in images if image.search(path.name)] if several else images
-    for path in chosen:
-        if _stem(path) not in by_stem:
-            _leave_out(path, "no label volume has the same name", on_problem)
-    paired = [path for path in chosen if _stem(path) in by_stem]
-    if len({_stem(path) for path in paired}) < len(paired):
-        raise InputError(
-            f"Several images belong to one label volume, such as {paired[0]}. Choose one sequence "
-            "with image=… (a regular expression for its file name)."
-        )
-    return [(path.with_name(_stem(path)), path, by_stem[_stem(path)]) for path in paired]
-
-
-def _pair_by_folder(
-    files: Sequence[Path], image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem
-) -> list[tuple[Path, Path, Path]]:
-    """Place, image and label of pairs that share a folder."""
-    pairs = []
-    for folder in sorted({path.parent for path in files}):
-        own = [path for path in files if path.parent == folder]
-        masks = [path for path in own if label.search(path.name)]
-        images = [path for path in own if path not in masks and image.search(path.name)]
-        if len(masks) == len(images) == 1:
-            pairs.append((folder, images[0], masks[0]))
+    volumes: Sequence[Path], labels: set[Path], image: re.Pattern[str], on_problem: OnProblem
+) -> list[Found]:
+    """Pairs of the same name in two folders; images may end with nnU-Net's sequence number."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(labels):
+        by_name[_bare(path).lower()].append(path)
+    images: dict[Path, list[Path]] = {path: [] for path in sorted(labels)}
+    alone = []
+    for path in volumes:
+        if path in labels:
+            continue
+        name = _bare(path).lower()
+        if same := by_name.get(name) or by_name.get(re.sub(r"_\d{4}$", "", name)):
+            images[max(same, key=lambda label: _count_shared(label, path))].append(path)
         else:
-            found = f"it holds {len(images)} images and {len(masks)} label volumes"
-            _leave_out(folder, f"{found}, expected one of each", on_problem)
+            alone.append(path)
+    several = any(len(paths) > 1 for paths in images.values())
+    if alone := [path for path in alone if not several or image.search(path.name)]:
+        _leave_out(alone, "no label volume has the same name", on_problem)
+    pairs = []
+    for label, paths in images.items():
+        chosen = [path for path in paths if not several or image.search(path.name)]
+        if len(chosen) == 1:
+            pairs.append((chosen[0].with_name(_bare(label)), chosen[0], label))
+        else:
+            names = name_some(path.name for path in paths) or "none"
+            why = f"images of its name: {names}; matching '{image.pattern}': {len(chosen)}"
+            _lose([label], why, on_problem)
     return pairs
 
 
-def _leave_out(path: Path, why: str, on_problem: OnProblem) -> None:
-    on_problem(Problem("layout", str(path), f"{path} is left out: {why}.", fatal=False))
+def _pair_by_folder(
+    volumes: Sequence[Path], image: re.Pattern[str], label: re.Pattern[str], on_problem: OnProblem
+) -> list[Found]:
+    """Pairs that share a folder; where it holds several, also the rest of the name."""
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in volumes:
+        by_folder[path.parent].append(path)
+    pairs = []
+    for folder, paths in sorted(by_folder.items()):
+        masks = [path for path in paths if label.search(path.name)]
+        images = [path for path in paths if path not in masks and image.search(path.name)]
+        masks = [path for path in masks if not BRAIN.search(path.name)]
+        if len(masks) == len(images) == 1:
+            pairs.append((folder, images[0], masks[0]))
+        elif masks:
+            pairs += _pair_by_rest(folder, (images, image), (masks, label), on_problem)
+        else:
+            message = (
+                f"{folder} is left out: it holds {len(images)} images and 0 label volumes. "
+                f"Expected one of each; its files: {name_some(path.name for path in paths)}."
+            )
+            on_problem(Problem("layout", str(folder), message, fatal=False))
+    return pairs
 
 
-def _unique_names(places: Sequence[tuple[str, ...]]) -> list[str]:
-    """A name for each path: its last part that is unique everywhere, else the whole path."""
-    for depth in range(1, max(map(len, places), default=0) + 1):
-        names = [place[-depth] if len(place) >= depth else "" for place in places]
-        if len(set(names)) == len(names) and all(names):
-            return names
-    return ["-".join(place) or "volume" for place in places]
+def _pair_by_rest(
+    folder: Path,
+    images: tuple[list[Path], re.Pattern[str]],
+    labels: tuple[list[Path], re.Pattern[str]],
+    on_problem: OnProblem,
+) -> list[Found]:
+    """Pairs in one folder whose names are equal but for what the patterns match."""
+    sides: list[dict[str, list[Path]]] = []
+    for paths, pattern in (images, labels):
+        by_rest = defaultdict(list)
+        for path in paths:
+            by_rest[_cut_out(pattern, _bare(path))].append(path)
+        sides.append(by_rest)
+    drawn, masks = sides
+    pairs, left = [], []
+    for rest, found in masks.items():
+        if len(found) == len(drawn.get(rest, ())) == 1:
+            pairs.append((folder / rest, drawn[rest][0], found[0]))
+        else:
+            left += found
+    used = {image for _, image, _ in pairs}
+    alone = [path for path in images[0] if path not in used]
+    if left:
+        names = name_some(path.name for path in alone) or f"none that matches '{images[1].pattern}'"
+        _lose(left, f"the images left in the folder are: {names}", on_problem)
+    elif alone:
+        _leave_out(alone, "no label volume has the rest of the name", on_problem)
+    return pairs
 
 
-def _stem(path: Path) -> str:
-    """A file's name without its suffixes and nnU-Net's sequence number."""
-    return re.sub(r"(_\d{4})?\.nii(\.gz)?$", "", path.name)
+def _tell_patients(
+    root: Path, places: Sequence[Place], patients: Sequence[str], on_problem: OnProblem
+) -> None:
+    if len(set(patients)) < len(places):
+        several = {patient: patients.count(patient) for patient in patients}
+        logger.info(
+            "%d examinations of %d patients, by their names, such as %s.",
+            *(len(places), len(several), max(several, key=lambda patient: several[patient])),
+        )
+    if groups := find_doubtful(places):
+        message = (
+            f"In {root}, {' and '.join(groups[0][:2])} may be examinations of one patient "
+            f"({len(groups)} such groups). They are taken as different patients; if they are not, "
+            "patient_pattern=… must extract the patient, such as patient_pattern='(.+)[-_/][^/]+'."
+        )
+        on_problem(Problem("patient", str(root), message, fatal=False))
+
+
+def _leave_out(paths: Sequence[Path], why: str, on_problem: OnProblem) -> None:
+    names = name_some(map(str, paths))
+    message = f"{len(paths)} volumes are left out, such as {names}: {why}."
+    on_problem(Problem("layout", str(paths[0]), message, fatal=False))
+
+
+def _lose(labels: Sequence[Path], why: str, on_problem: OnProblem) -> None:
+    message = (
+        f"{name_some(map(str, labels))}: {len(labels)} label volumes without their image ({why}). "
+        f"Expected one image for each. Choose them with image=… and label=… (regular expressions "
+        "for file names; data.image=… in training, --option image=… elsewhere), or remove what "
+        "is too much."
+    )
+    on_problem(Problem("layout", str(labels[0]), message))
+
+
+def _count_shared(one: Path, other: Path) -> int:
+    """Number of folders that two paths share, from the root."""
+    return len(Path(os.path.commonpath((one, other))).parts)
+
+
+def _bare(path: Path) -> str:
+    """A file's name without its endings."""
+    return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def _cut_out(pattern: re.Pattern[str], name: str) -> str:
+    """A name without the word that a pattern finds in it: `P1_t1ce_2` becomes `P1-2`."""
+    found = pattern.search(name)
+    start, end = found.span() if found else (len(name), len(name))
+    after = re.sub(r"^[a-z]+", "", name[end:], flags=re.IGNORECASE)
+    return "-".join(re.findall(r"[^\W_]+", f"{name[:start]}-{after}"))

@@ -65,7 +65,7 @@ def write_slices(
             for piece in cut():
                 taken[piece.id] += 1
                 name = piece.id if taken[piece.id] == 1 else f"{piece.id}-{taken[piece.id]}"
-                patient = match_patient(piece.patient, pattern, on_problem) or piece.patient
+                patient = match_patient(piece.examination, pattern, on_problem) or piece.patient
                 rows.append(_write(made, replace(piece, id=name, patient=patient)))
         write_csv(made / "labels.csv", rows, COLUMNS)
     return len(rows)

@@ -20,6 +20,7 @@ class VolumeSlice:
         id: its name, usable as a file name.
         label: its class, `None` where unknown.
         patient: name of the patient.
+        examination: what `patient_pattern` finds the patient in.
         pixels: H×W uint8, grey.
         mask: H×W bool; `None` where the slice is unlabelled.
         plane: `axial`, `coronal` or `sagittal`, `None` where unknown.
@@ -29,6 +30,7 @@ class VolumeSlice:
     id: str
     label: str | None
     patient: str
+    examination: str
     pixels: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None
     plane: str | None
