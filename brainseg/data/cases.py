@@ -17,7 +17,6 @@ from brainseg.data.layouts.lgg import is_lgg_mask
 from brainseg.data.layouts.options import READERS, check_options
 from brainseg.data.layouts.slices import read_slices
 from brainseg.data.layouts.walk import find_files
-from brainseg.data.mask import parse_labels
 from brainseg.data.matlab import is_mat
 from brainseg.errors import InputError, check_known
 from brainseg.files import check_file
@@ -54,7 +53,7 @@ def read_set(
         return read_slices(layout, root, cache, given, on_problem)
     if layout == "kaggle_mri":
         return read_kaggle_mri(root, on_problem)
-    labels = parse_labels(given.get("labels"))
+    labels = given.get("labels")
     if layout == "figshare" and find_mats(root):
         return read_mats(root, on_problem, labels)
     return read_folder(root, given.get("patient_pattern"), on_problem, labels)

@@ -83,7 +83,7 @@ def parse_labels(given: Any) -> tuple[float, ...] | None:
     """
     if given is None:
         return None
-    parts = given.split(",") if isinstance(given, str) else given
+    parts = given.strip("[]").split(",") if isinstance(given, str) else given
     listed = list(parts) if isinstance(parts, Sequence) else [parts]
     try:
         labels = tuple(float(value) for value in listed)

@@ -15,7 +15,6 @@ from brainseg.data.image import read_image, read_mask_of
 from brainseg.data.intensity import to_grey
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.data.layouts.walk import find_files
-from brainseg.data.mask import parse_labels
 from brainseg.data.picture import read_picture
 from brainseg.errors import InputError, check_known
 
@@ -66,8 +65,7 @@ def read_lgg(
             f"{name_some(str(path.relative_to(root)) for path in alone)}: they have no mask."
         )
         on_problem(Problem("mask", str(alone[0]), message, fatal=False))
-    chosen = parse_labels(labels)
-    cut = partial(_cut, root, on_problem, CHANNELS.index(channel), tumor, chosen)
+    cut = partial(_cut, root, on_problem, CHANNELS.index(channel), tumor, labels)
     return [partial(cut, both) for both in pairs.values()]
 
 

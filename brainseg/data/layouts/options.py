@@ -1,7 +1,6 @@
 """The readers of volumes, and the options of each layout as its reader declares them."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
 
@@ -9,6 +8,7 @@ from brainseg.data.layouts.dicom import read_dicom
 from brainseg.data.layouts.lgg import read_lgg
 from brainseg.data.layouts.nifti import read_nifti
 from brainseg.data.layouts.volume import Cut
+from brainseg.data.mask import parse_labels
 from brainseg.errors import InputError, check_known
 from brainseg.vocabulary import TUMORS
 
@@ -88,18 +88,11 @@ def _to_texts(value: Any) -> list[str]:
     return [_to_text(part) for part in (value if isinstance(value, Sequence) else [value])]
 
 
-def _to_numbers(value: Any) -> list[float]:
-    numbers = [float(part) for part in _to_texts(value)]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError
-    return numbers
-
-
 KINDS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     **dict.fromkeys((str, str | None), (_to_text, "text")),
     **dict.fromkeys((int, int | None), (_to_whole, "a whole number")),
     str | Sequence[str]: (_to_texts, "names with commas between"),
     Sequence[str] | None: (_to_texts, "names with commas between"),
-    Sequence[float] | None: (_to_numbers, "numbers with commas between"),
+    Sequence[float] | None: (parse_labels, "numbers with commas between"),
 }
 """For each type that readers declare: what converts a value, and what is expected of it."""
