@@ -3,7 +3,7 @@
 import inspect
 import logging
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -243,6 +243,8 @@ def predict(
     rows = segment(find_file(model, mode), images, out, device=device)
     failed = [row for row in rows if row["error"]]
     print(f"{len(rows) - len(failed)} of {len(rows)} images segmented: {out}/predictions.csv")
+    for note, count in Counter(row["note"] for row in rows if row["note"]).items():
+        print(f"  {count} of them: {note}")
     if failed:
         raise InputError("\n".join(str(row["error"]) for row in failed))
 

@@ -120,23 +120,29 @@ def check_file(source: Path) -> None:
     Raises:
         InputError: it is missing, a link to nothing, no file, empty, or may not be read.
     """
+    name = printable(source)
     try:
         found = source.stat()
     except FileNotFoundError as error:
         if source.is_symlink():
             raise InputError(
-                f"{source} is a link to {source.readlink()}, which does not exist. Fetch the file "
-                "that it stands for, or remove it."
+                f"{name} is a link to {printable(source.readlink())}, which does not exist. Fetch "
+                "the file that it stands for, or remove it."
             ) from error
-        raise InputError(f"{source} does not exist.") from error
+        raise InputError(f"{name} does not exist.") from error
     except OSError as error:
-        raise InputError(f"{source} cannot be read ({error.strerror}).") from error
+        raise InputError(f"{name} cannot be read ({error.strerror}).") from error
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{source} is no file. Remove it or leave it out.")
+        raise InputError(f"{name} is no file. Remove it or leave it out.")
     if not found.st_size:
-        raise InputError(f"{source} is empty. Replace the file or remove it.")
+        raise InputError(f"{name} is empty. Replace the file or remove it.")
     if not os.access(source, os.R_OK):
-        raise InputError(f"{source} may not be read. Change its permissions.")
+        raise InputError(f"{name} may not be read. Change its permissions.")
+
+
+def printable(path: Path) -> str:
+    r"""A path as text that can be written anywhere: what is not UTF-8 in it becomes `\udc…`."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def write_text(target: Path, text: str) -> None:
@@ -181,7 +187,7 @@ def read_csv(source: Path) -> list[dict[str, str]]:
     """Read a CSV file with a header into a dictionary of strings per row, as they were written."""
     with source.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    return [{key: _without_apostrophe(value) for key, value in row.items()} for row in rows]
+    return [{key: without_apostrophe(value) for key, value in row.items()} for row in rows]
 
 
 def as_text(value: Any) -> Any:
@@ -195,7 +201,8 @@ def as_text(value: Any) -> Any:
     return f"'{value}"
 
 
-def _without_apostrophe(value: Any) -> Any:
+def without_apostrophe(value: Any) -> Any:
+    """What `as_text` was given."""
     guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
     return value[1:] if guarded else value
 

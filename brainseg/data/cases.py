@@ -16,7 +16,7 @@ from brainseg.data.layouts.folder import is_picture, read_folder, read_kaggle_mr
 from brainseg.data.layouts.lgg import is_lgg_mask
 from brainseg.data.layouts.options import READERS, check_options
 from brainseg.data.layouts.slices import read_slices
-from brainseg.data.layouts.walk import find_files
+from brainseg.data.layouts.walk import find_files, find_folder
 from brainseg.data.matlab import is_mat
 from brainseg.errors import InputError, check_known
 from brainseg.files import check_file
@@ -75,8 +75,9 @@ def detect_layout(root: Path) -> str:
         return "lgg"
     if any(is_mat(path) and path.stem.isdecimal() for path in files):
         return "figshare"
-    both = (root / "masks").is_dir() and (root / "images").is_dir()
-    if both and any(root / "images" in path.parents for path in pictures):
+    images, masks = (find_folder(root, name) for name in ("images", "masks"))
+    both = masks.is_dir() and images.is_dir()
+    if both and any(images in path.parents for path in pictures):
         return "folder"
     inside = sorted(path.parent for path in root.glob("*/images") if path.is_dir())
     if any(find_class(path.parent.name) for path in pictures):

@@ -50,21 +50,26 @@ def decode_image(path: Path) -> Decoded:
         InputError: the file is missing, unreadable, or truly coloured.
     """
     if is_mat(path):
-        return _scale(read_plane(path, "image"), path, "MATLAB image")
+        plane = read_plane(path, "image")
+        bits = 8 * plane.dtype.itemsize
+        return Decoded(to_grey(plane, path), bits, f"{bits}-bit MATLAB image scaled to 8 bits")
     picture = read_picture(path)
     if picture.alpha is not None and not picture.alpha.any():
         raise InputError(f"{path} is transparent everywhere. Save it without transparency.")
     values = _cover(picture)
     if values.ndim == 3:
         _check_grey(values if _is_plain(values) else to_grey(values, path), path)
+    notes = ["image turned as its EXIF orientation says"] if picture.turned else []
     if _is_plain(values):
-        note = f"{picture.mode} image that is grey in content" if values.ndim == 3 else None
-        return Decoded(np.asarray(Image.fromarray(values).convert("L")), picture.bits, note)
+        notes += [f"{picture.mode} image that is grey in content"] if values.ndim == 3 else []
+        grey = np.asarray(Image.fromarray(values).convert("L"))
+        return Decoded(grey, picture.bits, "; ".join(notes) or None)
     grey = values @ LUMA if values.ndim == 3 else values
     hidden = picture.alpha == 0 if picture.alpha is not None else None
     if picture.white_is_zero:
         grey = invert(grey, hidden)
-    return _scale(grey, path, "image", picture.bits, hidden)
+    notes.append(f"{picture.bits}-bit image scaled to 8 bits")
+    return Decoded(to_grey(grey, path, hidden), picture.bits, "; ".join(notes))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -146,17 +151,6 @@ def scale_to_uint8(pixels: NDArray, top: float) -> NDArray[np.uint8]:
     """Scale numbers of any type so that 0 stays 0 and `top` becomes 255; clip the rest."""
     scaled = np.clip(pixels.astype(np.float64), 0, top) * (255 / top if top > 0 else 0)
     return np.rint(scaled).astype(np.uint8)
-
-
-def _scale(
-    values: NDArray,
-    path: Path,
-    what: str,
-    bits: int | None = None,
-    hidden: NDArray[np.bool_] | None = None,
-) -> Decoded:
-    bits = bits or 8 * values.dtype.itemsize
-    return Decoded(to_grey(values, path, hidden), bits, f"{bits}-bit {what} scaled to 8 bits")
 
 
 def _is_plain(values: NDArray) -> bool:

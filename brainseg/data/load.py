@@ -27,7 +27,7 @@ from brainseg.data.split import split_cases
 from brainseg.errors import InputError
 from brainseg.vocabulary import NEGATIVE, PARTS
 
-PHANTOM_FORMAT = 2
+PHANTOM_FORMAT = 3
 """Part of the folder's name: raise it when the phantoms change."""
 
 RECIPE = ("patients", "slices", "difficulty", "healthy_slices")
@@ -93,6 +93,7 @@ def tabulate(
     """
     cases = [case for joined in sets.values() for case in joined]
     slices = load_slices(cases, size, folder)
+    _check_labels(cases, slices)
     table = pd.DataFrame(
         {
             "id": [case.id for case in cases],
@@ -110,6 +111,16 @@ def tabulate(
     roles = json.dumps({name: len(joined) for name, joined in sets.items()})
     identity = hashlib.sha256((slices.fingerprint + roles).encode()).hexdigest()
     return table, replace(slices, fingerprint=identity)
+
+
+def _check_labels(cases: Sequence[Case], slices: Slices) -> None:
+    chosen = [number for number, case in enumerate(cases) if case.labels is not None]
+    if chosen and not slices.masks[chosen].any():
+        listed = ",".join(f"{label:g}" for label in cases[chosen[0]].labels or ())
+        raise InputError(
+            f"None of the {len(chosen)} masks holds a label of data.labels=[{listed}], or only in "
+            "parts too small to see. Choose values that the masks have."
+        )
 
 
 def _check_classes(table: pd.DataFrame, drawn: pd.Series, size: int) -> None:

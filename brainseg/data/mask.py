@@ -84,9 +84,9 @@ def parse_labels(given: Any) -> tuple[float, ...] | None:
     if given is None:
         return None
     parts = given.strip("[]").split(",") if isinstance(given, str) else given
-    listed = list(parts) if isinstance(parts, Sequence) else [parts]
+    listed = parts if isinstance(parts, Sequence) else [parts]
     try:
-        labels = tuple(float(value) for value in listed)
+        labels = tuple(float(value) for value in listed if not isinstance(value, bool))
     except (TypeError, ValueError):
         labels = ()
     if not labels or any(label <= 0 or not label.is_integer() for label in labels):

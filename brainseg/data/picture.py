@@ -3,7 +3,7 @@
 import io
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ LOSSY_TIFF = (6, 7)
 MOST_PIXELS = 2**25
 """Of a picture; more are refused before memory is taken for them."""
 
-BITS, COMPRESSION, PHOTOMETRIC, SAMPLE_FORMAT = 258, 259, 262, 339
-"""Tags of TIFF."""
+BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 259, 262, 274, 339
+"""Tags of TIFF; the orientation is one of EXIF, too."""
 
 TIFF_TYPES = {(8, 2): np.int8, (32, 1): np.uint32}
 """Bits and sample format that Pillow reads as another type of the same size."""
@@ -54,6 +54,7 @@ class Picture:
         index: H×W, the numbers of the colours where the palette is a map of colours.
         lossy: whether compression may have changed the values.
         white_is_zero: whether the lowest value is white.
+        turned: whether the file says to turn it before it is shown.
     """
 
     values: NDArray
@@ -63,6 +64,7 @@ class Picture:
     index: NDArray[np.uint8] | None = None
     lossy: bool = False
     white_is_zero: bool = False
+    turned: bool = False
 
 
 def read_picture(path: Path) -> Picture:
@@ -96,27 +98,31 @@ def _read(data: bytes, path: Path) -> Picture:
         if image.format == "PNG":
             with Image.open(io.BytesIO(data)) as again:
                 again.verify()  # its checksums, which decoding ignores
-        tags = getattr(image, "tag_v2", {})
         deep = len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in image.tile)
-        white_is_zero = tags.get(PHOTOMETRIC) == 0 and image.mode not in ("1", "L")
-        lossy = image.format in LOSSY or tags.get(COMPRESSION) in LOSSY_TIFF
+        turned = image.getexif().get(ORIENTATION, 1) != 1  # which may load the image
         ImageOps.exif_transpose(image, in_place=True)
-        if deep:
-            return _read_deep(data, image, path)
-        alpha = _alpha(image)
-        if image.mode in ("1", "L"):
-            bits = 1 if image.mode == "1" else 8
-            values = _retype(np.asarray(image.convert("L")), tags)
-            return Picture(values, image.mode, bits, alpha, lossy=lossy)
-        if image.mode.startswith(("I", "F")):
-            values = _retype(np.asarray(image), tags)
-            if white_is_zero and values.dtype.kind == "f":
-                raise ValueError("white is zero in numbers with a fraction")
-            bits = 8 * values.dtype.itemsize
-            return Picture(values, image.mode, bits, alpha, white_is_zero=white_is_zero)
-        index = _index(image)
-        rgb = image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
-        return Picture(np.asarray(rgb), image.mode, 8, alpha, index, lossy)
+        picture = _read_deep(data, image, path) if deep else _interpret(image)
+        return replace(picture, turned=turned)
+
+
+def _interpret(image: Image.Image) -> Picture:
+    tags = getattr(image, "tag_v2", {})
+    white_is_zero = tags.get(PHOTOMETRIC) == 0 and image.mode not in ("1", "L")
+    lossy = image.format in LOSSY or tags.get(COMPRESSION) in LOSSY_TIFF
+    alpha = _alpha(image)
+    if image.mode in ("1", "L"):
+        bits = 1 if image.mode == "1" else 8
+        values = _retype(np.asarray(image.convert("L")), tags)
+        return Picture(values, image.mode, bits, alpha, lossy=lossy)
+    if image.mode.startswith(("I", "F")):
+        values = _retype(np.asarray(image), tags)
+        if white_is_zero and values.dtype.kind == "f":
+            raise ValueError("white is zero in numbers with a fraction")
+        bits = 8 * values.dtype.itemsize
+        return Picture(values, image.mode, bits, alpha, white_is_zero=white_is_zero)
+    index = _index(image)
+    rgb = image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
+    return Picture(np.asarray(rgb), image.mode, 8, alpha, index, lossy)
 
 
 def _read_deep(data: bytes, image: Image.Image, path: Path) -> Picture:

@@ -1,5 +1,6 @@
 """Images to masks, overlays and a table: what `brainseg predict` does."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from brainseg.data.image import IMAGE_SUFFIXES, read_image, resize_image
+from brainseg.data.image import IMAGE_SUFFIXES, decode_image, resize_image
+from brainseg.data.layouts.folder import is_picture
+from brainseg.data.layouts.walk import list_files
 from brainseg.data.parts import to_input
 from brainseg.errors import InputError
-from brainseg.files import replacing, write_csv
+from brainseg.files import printable, replacing, write_csv
 from brainseg.outline import overlay
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Session
@@ -30,8 +33,12 @@ COLUMNS = (
     "probability",
     "max_probability",
     "seconds",
+    "note",
     "error",
 )
+
+LONGEST_NAME = 180
+"""Bytes of a name in the results; file systems allow 255, with all that is appended."""
 
 
 def predict(
@@ -44,19 +51,20 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Segment images; write a mask and an overlay of each, and `predictions.csv`, to `out`.
 
-    Masks and overlays have the image's own size. An image that cannot be read becomes a row with
-    its `error`, and the others are still done.
+    Masks and overlays have the image's own size, and lie on it as a viewer shows it. An image that
+    cannot be read becomes a row with its `error`, and the others are still done.
 
     Args:
         model: an ONNX file made by `brainseg export` or `brainseg quantize`.
-        images: image files, and folders of which all images are taken.
+        images: image files, and folders of which all images are taken, see `find_images`.
         out: folder of the results; made where it is missing.
         device: `cpu` or `cuda`.
         threads: of the CPU; the physical cores where it is `None`.
 
     Returns:
         One row of `COLUMNS` per image. `probability` is the mean over the predicted tumour, and
-        `None` where there is none; `seconds` runs from the file to the mask.
+        `None` where there is none; `seconds` runs from the file to the mask; `note` says how the
+        image was converted.
 
     Raises:
         InputError: no image was given, `out` is no folder, the model cannot be opened, or the
@@ -65,6 +73,7 @@ def predict(
     files = find_images(images)
     _check_folder(out)
     session = open_session(model, device, threads)
+    _make_folder(out)
     names = unique_stems(files)
     progress = bar(list(zip(files, names, strict=True)), "Predicting")
     rows = [_predict_file(session, file, out, name) for file, name in progress]
@@ -73,16 +82,17 @@ def predict(
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The given files, and in place of a folder the images in it, in the order of their names.
+    """The given files, and in place of a folder the images in it and below, sorted by path.
 
-    Masks and overlays of an earlier prediction in such a folder are no images.
+    In a folder, hidden files are no images, as for data sets, nor are masks and overlays of an
+    earlier prediction.
 
     Raises:
         InputError: there is none.
     """
     files: list[Path] = []
     for path in paths:
-        files += sorted(filter(_is_image, path.iterdir())) if path.is_dir() else [path]
+        files += _find_in(path) if _is_folder(path) else [path]
     if not files:
         where = ", ".join(map(str, paths)) or "the arguments"
         raise InputError(
@@ -92,14 +102,18 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def unique_stems(files: Sequence[Path]) -> list[str]:
-    """The stem of each file; a stem that was there before gets `-2`, `-3`, … appended."""
+    """The stem of each file; a stem that was there before gets `-2`, `-3`, … appended.
+
+    Very long stems are cut.
+    """
     taken: set[str] = set()
     names = []
     for file in files:
-        name, count = file.stem, 1
+        stem = printable(Path(file.stem)).encode()[:LONGEST_NAME].decode(errors="ignore")
+        name, count = stem, 1
         while name.lower() in taken:  # some file systems do not tell cases apart
             count += 1
-            name = f"{file.stem}-{count}"
+            name = f"{stem}-{count}"
         taken.add(name.lower())
         names.append(name)
     return names
@@ -114,17 +128,27 @@ def segment(session: Session, image: np.ndarray) -> np.ndarray:
 
 
 def _check_folder(out: Path) -> None:
-    there = next(path for path in (out, *out.parents) if path.exists())
+    there = next(path for path in (out, *out.parents) if os.path.exists(path))  # noqa: PTH110
     if not there.is_dir():
         raise InputError(f"{there} is a file; expected a folder. Choose another one with --out.")
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be made ({error.strerror}). Choose another folder with --out."
+        ) from error
 
 
 def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[str, Any]:
     start = time.perf_counter()
     try:
-        image = read_image(file)
+        decoded = decode_image(file)
     except InputError as error:
-        return dict.fromkeys(COLUMNS) | {"image": str(file), "error": str(error)}
+        return dict.fromkeys(COLUMNS) | {"image": printable(file), "error": str(error)}
+    image = decoded.pixels
     probabilities = segment(session, image)
     mask = probabilities >= 0.5
     seconds = time.perf_counter() - start
@@ -135,7 +159,7 @@ def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[st
         with replacing(path) as temporary:
             Image.fromarray(pixels).save(temporary)
     return {
-        "image": str(file),
+        "image": printable(file),
         "mask": str(paths[0]),
         "overlay": str(paths[1]),
         "width": image.shape[1],
@@ -145,10 +169,21 @@ def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[st
         "probability": float(probabilities[mask].mean()) if mask.any() else None,
         "max_probability": float(probabilities.max()),
         "seconds": round(seconds, 4),
+        "note": decoded.note,
         "error": None,
     }
 
 
+def _find_in(folder: Path) -> list[Path]:
+    """The pictures below a folder; also those, and folders, that cannot be opened."""
+    files, left_out = list_files(folder)
+    found = sorted([*files, *(path for paths in left_out.values() for path in paths)])
+    return [path for path in found if _is_image(path) or _is_folder(path)]
+
+
 def _is_image(path: Path) -> bool:
-    made = path.name.endswith((MASK, OVERLAY))
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not made
+    return is_picture(path) and not path.name.endswith((MASK, OVERLAY))
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (which also takes names that are too long)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from brainseg.data.cache import load_slices
 from brainseg.data.case import Case, Problem
-from brainseg.data.cases import detect_layout, fingerprint, read_cases
+from brainseg.data.cases import class_of, detect_layout, fingerprint, read_cases, read_set
 from brainseg.data.layouts.figshare import write_labels
 from brainseg.data.layouts.folder import read_folder, read_kaggle_mri
+from brainseg.data.mask import parse_labels
 from brainseg.errors import InputError
 from brainseg.files import read_csv, write_csv
 
@@ -285,3 +287,89 @@ def test_fingerprint_follows_content_and_not_place(folder: Path):
     first, second = sorted((moved / "masks").iterdir())[:2]
     first.write_bytes(second.read_bytes())
     assert fingerprint(read_folder(moved)) != before
+
+
+def test_a_mask_without_its_image_is_fatal(folder: Path):
+    (folder / "images" / "p0_1.png").unlink()
+    with pytest.raises(InputError, match=r"1 of 6 masks in .* have no image, such as p0_1\.png"):
+        read_folder(folder)
+
+
+def test_pictures_in_folders_are_paired_and_named_by_them(folder: Path):
+    for part in ("images", "masks"):
+        (folder / part / "siteB").mkdir()
+        (folder / part / "p0_1.png").rename(folder / part / "siteB" / "p0_0.PNG")
+    noted: list[Problem] = []
+    cases = read_folder(folder, "(.+)_[0-9]+", noted.append)
+    assert [(case.id, case.patient) for case in cases[-1:]] == [("siteB-p0_0", "p0")]
+    assert cases[-1].mask == folder / "masks" / "siteB" / "p0_0.PNG"
+    assert {problem.fatal for problem in noted} == {False}
+    assert "siteB-p0_0" in noted[0].message
+
+
+def test_what_is_no_picture_is_named(folder: Path):
+    for name in ("notes.txt", "Thumbs.db", ".DS_Store"):
+        (folder / "images" / name).write_text("")
+    noted: list[Problem] = []
+    assert len(read_folder(folder, on_problem=noted.append)) == 6
+    assert [(problem.fatal, "notes.txt" in problem.message) for problem in noted] == [(False, True)]
+
+
+def test_folders_in_capitals_are_found(folder: Path):
+    (folder / "images").rename(folder / "Images")
+    (folder / "masks").rename(folder / "MASKS")
+    assert detect_layout(folder) == "folder"
+    assert len(read_folder(folder)) == 6
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_a_link_to_nowhere_is_named_once(folder: Path, part: str):
+    (folder / part / "p0_1.png").unlink()
+    (folder / part / "p0_1.png").symlink_to("../.git/annex/objects/x")
+    noted: list[Problem] = []
+    read_folder(folder, on_problem=noted.append)
+    assert [problem.fatal for problem in noted] == [False, True]
+    assert "p0_1.png" in noted[0].message
+
+
+def test_class_folders_in_other_spellings(negatives: Path, save):
+    (negatives / "Training" / "notumor").rename(negatives / "Training" / "No_Tumor")
+    save(negatives / "Training" / "other" / "x.jpg", np.full((9, 9), 50, np.uint8))
+    noted: list[Problem] = []
+    cases = read_kaggle_mri(negatives, noted.append)
+    assert [case.label for case in cases] == ["glioma", "notumor", "notumor", "glioma"]
+    assert detect_layout(negatives) == "kaggle_mri"
+    told = " ".join(problem.message for problem in noted)
+    assert "No_Tumor is taken for the class notumor" in told
+    assert "1 pictures in" in told
+    assert not any(problem.fatal for problem in noted)
+
+
+def test_labels_reach_every_reader_of_the_mask(folder: Path, tmp_path: Path, save):
+    mask = np.zeros((40, 32), np.uint8)
+    mask[10:14, 8:12], mask[14:18, 8:12] = 2, 4
+    save(folder / "masks" / "p0_0.png", mask)
+    cases = read_set("folder", folder, tmp_path / "cache", {"labels": "4,255"})
+    assert {case.labels for case in cases} == {(4.0, 255.0)}
+    assert fingerprint(cases) != fingerprint(read_folder(folder))
+    assert class_of(cases[0]) == "tumor"
+    slices = load_slices(cases, 32, tmp_path / "cache")
+    other = read_set("folder", folder, tmp_path / "cache", {"labels": [2, 4, 255]})
+    assert 0 < slices.masks[0].sum() < load_slices(other, 32, tmp_path / "cache").masks[0].sum()
+    with pytest.raises(InputError, match=r"data\.labels=\[2,4\]"):
+        class_of(read_folder(folder)[0])
+
+
+@pytest.mark.parametrize("given", ["", "a", 0, -1, 1.5, "1,,2", [], True, float("nan"), {}])
+def test_labels_that_are_none_are_refused(given: object):
+    with pytest.raises(InputError, match="labels"):
+        parse_labels(given)
+
+
+def test_labels_in_any_form():
+    assert [parse_labels(given) for given in (None, 2, "1,4", [1, 4])] == [
+        None,
+        (2.0,),
+        (1.0, 4.0),
+        (1.0, 4.0),
+    ]

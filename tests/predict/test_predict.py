@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +250,58 @@ def test_find_file_refuses_other_paths(tmp_path: Path, name: str) -> None:
     (tmp_path / "image.png").write_bytes(b"")
     with pytest.raises(InputError, match="neither a run nor an ONNX file"):
         find_file(tmp_path / name, "fp32")
+
+
+def test_folders_are_searched_as_data_sets_are(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    save(folder / "site" / "b.PNG", box(40, 40))
+    (folder / "._b.png").write_bytes(b"Mac OS X")
+    (folder / ".cache").mkdir()
+    save(folder / ".cache" / "c.png", box(40, 40))
+    (folder / "dir.png").mkdir()
+    rows = predict(model, [folder], tmp_path / "out", threads=1)
+    assert [(row["image"], row["error"]) for row in rows] == [(str(folder / "site/b.PNG"), None)]
+
+
+def test_what_cannot_be_opened_is_a_row_and_never_waited_for(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    save(folder / "a.png", box(40, 40))
+    (folder / "link.png").symlink_to("nowhere")
+    (folder / "empty.png").write_bytes(b"")
+    os.mkfifo(folder / "pipe.png")
+    (folder / os.fsdecode(b"M\xfcller.png")).write_bytes((folder / "a.png").read_bytes())
+    rows = {
+        Path(row["image"]).name: row["error"] for row in predict(model, [folder], tmp_path / "o")
+    }
+    assert rows.pop("a.png") is None
+    assert rows.pop("M\\udcfcller.png") is None
+    assert ["link to nowhere" in rows["link.png"], "is empty" in rows["empty.png"]] == [True, True]
+    assert "is no file" in rows["pipe.png"]
+
+
+@pytest.mark.parametrize("name", ["x" * 251, "é" * 125, "a" * 200 + "\n"])
+def test_names_may_be_as_long_as_they_can(model: Path, tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "in" / f"{name}.png", box(40, 40))
+    (row,) = predict(model, [path, path][:1], tmp_path / "out", threads=1)
+    assert row["error"] is None
+    assert Path(row["mask"]).is_file()
+
+
+def test_paths_that_are_too_long_are_told(model: Path, tmp_path: Path) -> None:
+    image = save(tmp_path / "a.png", box(40, 40))
+    (row,) = predict(model, [tmp_path / ("x" * 300 + ".png")], tmp_path / "out", threads=1)
+    assert "cannot be read" in row["error"]
+    with pytest.raises(InputError, match="cannot be made"):
+        predict(model, [image], tmp_path / ("x" * 300), threads=1)
+
+
+def test_results_lie_on_the_image_as_a_viewer_shows_it(model: Path, tmp_path: Path) -> None:
+    image, tags = box(40, 60), Image.Exif()
+    image[:10, :10] = 255
+    tags[0x0112] = 6
+    Image.fromarray(image).save(tmp_path / "turned.jpg", exif=tags, quality=100)
+    (row,) = predict(model, [tmp_path / "turned.jpg"], tmp_path / "out", threads=1)
+    assert (row["width"], row["height"]) == (40, 60)
+    agreement = read(row["mask"]) == np.where(np.rot90(image, -1) > 127, 255, 0)
+    assert agreement.mean() > 0.97
+    assert "EXIF" in row["note"]

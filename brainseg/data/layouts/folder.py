@@ -10,7 +10,7 @@ from brainseg.data.layouts.class_names import find_class
 from brainseg.data.layouts.figshare import read_folds
 from brainseg.data.layouts.labels import read_labels
 from brainseg.data.layouts.pattern import match_patient
-from brainseg.data.layouts.walk import find_files
+from brainseg.data.layouts.walk import find_files, find_folder
 from brainseg.vocabulary import CLASSES
 
 IGNORED = ("thumbs.db", "desktop.ini")
@@ -39,7 +39,8 @@ def read_folder(
     Raises:
         InputError: by default, at the first problem.
     """
-    if not (root / "images").is_dir() or not (root / "masks").is_dir():
+    folders = [find_folder(root, name) for name in ("images", "masks")]
+    if not all(folder.is_dir() for folder in folders):
         deeper = sorted(path.parent for path in root.glob("*/images"))
         found = f" Did you mean {deeper[0]}?" if deeper else ""
         message = (
@@ -48,9 +49,8 @@ def read_folder(
         )
         on_problem(Problem("layout", str(root), message))
         return []
-    images = _find_pictures(root / "images", on_problem)
-    masks = _find_pictures(root / "masks", on_problem)
-    _check_pairs(root, images, masks, on_problem)
+    images, masks = (_find_pictures(folder, on_problem) for folder in folders)
+    _check_pairs(folders, images, masks, on_problem)
     table = read_labels(root, images, on_problem)
     folds = read_folds(root, on_problem)
     cases = []
@@ -105,12 +105,18 @@ def is_picture(path: Path) -> bool:
 
 def _find_pictures(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
     """The pictures below a folder by their names, numbers first and in their order."""
-    files = find_files(folder)
+    files = find_files(folder, on_problem)
     others = [p for p in files if not is_picture(p) and p.name.lower() not in IGNORED]
     if others:
         message = (
             f"{len(others)} files in {folder} are left out, such as {_some(others, folder)}. "
             f"Expected pictures: {', '.join(IMAGE_SUFFIXES)}."
+        )
+        on_problem(Problem("layout", str(folder), message, fatal=False))
+    if deeper := [path for path in files if is_picture(path) and path.parent != folder]:
+        message = (
+            f"{len(deeper)} pictures lie in folders of {folder}, such as {_some(deeper, folder)}: "
+            f"their ids begin with the folder, as {_name(deeper[0], folder)}."
         )
         on_problem(Problem("layout", str(folder), message, fatal=False))
     names: dict[str, Path] = {}
@@ -128,22 +134,24 @@ def _find_pictures(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
 
 
 def _check_pairs(
-    root: Path, images: dict[str, Path], masks: dict[str, Path], on_problem: OnProblem
+    folders: list[Path], images: dict[str, Path], masks: dict[str, Path], on_problem: OnProblem
 ) -> None:
+    """Name what stands alone; a mask without its image is as fatal as the reverse."""
+    own, other = folders
     alone = [path for name, path in images.items() if name not in masks]
     for path in alone:
         message = (
-            f"{len(alone)} of {len(images)} images in {root / 'images'} have no mask, such as "
-            f"{_some([path], root / 'images')}. Expected a file with the same stem in "
-            f"{root / 'masks'} (all black where there is no tumour)."
+            f"{len(alone)} of {len(images)} images in {own} have no mask, such as "
+            f"{_some([path], own)}. Expected a file with the same stem in {other} (all black where "
+            "there is no tumour)."
         )
         on_problem(Problem("mask", str(path), message))
     alone = [path for name, path in masks.items() if name not in images]
     for path in alone:
         message = (
-            f"{len(alone)} of {len(masks)} masks in {root / 'masks'} have no image, such as "
-            f"{_some([path], root / 'masks')}. Expected a file with the same stem in "
-            f"{root / 'images'}; add it, or remove the mask."
+            f"{len(alone)} of {len(masks)} masks in {other} have no image, such as "
+            f"{_some([path], other)}. Expected a file with the same stem in {own}; add it, or "
+            "remove the mask."
         )
         on_problem(Problem("image", str(path), message))
 

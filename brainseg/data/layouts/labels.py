@@ -10,7 +10,7 @@ from pathlib import Path
 from brainseg.data.case import OnProblem, Problem, name_some
 from brainseg.data.layouts.class_names import find_class
 from brainseg.errors import InputError
-from brainseg.files import check_file
+from brainseg.files import check_file, without_apostrophe
 from brainseg.vocabulary import CLASSES
 
 NAME = "labels.csv"
@@ -97,7 +97,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _to_row(path: Path, header: list[str], line: list[str]) -> dict[str, str]:
-    fields = [field.strip() for field in line]
+    fields = [without_apostrophe(field.strip()) for field in line]
     if any(fields[len(header) :]):
         raise InputError(
             f"{path} has {len(fields)} fields in the row of {fields[0]}; expected {len(header)}. "

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from brainseg.data.case import OnProblem, Problem, name_some
+from brainseg.files import printable
 
 
 def find_files(root: Path, on_problem: OnProblem | None = None) -> list[Path]:
@@ -14,6 +15,16 @@ def find_files(root: Path, on_problem: OnProblem | None = None) -> list[Path]:
     opened (a link that leads nowhere, a pipe, a folder without permission) is left out, and told
     to `on_problem`, not as fatal.
     """
+    files, left_out = list_files(root)
+    for what, paths in left_out.items():
+        if on_problem is not None:
+            message = f"Left out, {len(paths)} × {what}: {name_some(map(printable, paths))}."
+            on_problem(Problem("layout", printable(paths[0]), message, fatal=False))
+    return files
+
+
+def list_files(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
+    """As `find_files`; and what is left out, by the reason."""
     files, seen = [], set()
     left_out: dict[str, list[Path]] = defaultdict(list)
 
@@ -32,11 +43,7 @@ def find_files(root: Path, on_problem: OnProblem | None = None) -> list[Path]:
                 left_out[obstacle].append(path)
             else:
                 files.append(path)
-    for what, paths in left_out.items():
-        if on_problem is not None:
-            message = f"Left out, {len(paths)} × {what}: {name_some(map(str, paths))}."
-            on_problem(Problem("layout", str(paths[0]), message, fatal=False))
-    return sorted(files)
+    return sorted(files), left_out
 
 
 def find_folder(root: Path, name: str) -> Path:
@@ -52,9 +59,12 @@ def find_folder(root: Path, name: str) -> Path:
 
 
 def _find_obstacle(path: Path) -> str | None:
-    """Why a file cannot be opened, or might never answer."""
+    """Why a file cannot be opened or named, or might never answer."""
     try:
+        str(path).encode()
         path.stat()
+    except UnicodeEncodeError:
+        return "name that is not UTF-8"
     except OSError:
         return "link that leads nowhere" if path.is_symlink() else "file that cannot be found"
     if not path.is_file():

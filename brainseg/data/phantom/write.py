@@ -97,6 +97,12 @@ def draw_patient(
             yield draw_slice(patient, offset, size, rng)
 
 
+def name_patient(number: int, seed: int) -> str:
+    """Name of patient `number`: another seed draws other patients."""
+    drawn = f"{seed}-" if seed else ""  # the first seed's names are those of older versions
+    return f"phantom-{drawn}{number + 1:04d}"
+
+
 def write_files(root: Path, recipe: dict[str, Any]) -> None:
     """Write the data set made by `recipe` into the new folder `root`, with a progress bar."""
     per_patient = recipe["slices"] + recipe["healthy_slices"]
@@ -110,7 +116,8 @@ def write_files(root: Path, recipe: dict[str, Any]) -> None:
             Image.fromarray(image).save(root / "images" / f"{name}.png")
             Image.fromarray(np.uint8(255) * mask).save(root / "masks" / f"{name}.png")
             label = CLASSES[number % len(CLASSES)] if mask.any() else NEGATIVE
-            rows.append({"id": name, "class": label, "patient": f"phantom-{number + 1:04d}"})
+            patient = name_patient(number, recipe["seed"])
+            rows.append({"id": name, "class": label, "patient": patient})
     write_csv(root / "labels.csv", rows, ("id", "class", "patient"))
     write_json(root / "phantom.json", recipe)
 
