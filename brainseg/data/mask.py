@@ -34,6 +34,10 @@ LARGEST_SHARE = {2: 0.7, 3: 0.5}
 """Largest share of the head, in a slice and in a volume, that a tumour may fill."""
 
 
+LEAST_HEAD = 0.1
+"""Share of a slice that shows the head, below which a tumour may fill all that is left of it."""
+
+
 def to_mask(
     values: NDArray,
     source: object,
@@ -100,10 +104,14 @@ def parse_labels(given: Any) -> tuple[float, ...] | None:
 def check_extent(mask: NDArray[np.bool_], pixels: NDArray[np.uint8], source: object) -> None:
     """Check that a mask, a slice or a volume, does not cover most of the head.
 
+    A slice that shows little of the head, as the uppermost do, is not checked.
+
     Raises:
         InputError: it does, as the mask of a brain would.
     """
     head = np.count_nonzero(pixels > BRIGHT)
+    if mask.ndim == 2 and head < LEAST_HEAD * pixels.size:
+        return
     covered = np.count_nonzero(mask & (pixels > BRIGHT))
     if head and covered > LARGEST_SHARE[mask.ndim] * head:
         raise InputError(

@@ -108,3 +108,10 @@ def test_a_mask_of_the_head_is_no_tumour(dimensions):
     with pytest.raises(InputError, match="80% of the head"):
         check_extent(brain, pixels, "m")
     check_extent(tumor, pixels, "m")
+
+
+def test_a_tumour_may_fill_the_last_slice_of_a_head():
+    pixels, tumor = np.zeros((40, 40), np.uint8), np.zeros((40, 40), bool)
+    pixels[:12, :12], tumor[:11, :12] = 100, True
+
+    check_extent(tumor, pixels, "m")

@@ -75,7 +75,7 @@ def test_layout_is_that_of_the_real_data(root):
                 assert (image.mode, image.size) == ("L", (48, 48))
     cases = read_folder(root)
     assert len(cases) == 48
-    assert cases[2].patient == "phantom-0002"
+    assert cases[2].patient == "phantom-3-0002"
     assert cases[2].label == "meningioma"
 
 
@@ -83,8 +83,13 @@ def test_classes_have_equal_shares_and_a_patient_has_one(root):
     rows = read_csv(root / "labels.csv")
     assert [row["id"] for row in rows] == [str(number) for number in range(1, 49)]
     assert {(row["patient"], row["class"]) for row in rows} == {
-        (f"phantom-{number + 1:04d}", CLASSES[number % 4]) for number in range(24)
+        (f"phantom-3-{number + 1:04d}", CLASSES[number % 4]) for number in range(24)
     }
+
+
+def test_another_seed_draws_other_patients():
+    assert phantom.name_patient(0, 0) == "phantom-0001"
+    assert len({phantom.name_patient(n, seed) for n in range(20) for seed in range(20)}) == 400
 
 
 def test_masks_are_empty_for_notumor_only_and_never_trivial(root):
