@@ -94,7 +94,8 @@ def to_table(listed: list[Listed], now: datetime) -> Table:
     """The list for a terminal, with the size of all runs in its last row."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, show_footer=True)
     total = tell_size(sum(each.size_bytes for each in listed))
-    for heading, footer in (("Run", f"{len(listed)} runs"), ("State", ""), ("Age", "")):
+    count = f"{len(listed)} run{'s' if len(listed) != 1 else ''}"
+    for heading, footer in (("Run", count), ("State", ""), ("Age", "")):
         table.add_column(heading, footer, overflow="fold")
     for heading, footer in (("Size", total), ("Mean IoU", ""), ("Tumour IoU", ""), ("Dice", "")):
         table.add_column(heading, footer, justify="right", no_wrap=True)
