@@ -47,8 +47,8 @@ class Case:
 class Problem:
     """What makes a file unusable.
 
-    `kind` is `layout`, `id`, `label`, `image`, `mask`, `size`, `flat` (an image that shows nothing)
-    or `outside` (a tumour outside the head). A problem that is not `fatal` is only logged.
+    `kind` is `layout`, `id`, `label`, `patient`, `image`, `mask`, `size`, `flat` (an image that
+    shows nothing) or `outside` (a tumour outside the head). One that is not `fatal` is only logged.
     """
 
     kind: str

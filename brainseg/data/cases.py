@@ -10,7 +10,7 @@ from typing import Any
 from brainseg.data.case import Case, OnProblem, name_some, refuse
 from brainseg.data.image import read_mask
 from brainseg.data.layouts.class_names import find_class
-from brainseg.data.layouts.dicom import is_dicom
+from brainseg.data.layouts.dicom_file import looks_like_dicom
 from brainseg.data.layouts.figshare import find_mats, read_mats
 from brainseg.data.layouts.folder import is_picture, read_folder, read_kaggle_mri
 from brainseg.data.layouts.lgg import is_lgg_mask
@@ -84,7 +84,7 @@ def detect_layout(root: Path) -> str:
         if inside:
             raise InputError(f"{root} holds several data sets. Give one, such as {inside[0]}.")
         return "kaggle_mri"
-    if any(path.suffix == ".dcm" or is_dicom(path) for path in files[:100]):
+    if any(looks_like_dicom(path) for path in files[:100]):
         return "dicom"
     if both and not pictures:  # an empty one
         return "folder"

@@ -39,10 +39,12 @@ def to_grey(
     """
     numbers = np.asarray(values, dtype=np.float64)
     kept = np.isfinite(numbers)
+    if not kept.any():
+        raise InputError(f"{source} holds no finite value. Replace the file or remove it.")
     if padding is not None:
         kept &= ~padding
     if not kept.any():
-        raise InputError(f"{source} holds no finite value. Replace the file or remove it.")
+        return np.zeros(numbers.shape, np.uint8)
     kept &= ~_find_padding(numbers, kept)
     found = numbers[kept]
     floor = _find_floor(found, source)

@@ -1,4 +1,4 @@
-"""NIfTI, LGG and DICOM data sets become slices with patient, plane and mask."""
+"""NIfTI and LGG data sets become slices with patient, plane and mask."""
 
 import os
 import re
@@ -7,12 +7,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
 
 from brainseg.data.case import Case, Problem
 from brainseg.data.cases import detect_layout, read_set
@@ -303,6 +299,44 @@ def test_what_has_no_counterpart_is_left_out_and_told(brats: Path, tmp_path: Pat
     assert [problem.kind for problem in noted] == ["layout"]
 
 
+def test_what_was_left_out_is_told_each_time(brats: Path, tmp_path: Path, caplog):
+    (brats / "P2" / "P2_seg.nii.gz").unlink()
+    for _ in range(2):
+        caplog.clear()
+        read_set("nifti", brats, tmp_path / "cache")
+        assert "P2 is left out" in caplog.text
+
+
+def test_a_pattern_answers_what_names_do_not_tell(tmp_path: Path, caplog):
+    for visit in ("P1_1", "P1_2"):
+        write_nifti(tmp_path / "b" / visit / "t1c.nii.gz", head())
+        write_nifti(tmp_path / "b" / visit / "seg.nii.gz", tumor())
+    cases = read_set("nifti", tmp_path / "b", tmp_path / "cache")
+    assert {case.patient for case in cases} == {"P1_1", "P1_2"}
+    assert "may be examinations of one patient" in caplog.text
+    caplog.clear()
+    cases = read_set("nifti", tmp_path / "b", tmp_path / "cache", {"patient_pattern": "(P1)_"})
+    assert {case.patient for case in cases} == {"P1"}
+    assert "may be" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["P" * 200, "患" * 80, "[/bold]", "a b\nc", "=1+1"])
+def test_names_of_any_kind_become_names_of_files(tmp_path: Path, name: str):
+    write_nifti(tmp_path / "b" / name / "t1c.nii.gz", head())
+    write_nifti(tmp_path / "b" / name / "seg.nii.gz", tumor())
+    cases = read_set("nifti", tmp_path / "b", tmp_path / "cache")
+    assert len({case.id for case in cases}) == 12
+    assert all(case.image.is_file() and case.mask for case in cases)
+
+
+@pytest.mark.parametrize("planes", ["coronal", "sagittal"])
+def test_planes_across_few_layers_are_refused(tmp_path: Path, planes: str):
+    write_nifti(tmp_path / "b" / "P" / "t1c.nii", head()[..., 5:9])
+    write_nifti(tmp_path / "b" / "P" / "seg.nii", tumor()[..., 5:9])
+    with pytest.raises(InputError, match=f"a {planes} slice would be .* choose other planes"):
+        read_set("nifti", tmp_path / "b", tmp_path / "cache", {"planes": planes})
+
+
 def test_equal_stamps_in_another_folder_are_another_data_set(tmp_path: Path):
     roots = [tmp_path / name / "set" for name in ("a", "b")]
     for number, root in enumerate(roots):
@@ -364,148 +398,3 @@ def test_lgg_problems_are_named(lgg: Path, tmp_path: Path):
         read_set("lgg", lgg, tmp_path / "cache")
     with pytest.raises(InputError, match="kaggle_3m"):
         read_set("lgg", tmp_path / "none", tmp_path / "cache")
-
-
-def write_dicom(path: Path, pixels: np.ndarray, **tags: object) -> str:
-    """Write one slice; returns its UID."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
-    dataset.Modality = "MR"
-    dataset.PatientID = "anna"
-    dataset.SeriesInstanceUID = "1.2.3"
-    dataset.PixelSpacing = [0.9, 0.8]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape[-2:]
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.PixelRepresentation = 0
-    dataset.PixelData = pixels.astype(np.uint16).tobytes()
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    dataset.save_as(path, enforce_file_format=True)
-    return str(dataset.SOPInstanceUID)
-
-
-def write_segmentation(path: Path, masks: dict[str, np.ndarray]) -> None:
-    frames = np.stack([mask.astype(np.uint16) for mask in masks.values()])
-    groups = []
-    for uid in masks:
-        source, derivation, group = (pydicom.Dataset() for _ in range(3))
-        source.ReferencedSOPInstanceUID = uid
-        derivation.SourceImageSequence = Sequence([source])
-        group.DerivationImageSequence = Sequence([derivation])
-        groups.append(group)
-    write_dicom(
-        path,
-        frames,
-        Modality="SEG",
-        SOPClassUID=SegmentationStorage,
-        NumberOfFrames=len(frames),
-        PerFrameFunctionalGroupsSequence=Sequence(groups),
-    )
-
-
-RAMP = np.arange(120).reshape(10, 12) * 30
-
-
-def test_dicom_slices_with_a_segmentation_object(tmp_path: Path):
-    root = tmp_path / "study"
-    uids = [write_dicom(root / "t1" / f"I{number}", RAMP) for number in range(3)]
-    mask = np.zeros(RAMP.shape, bool)
-    mask[2:4, 5:9] = True
-    write_segmentation(root / "seg.dcm", {uids[1]: mask})
-    assert detect_layout(root) == "dicom"
-    cases = read_set("dicom", root, tmp_path / "cache", {"tumor": "glioma"})
-    assert [(case.id, case.label) for case in cases] == [
-        ("t1-I0", "notumor"),
-        ("t1-I1", "glioma"),
-        ("t1-I2", "notumor"),
-    ]
-    case = cases[1]
-    assert (case.patient, case.plane) == ("anna", "coronal")
-    pixels, found = decode(case)
-    np.testing.assert_array_equal(found, mask)
-    assert pixels.max() == 255
-    np.testing.assert_allclose(pixels, np.minimum(RAMP / RAMP.max() * 255, 255), atol=1)
-
-
-def test_dicom_masks_may_be_pictures_beside(tmp_path: Path, save):
-    root = tmp_path / "study"
-    write_dicom(root / "images" / "anna" / "1.dcm", RAMP)
-    write_dicom(root / "images" / "anna" / "2.dcm", RAMP, PhotometricInterpretation="MONOCHROME1")
-    mask = np.zeros(RAMP.shape, np.uint8)
-    mask[4:6, 4:6] = 255
-    save(root / "masks" / "anna" / "2.png", mask)
-    cases = read_set("dicom", root, tmp_path / "cache")
-    assert [case.label for case in cases] == ["notumor", None]
-    pixels, found = decode(cases[1])
-    np.testing.assert_array_equal(found, mask > 0)
-    assert pixels[0, 0] > pixels[-1, -1]  # low values are white in MONOCHROME1
-
-
-def test_dicom_without_masks_is_without_truth(tmp_path: Path):
-    write_dicom(tmp_path / "study" / "1.dcm", RAMP)
-    (case,) = read_set("dicom", tmp_path / "study", tmp_path / "cache")
-    assert case.unmasked
-
-
-def test_dicom_names_of_any_kind_stay_apart(tmp_path: Path):
-    names = ("1.2.840.0", "1.2.840.1", "张/1", "李/1")
-    for name in names:
-        write_dicom(tmp_path / "study" / name, RAMP, PatientID="")
-    cases = read_set("dicom", tmp_path / "study", tmp_path / "cache")
-    assert len({case.id for case in cases}) == len({case.image for case in cases}) == 4
-    assert {case.patient for case in cases} == {"1.2.3"}  # the series, where nothing else is told
-
-
-def test_dicom_masks_with_uids_for_names(tmp_path: Path, save):
-    write_dicom(tmp_path / "study" / "images" / "1.2.840.7", RAMP)
-    mask = np.zeros(RAMP.shape, np.uint8)
-    mask[:, :4] = 255
-    save(tmp_path / "study" / "masks" / "1.2.840.7.png", mask)
-    (case,) = read_set("dicom", tmp_path / "study", tmp_path / "cache")
-    assert np.array_equal(decode(case)[1], mask > 0)
-
-
-def test_segmentations_of_several_files_are_joined(tmp_path: Path):
-    root = tmp_path / "study"
-    uid = write_dicom(root / "1.dcm", RAMP)
-    for column in (2, 7):
-        mask = np.zeros(RAMP.shape, bool)
-        mask[:, column] = True
-        write_segmentation(root / f"seg{column}.dcm", {uid: mask})
-    (case,) = read_set("dicom", root, tmp_path / "cache")
-    assert np.flatnonzero(decode(case)[1].any(axis=0)).tolist() == [2, 7]
-
-
-def test_damaged_dicom_files_are_noted_one_by_one(tmp_path: Path):
-    root = tmp_path / "study"
-    for number in range(3):
-        write_dicom(root / f"{number}.dcm", RAMP)
-    (root / "1.dcm").write_bytes((root / "1.dcm").read_bytes()[:-100])
-    (root / "3.dcm").write_bytes(b"no DICOM")
-    noted: list[Problem] = []
-    cases = read_set("dicom", root, tmp_path / "cache", on_problem=noted.append)
-    assert [case.id for case in cases] == ["0", "2"]
-    assert sorted(problem.path for problem in noted) == [f"{root}/1.dcm", f"{root}/3.dcm"]
-    with pytest.raises(InputError, match="cannot be read as a DICOM image"):
-        read_set("dicom", root, tmp_path / "cache")
-
-
-def test_dicom_problems_are_named(tmp_path: Path, save):
-    root = tmp_path / "study"
-    write_dicom(root / "1.dcm", RAMP)
-    save(root / "masks" / "1.png", np.zeros((4, 4), np.uint8))
-    with pytest.raises(InputError, match="10 rows and 12 columns, its mask 4 and 4"):
-        read_set("dicom", root, tmp_path / "cache")
-    write_dicom(root / "1.dcm", np.stack([RAMP] * 2), NumberOfFrames=2)
-    with pytest.raises(InputError, match="Expected one grey slice per file"):
-        read_set("dicom", root, tmp_path / "cache")
-    with pytest.raises(InputError, match="No DICOM images"):
-        read_set("dicom", root / "masks", tmp_path / "cache")

@@ -1,181 +1,235 @@
-"""Folders of DICOM files, with masks as DICOM SEG objects or as pictures in a folder of their own.
+"""Folders of DICOM files, with masks as DICOM SEG objects or as files in a folder of their own.
 
 Patient identifiers are kept as they are: remove them beforehand if they must not be passed on.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
-from pydicom.misc import is_dicom
 
-from brainseg.data.case import OnProblem, Problem, refuse
-from brainseg.data.image import IMAGE_SUFFIXES, read_mask, scale_to_uint8
+from brainseg.data.case import OnProblem, Problem, name_some, refuse
+from brainseg.data.image import IMAGE_SUFFIXES
+from brainseg.data.layouts.dicom_file import (
+    SUFFIXES,
+    Header,
+    looks_like_dicom,
+    read_header,
+    read_slice,
+)
+from brainseg.data.layouts.dicom_pairs import Masks, find_unread, join, pair_drawn, pair_segments
+from brainseg.data.layouts.dicom_seg import read_segmentation
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
-from brainseg.data.layouts.walk import find_files
+from brainseg.data.layouts.walk import find_files, find_folder
+from brainseg.data.mask import check_extent
 from brainseg.errors import InputError
 
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis (left, back, top) that is closest to the slice's normal."""
 
-PATIENT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-"""Names of the patient; the first that a file has counts."""
-
-BROKEN = (
-    *(InvalidDicomError, OSError, EOFError, AttributeError, KeyError, IndexError),
-    *(ValueError, TypeError, RuntimeError, NotImplementedError),
-)
-"""What pydicom raises for files that are damaged or not images."""
-
-Masks = Mapping[str, NDArray[np.bool_]]
-"""Masks of segmentation objects, by the UID of their image."""
+NOBODY = re.compile(r"(anon|unknown|none|no.?name|patient|test|x+|0+)\W*(ymi[sz]ed|ymous)?", re.I)
+"""Names that say nothing of who a patient is."""
 
 
 def read_dicom(
-    root: Path, on_problem: OnProblem = refuse, *, tumor: str | None = None
+    root: Path,
+    on_problem: OnProblem = refuse,
+    *,
+    labels: Sequence[float] | None = None,
+    segments: Sequence[str] | None = None,
+    tumor: str | None = None,
 ) -> list[Cut]:
     """Find DICOM images, series by series, and their masks.
 
-    A mask is a frame of a DICOM SEG object that refers to the image, or a file in `ROOT/masks/`
-    with the same relative path (DICOM or a picture); images may be in `ROOT/images/`. In a series
-    with some masks, slices without one have no tumour; a series without any is unlabelled. The
-    patient is `PatientID`, else the study, else the series. `tumor` is the class of slices with a
-    tumour.
+    A mask is a frame of a DICOM SEG object that refers to the image or lies at its position, or a
+    file in `ROOT/masks/` with the same relative path (DICOM or a picture); images may be in
+    `ROOT/images/`. Where every mask has found its image, slices without one in a series with some
+    have no tumour; a series without any is unlabelled. The patient is `PatientID`, else the study,
+    else the series.
+
+    Args:
+        root: the data set's folder.
+        on_problem: receives files that cannot be used, and masks that fit no image.
+        labels: the values of files in `masks/` that are tumour, where they have several.
+        segments: names or numbers of the segments of SEG objects that are tumour, likewise.
+        tumor: class of slices with tumour, of `vocabulary.TUMORS`.
 
     Raises:
-        InputError: there are no DICOM images.
+        InputError: there are no DICOM images, or segments must be chosen.
     """
-    drawn = root / "masks"
-    series: dict[str, list[Path]] = defaultdict(list)
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for path in find_files(root):
-        if drawn in path.parents or not (path.suffix.lower() == ".dcm" or is_dicom(path)):
-            continue
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-            if header.get("Modality") == "SEG":
-                for uid, mask in read_segmentation(path).items():
-                    masks[uid] = masks[uid] | mask if uid in masks else mask
-            elif "Rows" in header:
-                series[str(header.get("SeriesInstanceUID", path.parent))].append(path)
-            elif "DirectoryRecordSequence" not in header:
-                raise InvalidDicomError("it has no pixels")
-        except BROKEN as error:
-            on_problem(_problem(path, error))
-    if not series:
+    folders = find_folder(root, "images"), find_folder(root, "masks")
+    lost: list[Problem] = []
+
+    def lose(problem: Problem) -> None:
+        lost.append(problem)
+        on_problem(problem)
+
+    headers, drawn, others = _sort_files(root, folders[1], on_problem, lose)
+    images = headers["image"]
+    if not images:
         raise InputError(f"No DICOM images below {root}. Expected files of one slice each.")
-    return [partial(_cut, root, on_problem, paths, masks, tumor) for paths in series.values()]
-
-
-def read_pixels(path: Path) -> tuple[NDArray[np.uint8], pydicom.Dataset]:
-    """Read one slice, H×W; its 99.9th percentile becomes white. Also returns the header.
-
-    Raises:
-        InputError: the file is not a DICOM image of one grey frame.
-    """
-    try:
-        dataset = pydicom.dcmread(path)
-        values = dataset.pixel_array.astype(np.float64)
-    except BROKEN as error:
-        raise InputError(_problem(path, error).message) from error
-    if values.ndim != 2:
-        raise InputError(
-            f"{path} has pixels of the shape {values.shape}. Expected one grey slice per file."
+    for header in headers["contours"]:
+        message = (
+            f"{header.path} holds contours (RTSTRUCT), which are not read. Convert them to a DICOM "
+            "SEG object or to masks (for example with 3D Slicer), or remove the file."
         )
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() - values  # there, the lowest value is white
-    values -= min(values.min(), 0)
-    return scale_to_uint8(values, float(np.percentile(values, 99.9))), dataset
+        lose(Problem("mask", str(header.path), message))
+    found = []
+    for header in headers["segmentation"]:
+        try:
+            found.append(read_segmentation(header))
+        except InputError as error:
+            lose(Problem("mask", str(header.path), str(error)))
+    masks = pair_segments(found, images, segments, lose)
+    beside = folders[0] if folders[0].is_dir() else root
+    paths = [image.path for image in images if beside in image.path.parents]
+    places = beside, folders[1]
+    drawn += find_unread(places, paths, others)
+    for path, read in pair_drawn(places, paths, drawn, labels, lose).items():
+        masks.setdefault(path, []).extend(read)
+    series: dict[str, list[Header]] = defaultdict(list)
+    for image in images:
+        series[image.series or str(image.path.parent)].append(image)
+    if others:
+        _note(others, "files are no DICOM, and not read", on_problem)
+    _tell(root, headers, series, masks, bool(drawn), on_problem)
+    return [
+        partial(_cut, root, on_problem, each, masks, bool(lost), tumor) for each in series.values()
+    ]
 
 
-def read_segmentation(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """Masks by the UID of their image (DICOM PS3.3, A.51); segments of one image are merged.
+def _sort_files(
+    root: Path, masks: Path, on_problem: OnProblem, lose: OnProblem
+) -> tuple[dict[str, list[Header]], list[Path], list[Path]]:
+    """Headers by kind, the files of drawn masks, and those that are neither."""
+    headers: dict[str, list[Header]] = defaultdict(list)
+    drawn, others = [], []
+    for path in find_files(root, on_problem):
+        within = masks in path.parents
+        if within and path.suffix.lower() in IMAGE_SUFFIXES:
+            drawn.append(path)
+        elif not looks_like_dicom(path):
+            others.append(path)
+        else:
+            try:
+                header = read_header(path)
+            except InputError as error:
+                kind, tell = ("mask", lose) if within else ("image", on_problem)
+                tell(Problem(kind, str(path), str(error)))
+                continue
+            if within and header.kind == "image":
+                drawn.append(path)
+            else:
+                headers[header.kind].append(header)
+    return headers, drawn, others
 
-    Frames that refer to no image are ignored.
-    """
-    dataset = pydicom.dcmread(path)
-    frames = np.atleast_3d(dataset.pixel_array.T).T > 0
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
-        for derivation in groups.get("DerivationImageSequence", []):
-            for source in derivation.get("SourceImageSequence", []):
-                uid = str(source.ReferencedSOPInstanceUID)
-                masks[uid] = masks.get(uid, np.zeros(frame.shape, bool)) | frame
-    return masks
 
-
-def _problem(path: Path, error: Exception) -> Problem:
-    message = f"{path} cannot be read as a DICOM image ({error}). Replace the file or remove it."
-    return Problem("image", str(path), message)
+def _tell(
+    root: Path,
+    headers: dict[str, list[Header]],
+    series: dict[str, list[Header]],
+    masks: Masks,
+    drawn: bool,
+    on_problem: OnProblem,
+) -> None:
+    """Tell what is not read, not marked, or not known of the patients."""
+    if others := [header.path for header in headers["other"]]:
+        _note(others, "DICOM files hold no pixels", on_problem)
+    if over := [header.path for header in headers["image"] if header.overlays]:
+        _note(over, "images carry overlays (60xx), which are not read", on_problem)
+    marked = [each for each in series.values() if any(image.path in masks for image in each)]
+    if marked and len(marked) < len(series):
+        first = [each[0].path for each in series.values() if each not in marked]
+        _note(first, "series have no masks, those of", on_problem)
+    empty = [image.path for each in marked for image in each if image.path not in masks]
+    if drawn and empty:
+        what = "slices have no mask though others of their series do, and count as without tumour"
+        _note(empty, what, on_problem)
+    studies = {image.study for image in headers["image"]}
+    names = {image.patient for image in headers["image"]}
+    doubtful = [name for name in names if not name or NOBODY.fullmatch(name)]
+    if len(studies) > 1 and doubtful:
+        message = (
+            f"In {root}, which has {len(studies)} studies, there is the patient {doubtful[0]!r}. "
+            "Studies without a name count as a patient each, those of one name as one. If that is "
+            "wrong, correct PatientID."
+        )
+        on_problem(Problem("patient", str(root), message, fatal=False))
 
 
 def _cut(
-    root: Path, on_problem: OnProblem, paths: list[Path], masks: Masks, tumor: str | None
+    root: Path,
+    on_problem: OnProblem,
+    images: Sequence[Header],
+    masks: Masks,
+    lossy: bool,
+    tumor: str | None,
 ) -> Iterator[VolumeSlice]:
-    """The slices of one series."""
-    drawn = {path: _find_drawn(root, path) for path in paths}
-    read = []
-    for path in paths:
+    """The slices of one series; `lossy`: truth was lost, so no mask does not mean no tumour."""
+    read: list[tuple[Header, NDArray[np.uint8], NDArray[np.bool_] | None]] = []
+    known = any(image.path in masks for image in images)
+    for image in images:
         try:
-            read.append((path, *read_pixels(path)))
+            pixels = read_slice(image.path)
         except InputError as error:
-            on_problem(Problem("image", str(path), str(error)))
-    uids = {path: str(dataset.get("SOPInstanceUID")) for path, _, dataset in read}
-    known = any(drawn.values()) or any(uid in masks for uid in uids.values())
-    for path, pixels, dataset in read:
+            on_problem(Problem("image", str(image.path), str(error)))
+            continue
         try:
-            empty = np.zeros(pixels.shape, bool) if known else None
-            picture = drawn[path]
-            mask = masks.get(uids[path], empty) if picture is None else _read_drawn(picture)
-            if mask is not None and mask.shape != pixels.shape:
-                raise InputError(
-                    f"{path} has {pixels.shape[0]} rows and {pixels.shape[1]} columns, its mask "
-                    f"{mask.shape[0]} and {mask.shape[1]}. Expected the same."
-                )
-            relative = str(path.relative_to(root))
-            names = (dataset.get(tag) for tag in PATIENT)
-            patient = str(next(filter(None, names), path.parent))
-            yield VolumeSlice(
-                id=re.sub(r"[^\w.]+", "-", _bare(relative)),
-                label=label_of(mask, tumor),
-                patient=patient,
-                examination=patient,
-                pixels=pixels,
-                mask=mask,
-                plane=_plane(dataset),
-                source=relative,
-            )
+            mask = None
+            if image.path in masks or (known and not lossy):
+                mask = join(masks.get(image.path, ()), pixels.shape, image.path)
+                check_extent(mask, pixels, f"The mask of {image.path}")
+            read.append((image, pixels, mask))
         except InputError as error:
-            on_problem(Problem("mask", str(path), str(error)))
+            on_problem(Problem("mask", str(image.path), str(error)))
+    if not _is_of_tumor(read, on_problem):
+        return
+    for image, pixels, mask in read:
+        relative = image.path.relative_to(root).as_posix()
+        patient = image.patient or image.study or image.series or str(image.path.parent)
+        yield VolumeSlice(
+            id=re.sub(
+                r"[^\w.]+", "-", re.sub(f"({'|'.join(SUFFIXES)})$", "", relative, flags=re.I)
+            ),
+            label=label_of(mask, tumor),
+            patient=patient,
+            examination=patient,
+            pixels=pixels,
+            mask=mask,
+            plane=_plane(image),
+            source=relative,
+        )
 
 
-def _plane(dataset: pydicom.Dataset) -> str | None:
-    directions = dataset.get("ImageOrientationPatient")
-    if not directions or len(directions) != 6:
+def _is_of_tumor(
+    read: Sequence[tuple[Header, NDArray[np.uint8], NDArray[np.bool_] | None]],
+    on_problem: OnProblem,
+) -> bool:
+    """Whether the masks of a series, as one volume, are not those of the brain."""
+    marked = [(pixels, mask) for _, pixels, mask in read if mask is not None]
+    if len({pixels.shape for pixels, _ in marked}) != 1:
+        return True  # nothing is marked, or the slices are no volume
+    pixels, mask = (np.stack(each) for each in zip(*marked, strict=True))
+    folder = read[0][0].path.parent
+    try:
+        check_extent(mask, pixels, f"The masks of the series in {folder}")
+    except InputError as error:
+        on_problem(Problem("mask", str(folder), str(error)))
+        return False
+    return True
+
+
+def _plane(image: Header) -> str | None:
+    if image.directions is None:
         return None
-    row, column = np.array(directions, float).reshape(2, 3)
+    row, column = image.directions.reshape(2, 3)
     return PLANES[int(np.abs(np.cross(row, column)).argmax())]
 
 
-def _find_drawn(root: Path, path: Path) -> Path | None:
-    """The file in `ROOT/masks/` that has an image's relative path."""
-    base = root / "images" if (root / "images") in path.parents else root
-    beside = root / "masks" / path.relative_to(base)
-    names = [beside.name, *(_bare(beside.name) + end for end in (".dcm", *IMAGE_SUFFIXES))]
-    return next((file for file in map(beside.with_name, names) if file.is_file()), None)
-
-
-def _bare(name: str) -> str:
-    """A name without DICOM's suffixes; anything else after a dot may be part of a UID."""
-    return re.sub(r"\.(dcm|ima)$", "", name, flags=re.IGNORECASE)
-
-
-def _read_drawn(path: Path) -> NDArray[np.bool_]:
-    is_picture = path.suffix.lower() in IMAGE_SUFFIXES
-    return read_mask(path) if is_picture else read_pixels(path)[0] > 0
+def _note(paths: Sequence[Path], what: str, on_problem: OnProblem) -> None:
+    message = f"{len(paths)} {what}: {name_some(map(str, paths))}."
+    on_problem(Problem("layout", str(paths[0]), message, fatal=False))

@@ -2,27 +2,34 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+import re
+from collections.abc import Container, Mapping
+from dataclasses import asdict, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from brainseg.data.case import Case, OnProblem, refuse
+from brainseg.data.case import Case, OnProblem, Problem, refuse
 from brainseg.data.layouts.options import READERS, check_options
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.volume import VolumeSlice
 from brainseg.data.layouts.walk import find_files
 from brainseg.errors import InputError
-from brainseg.files import building, read_csv, write_csv
+from brainseg.files import building, read_csv, write_csv, write_json
 from brainseg.terminal import bar
 
 COLUMNS = ["id", "class", "patient", "plane", "source"]
 
-FORMAT = 1
+NOTES = "problems.json"
+"""What was left out of a folder of slices, and why; missing where nothing was."""
+
+LONGEST = 120
+"""Bytes of a slice's name; the rest becomes a hash."""
+
+FORMAT = 2
 """Part of the folder's name: raise it when the slices change."""
 
 
@@ -35,8 +42,8 @@ def write_slices(
 ) -> int:
     """Cut the volumes below `root`, with a progress bar; returns the number of slices.
 
-    The new folder `target` gets `images/`, `masks/` and `labels.csv`; it appears once everything is
-    written.
+    The new folder `target` gets `images/`, `masks/` and `labels.csv`, and `problems.json` where
+    something was left out; it appears once everything is written.
 
     Args:
         layout: of `READERS`.
@@ -55,19 +62,26 @@ def write_slices(
     if target.exists():
         raise InputError(f"{target} exists already. Choose a new folder.")
     pattern = given.pop("patient_pattern", None)
-    cuts = READERS[layout](root, on_problem, **given)
-    taken: Counter[str] = Counter()
-    rows: list[dict[str, Any]] = []
+    noted: list[Problem] = []
+
+    def note(problem: Problem) -> None:
+        if not (pattern and problem.kind == "patient"):  # the pattern answers it
+            noted.append(problem)
+            on_problem(problem)
+
+    cuts = READERS[layout](root, note, **given)
+    rows: dict[str, dict[str, Any]] = {}
     with building(target) as made:
         for part in ("images", "masks"):
             (made / part).mkdir()
         for cut in bar(cuts, "Cutting volumes into slices"):
             for piece in cut():
-                taken[piece.id] += 1
-                name = piece.id if taken[piece.id] == 1 else f"{piece.id}-{taken[piece.id]}"
-                patient = match_patient(piece.examination, pattern, on_problem) or piece.patient
-                rows.append(_write(made, replace(piece, id=name, patient=patient)))
-        write_csv(made / "labels.csv", rows, COLUMNS)
+                name = _free_name(piece.id, rows)
+                patient = match_patient(piece.examination, pattern, note) or piece.patient
+                rows[name] = _write(made, replace(piece, id=name, patient=patient))
+        write_csv(made / "labels.csv", list(rows.values()), COLUMNS)
+        if noted:
+            write_json(made / NOTES, [asdict(problem) for problem in noted])
     return len(rows)
 
 
@@ -87,7 +101,20 @@ def read_slices(
     folder = cache / f"{layout}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
         write_slices(layout, root, folder, options, on_problem)
+    elif (folder / NOTES).is_file():  # what was left out is told each time
+        for problem in json.loads((folder / NOTES).read_text()):
+            on_problem(Problem(**problem))
     return [_read(folder, root, row) for row in read_csv(folder / "labels.csv")]
+
+
+def _free_name(wanted: str, taken: Container[str]) -> str:
+    """A name for a file that is not taken, from one that may hold anything."""
+    name = re.sub(r"[^\w.]+", "-", wanted).lstrip(".-") or "slice"
+    if len(name.encode()) > LONGEST:
+        start = name.encode()[:LONGEST].decode(errors="ignore")
+        name = f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
 
 
 def _write(folder: Path, piece: VolumeSlice) -> dict[str, Any]:

@@ -1,0 +1,230 @@
+"""DICOM files, which may be anything: what their headers say, and the numbers of one slice."""
+
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.filereader import read_file_meta_info
+from pydicom.misc import is_dicom
+from pydicom.pixels import apply_modality_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from brainseg.data.intensity import invert, to_grey
+from brainseg.errors import InputError, brief
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # what matters here is checked here
+
+SUFFIXES = (".dcm", ".ima", ".dicom")
+
+LARGEST = 2**29
+"""Values in all frames of a file; more are refused before memory is taken for them."""
+
+MOST_BYTES = 2**30
+"""Of a deflated file when it is inflated."""
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+
+LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.91")
+"""Transfer syntaxes of JPEG (baseline, extended) and JPEG 2000 that change values."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What tells an image or another object apart, and where it lies.
+
+    Attributes:
+        path: its file.
+        kind: `image`, `segmentation`, `contours` (RTSTRUCT), `directory` or `other`.
+        uid: of the object (SOPInstanceUID); likewise `series`, `study` and `frame_of_reference`,
+            the space in which positions are given. Empty where unknown.
+        patient: `PatientID` without blanks around it.
+        place: position of the first pixel (3 numbers, mm); `None` where unknown.
+        directions: of the rows and of the columns (6 numbers); `None` where unknown.
+        overlays: whether it carries overlay planes.
+    """
+
+    path: Path
+    kind: str
+    uid: str
+    series: str
+    study: str
+    frame_of_reference: str
+    patient: str
+    place: NDArray[np.float64] | None
+    directions: NDArray[np.float64] | None
+    overlays: bool
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file has DICOM's ending or its first bytes."""
+    try:
+        return path.suffix.lower() in SUFFIXES or is_dicom(path)
+    except OSError:
+        return False
+
+
+def read_header(path: Path) -> Header:
+    """Read a header.
+
+    Raises:
+        InputError: the file is damaged, or no DICOM.
+    """
+    with telling_damage(path):
+        _check_deflated(path)
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        return Header(
+            path,
+            kind=_kind(dataset),
+            uid=_text(dataset, "SOPInstanceUID"),
+            series=_text(dataset, "SeriesInstanceUID"),
+            study=_text(dataset, "StudyInstanceUID"),
+            frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
+            patient=_text(dataset, "PatientID"),
+            place=read_numbers(dataset, "ImagePositionPatient", 3),
+            directions=read_numbers(dataset, "ImageOrientationPatient", 6),
+            overlays=any(0x6000 <= tag.group <= 0x60FF for tag in dataset.keys()),  # noqa: SIM118
+        )
+
+
+def read_stored(path: Path) -> tuple[NDArray, pydicom.Dataset]:
+    """All frames of a file as its stored numbers, F×H×W, and the whole header.
+
+    Raises:
+        InputError: the file is damaged, too large, or its pixels are colours.
+    """
+    with telling_damage(path):
+        _check_deflated(path)
+        dataset = pydicom.dcmread(path)
+        frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.SamplesPerPixel)
+        rows, columns = int(dataset.Rows), int(dataset.Columns)
+        if samples != 1 or dataset.PhotometricInterpretation not in GREY:
+            raise InputError(
+                f"{path} holds colours ({dataset.PhotometricInterpretation}). Expected grey pixels "
+                f"({', '.join(GREY)}). Remove it, or convert it."
+            )
+        if rows * columns * frames > LARGEST:
+            raise InputError(
+                f"{path} declares {rows} × {columns} pixels in {frames} frames, more than "
+                f"{LARGEST:,} values. Remove it, or split it."
+            )
+        return dataset.pixel_array.reshape(frames, rows, columns), dataset
+
+
+def read_slice(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an image of one frame, H×W, without padding, and with white as the highest.
+
+    Raises:
+        InputError: the file cannot be used, or holds several frames.
+    """
+    stored, dataset = read_frame(path)
+    with telling_damage(path):
+        padding = _find_padding(stored, dataset)
+        values = stored
+        if "ModalityLUTSequence" in dataset:
+            values = apply_modality_lut(stored, dataset)
+        falls = float(dataset.get("RescaleSlope") or 1) < 0
+        if falls != (dataset.PhotometricInterpretation == "MONOCHROME1"):
+            values = invert(values, padding)
+        return to_grey(values, path, padding)
+
+
+def read_frame(path: Path) -> tuple[NDArray, pydicom.Dataset]:
+    """The stored numbers of a file of one frame, H×W, and its header.
+
+    Raises:
+        InputError: the file cannot be used, or holds several frames.
+    """
+    stored, dataset = read_stored(path)
+    if len(stored) != 1:
+        raise InputError(
+            f"{path} holds {len(stored)} frames. Expected one grey slice per file; split it (for "
+            "example with dcm4che's emf2sf)."
+        )
+    return stored[0], dataset
+
+
+def is_lossy(dataset: pydicom.Dataset) -> bool:
+    """Whether compression may have changed the pixels."""
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    return syntax in LOSSY or dataset.get("LossyImageCompression") == "01"
+
+
+def read_numbers(dataset: Any, name: str, count: int) -> NDArray[np.float64] | None:
+    """Numbers of an element; `None` where it is missing, incomplete or not finite."""
+    value = dataset.get(name)
+    numbers = np.array(value if value is not None else [], np.float64)
+    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
+
+
+@contextmanager
+def telling_damage(path: Path) -> Iterator[None]:
+    """Turn whatever pydicom and its decoders raise for a file into an error that names it.
+
+    Their warnings, of odd values, are dropped.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # of any kind, where a file is damaged or made up
+        raise InputError(
+            f"{path} cannot be read as a DICOM image ({brief(error)}). Replace the file or remove "
+            "it."
+        ) from error
+
+
+def _text(dataset: pydicom.Dataset, name: str) -> str:
+    return "".join(filter(str.isprintable, str(dataset.get(name) or ""))).strip()
+
+
+def _kind(dataset: pydicom.Dataset) -> str:
+    if "DirectoryRecordSequence" in dataset:
+        return "directory"
+    if dataset.get("Modality") == "SEG":
+        return "segmentation"
+    if dataset.get("Modality") == "RTSTRUCT":
+        return "contours"
+    return "image" if "Rows" in dataset else "other"
+
+
+def _check_deflated(path: Path) -> None:
+    """Inflate a deflated file once without keeping it, so that it cannot fill the memory."""
+    if not is_dicom(path):
+        return
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as file:
+        file.seek(128 + 4 + 12 + meta.FileMetaInformationGroupLength)
+        while block := inflate.unconsumed_tail or file.read(2**16):
+            total += len(inflate.decompress(block, 2**20))
+            if total > MOST_BYTES:
+                raise InputError(
+                    f"{path} inflates to more than {MOST_BYTES:,} bytes. Remove it, or convert it "
+                    "to another transfer syntax."
+                )
+            if inflate.eof:
+                break
+
+
+def _find_padding(stored: NDArray, dataset: pydicom.Dataset) -> NDArray[np.bool_] | None:
+    """Pixels that the header declares to be none, whichever sign it gives their value."""
+    if dataset.get("PixelPaddingValue") is None:
+        return None
+    values = (
+        np.array(dataset.PixelPaddingValue),
+        np.array(dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue)),
+    )
+    low, high = sorted(value.astype(stored.dtype).item() for value in values)
+    return (stored >= low) & (stored <= high)
