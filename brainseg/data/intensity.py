@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from brainseg.errors import InputError
 
+LARGEST = 1e100
+"""Numbers of this size count as not finite, so that no difference of others overflows."""
+
 WHITE_PERCENTILE = 99.9
 """Of the head's pixels; a hot pixel or a bright vessel above it does not darken the rest."""
 
@@ -38,7 +41,7 @@ def to_grey(
             normalised (z-scored), and nothing tells black from dark.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    kept = np.isfinite(numbers)
+    kept = np.abs(numbers) < LARGEST
     if not kept.any():
         raise InputError(f"{source} holds no finite value. Replace the file or remove it.")
     if padding is not None:
@@ -53,13 +56,14 @@ def to_grey(
         return np.zeros(numbers.shape, np.uint8)
     top: float = np.percentile(head, WHITE_PERCENTILE).item()
     shifted = np.where(kept, numbers, floor) - floor
-    return np.rint(np.clip(shifted, 0, top) * (255 / top)).astype(np.uint8)
+    return np.rint(np.clip(shifted, 0, top) / top * 255).astype(np.uint8)
 
 
 def invert(values: NDArray, padding: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Turn an image whose lowest value is white; padding counts for nothing."""
     numbers = np.asarray(values, dtype=np.float64)
-    kept = np.isfinite(numbers) if padding is None else np.isfinite(numbers) & ~padding
+    kept = np.abs(numbers) < LARGEST
+    kept = kept if padding is None else kept & ~padding
     found = numbers[kept]
     return found.max() + found.min() - numbers if found.size else numbers
 

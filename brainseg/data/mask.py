@@ -58,10 +58,12 @@ def to_mask(
     Raises:
         InputError: there are several labels and none was chosen, or it is not a mask at all.
     """
-    numbers = _round_near(np.asarray(values))
+    numbers = np.asarray(values)
     if numbers.dtype == bool:
         return numbers
-    if not np.isfinite(numbers).all() or (numbers < 0).any():
+    finite = bool(np.isfinite(numbers).all())
+    numbers = _round_near(numbers) if finite else numbers
+    if not finite or (numbers < 0).any():
         raise InputError(
             f"{source} is not a mask: it has values below 0 or that are not finite. Expected 0, "
             "and one value for the tumour; is it an image?"
@@ -125,6 +127,8 @@ def _round_near(numbers: NDArray) -> NDArray:
     if numbers.dtype.kind != "f":
         return numbers
     whole = np.rint(numbers)
+    if not whole.any():
+        return numbers  # else a faint mask would vanish
     return np.where(np.abs(numbers - whole) <= BESIDE, whole, numbers)
 
 

@@ -115,3 +115,8 @@ def test_a_tumour_may_fill_the_last_slice_of_a_head():
     pixels[:12, :12], tumor[:11, :12] = 100, True
 
     check_extent(tumor, pixels, "m")
+
+
+def test_a_faint_mask_does_not_vanish():
+    with pytest.raises(InputError, match="black and white"):
+        to_mask(DRAWN / 65535, "m")
