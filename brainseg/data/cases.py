@@ -157,7 +157,14 @@ def class_of(case: Case) -> str:
 def _join(name: str, root: Path, cache: Path) -> list[Case]:
     if not root.is_dir():
         raise InputError(f"The folder data.{name}={root} does not exist.")
-    cases = read_set(None, root, cache)
+    try:
+        cases = read_set(None, root, cache)
+    except InputError as error:
+        raise InputError(
+            f"data.{name}={root} cannot be read: {error}\nThe options in `data` are for data.root. A "
+            "set of volumes that needs some of its own joins after `brainseg data convert "
+            f"{root} --out DIR --option …`, as DIR."
+        ) from error
     if not cases:
         raise InputError(f"The folder data.{name}={root} holds no images.")
     return cases

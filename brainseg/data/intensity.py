@@ -28,8 +28,8 @@ def to_grey(
 
     The 99.9th percentile of what is brighter than zero becomes white. What is not finite, and
     padding, becomes black and counts for nothing. Padding is what `padding` says, and an extreme
-    value, shared by many pixels, that is farther from all others than these are from each other. A
-    background below zero is moved to zero.
+    value, shared by many pixels, that is farther from all others than these are from each other, or
+    the only one below zero beside a background of zero. A background below zero is moved to zero.
 
     Args:
         values: numbers of any real type.
@@ -73,13 +73,15 @@ def _find_padding(numbers: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDAr
     padding = np.zeros(numbers.shape, bool)
     for extreme in (np.min, np.max):
         left = kept & ~padding
+        many = PADDED_SHARE * np.count_nonzero(left)
         value = extreme(numbers[left])
         at_value = left & (numbers == value)
         rest = numbers[left & ~at_value]
-        if not rest.size or np.count_nonzero(at_value) < PADDED_SHARE * np.count_nonzero(left):
+        if not rest.size or not np.ptp(rest) or np.count_nonzero(at_value) < many:
             continue
-        gap = float(np.abs(rest - value).min())
-        if np.ptp(rest) and gap > np.ptp(rest):
+        apart = np.abs(rest - value).min() > np.ptp(rest)
+        beside_black = value < 0 <= rest.min() and np.count_nonzero(rest == 0) >= many
+        if apart or beside_black:
             padding |= at_value
     return padding
 

@@ -427,7 +427,7 @@ def test_the_masks_of_a_brain_are_refused(tmp_path: Path):
     write_series(root / "images")
     for k in range(3):
         write_dicom(root / "masks" / f"{k}.dcm", (RAMP > 1400).astype(int))  # 60 % of each slice
-    with pytest.raises(InputError, match=r"The masks of the series in .* of the head"):
+    with pytest.raises(InputError, match=r"The mask of the series in .* of the head"):
         read(root)
 
 

@@ -49,6 +49,15 @@ def test_padding_is_black_and_counts_for_nothing(padding):
     assert np.array_equal(to_grey(values, "i", padding=OUTSIDE), PLAIN)
 
 
+@pytest.mark.parametrize("padding", [-1.0, -300.0, -1024.0])
+def test_padding_beside_a_background_of_zero_is_found_however_near(padding):
+    values = head()
+    values[:, :4] = padding
+    expected = np.where(values < 0, 0, PLAIN)
+
+    assert np.abs(to_grey(values, "i").astype(int) - expected).max() <= 1
+
+
 def test_a_flat_background_below_zero_is_black():
     assert np.abs(to_grey(head() - 1024, "i").astype(int) - PLAIN).max() <= 1
 

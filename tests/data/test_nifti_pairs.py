@@ -51,7 +51,7 @@ def test_timepoints_of_one_folder_are_one_patient(tmp_path: Path):
     ("names", "told"),
     [
         (["P1/t1c.nii", "P1/seg_a.nii", "P1/seg_b.nii"], ["seg_a.nii", "seg_b.nii", "t1c.nii"]),
-        (["P1/flair.nii", "P1/seg.nii"], ["seg.nii", "none that matches 't1_?-?(c|gd)'"]),
+        (["P1/flair.nii", "P1/seg.nii"], ["seg.nii", "'t1_?-?(c|gd)' matches none of: flair.nii"]),
         (["P1/a_t1c.nii", "P1/b_t1c.nii", "P1/seg.nii"], ["seg.nii", "a_t1c.nii, b_t1c.nii"]),
         (
             ["imagesTr/a.nii", "labelsTr/a.nii", "labelsTr/b.nii"],
@@ -117,4 +117,4 @@ def test_patients_that_names_do_not_tell_are_asked_for(tmp_path: Path):
     assert patients == ["P1_1", "P1_2"]
     assert [(problem.kind, problem.fatal) for problem in noted] == [("patient", False)]
     assert "P1_1 and P1_2 may be examinations of one patient" in noted[0].message
-    assert "patient_pattern=…" in noted[0].message
+    assert "such as patient_pattern='(.+)[-_.][0-9]+'" in noted[0].message

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from brainseg.data.case import Case, Problem
-from brainseg.data.cases import detect_layout, read_set
+from brainseg.data.cases import detect_layout, read_cases, read_set
 from brainseg.data.image import decode_case
 from brainseg.data.layouts.options import check_options, split_options
 from brainseg.data.layouts.slices import write_slices
@@ -318,6 +318,30 @@ def test_a_pattern_answers_what_names_do_not_tell(tmp_path: Path, caplog):
     cases = read_set("nifti", tmp_path / "b", tmp_path / "cache", {"patient_pattern": "(P1)_"})
     assert {case.patient for case in cases} == {"P1"}
     assert "may be" not in caplog.text
+
+
+def test_a_joined_set_that_needs_options_is_told_how(brats: Path, tmp_path: Path):
+    labels = tumor() * 2
+    labels[5] *= 2
+    write_nifti(brats / "P1" / "P1_seg.nii.gz", labels)
+    own = tmp_path / "own"
+    write_slices("nifti", brats, own, {"labels": "2,4"})
+    with pytest.raises(
+        InputError, match=r"data.test=.*beside 0 it has 2,4[^$]*joins after `brainseg"
+    ):
+        read_cases("folder", own, cache=tmp_path / "cache", test=brats)
+
+
+def test_a_pattern_may_find_the_patient_in_the_path(tmp_path: Path, caplog):
+    for visit in ("P1/a", "P1/b"):
+        write_nifti(tmp_path / "b" / visit / "t1c.nii.gz", head())
+        write_nifti(tmp_path / "b" / visit / "seg.nii.gz", tumor())
+    read_set("nifti", tmp_path / "b", tmp_path / "cache")
+    assert "patient_pattern='([^/]+)/.*'" in caplog.text
+    cases = read_set("nifti", tmp_path / "b", tmp_path / "cache", {"patient_pattern": "([^/]+)/.*"})
+    assert {case.patient for case in cases} == {"P1"}
+    with pytest.raises(InputError, match=r"no patient in the name 'a' or the path 'P1/a'"):
+        read_set("nifti", tmp_path / "b", tmp_path / "cache", {"patient_pattern": "(X.*)"})
 
 
 @pytest.mark.parametrize("name", ["P" * 200, "患" * 80, "[/bold]", "a b\nc", "=1+1"])

@@ -166,10 +166,10 @@ def _cut(
     on_problem: OnProblem,
     images: Sequence[Header],
     masks: Masks,
-    lossy: bool,
+    incomplete: bool,
     tumor: str | None,
 ) -> Iterator[VolumeSlice]:
-    """The slices of one series; `lossy`: truth was lost, so no mask does not mean no tumour."""
+    """The slices of one series; `incomplete`: truth was lost, so no mask is not no tumour."""
     read: list[tuple[Header, NDArray[np.uint8], NDArray[np.bool_] | None]] = []
     known = any(image.path in masks for image in images)
     for image in images:
@@ -180,7 +180,7 @@ def _cut(
             continue
         try:
             mask = None
-            if image.path in masks or (known and not lossy):
+            if image.path in masks or (known and not incomplete):
                 mask = join(masks.get(image.path, ()), pixels.shape, image.path)
                 check_extent(mask, pixels, f"The mask of {image.path}")
             read.append((image, pixels, mask))
@@ -198,6 +198,7 @@ def _cut(
             label=label_of(mask, tumor),
             patient=patient,
             examination=patient,
+            place=image.path.parent.relative_to(root).as_posix(),
             pixels=pixels,
             mask=mask,
             plane=_plane(image),
@@ -216,7 +217,7 @@ def _is_of_tumor(
     pixels, mask = (np.stack(each) for each in zip(*marked, strict=True))
     folder = read[0][0].path.parent
     try:
-        check_extent(mask, pixels, f"The masks of the series in {folder}")
+        check_extent(mask, pixels, f"The mask of the series in {folder}")
     except InputError as error:
         on_problem(Problem("mask", str(folder), str(error)))
         return False

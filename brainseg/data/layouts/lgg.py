@@ -95,6 +95,7 @@ def _cut(
             label=label_of(mask, tumor),
             patient=path.parent.name,
             examination=path.parent.name,
+            place=path.parent.name,
             pixels=pixels,
             mask=mask,
             plane="axial",

@@ -107,6 +107,7 @@ def _cut(
                 label=label_of(mask, tumor),
                 patient=pair.patient,
                 examination=pair.name,
+                place=pair.place,
                 pixels=pixels,
                 mask=mask,
                 plane=plane,

@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pair:
-    """The two files of one examination, with its name and its patient's."""
+    """The two files of one examination; with its name, its path below the root, its patient."""
 
     name: str
+    place: str
     patient: str
     image: Path
     label: Path
@@ -56,8 +57,10 @@ def pair_volumes(
     patients = find_patients(places)
     _tell_patients(root, places, patients, on_problem)
     return [
-        Pair(name, patient, *pair)
-        for name, patient, (_, *pair) in zip(unique_names(places), patients, found, strict=True)
+        Pair(name, "/".join(place), patient, *pair)
+        for name, place, patient, (_, *pair) in zip(
+            unique_names(places), places, patients, found, strict=True
+        )
     ]
 
 
@@ -108,6 +111,10 @@ def _pair_by_folder(
         if len(masks) == len(images) == 1:
             pairs.append((folder, images[0], masks[0]))
         elif masks:
+            if not images:
+                others = name_some(path.name for path in paths if path not in masks) or "none"
+                _lose(masks, f"'{image.pattern}' matches none of: {others}", on_problem)
+                continue
             pairs += _pair_by_rest(folder, (images, image), (masks, label), on_problem)
         else:
             message = (
@@ -125,27 +132,27 @@ def _pair_by_rest(
     on_problem: OnProblem,
 ) -> list[Found]:
     """Pairs in one folder whose names are equal but for what the patterns match."""
-    sides: list[dict[str, list[Path]]] = []
-    for paths, pattern in (images, labels):
-        by_rest = defaultdict(list)
-        for path in paths:
-            by_rest[_cut_out(pattern, _bare(path))].append(path)
-        sides.append(by_rest)
-    drawn, masks = sides
-    pairs, left = [], []
-    for rest, found in masks.items():
-        if len(found) == len(drawn.get(rest, ())) == 1:
-            pairs.append((folder / rest, drawn[rest][0], found[0]))
-        else:
-            left += found
-    used = {image for _, image, _ in pairs}
-    alone = [path for path in images[0] if path not in used]
+    drawn, masks = (_group_by_rest(*side) for side in (images, labels))
+    pairs = [
+        (folder / rest, drawn[rest][0], masks[rest][0])
+        for rest in masks
+        if len(masks[rest]) == len(drawn.get(rest, ())) == 1
+    ]
+    used = {path for _, *both in pairs for path in both}
+    left, alone = ([path for path in side[0] if path not in used] for side in (labels, images))
     if left:
-        names = name_some(path.name for path in alone) or f"none that matches '{images[1].pattern}'"
-        _lose(left, f"the images left in the folder are: {names}", on_problem)
+        names = name_some(path.name for path in alone) or "none"
+        _lose(left, f"images left in the folder: {names}", on_problem)
     elif alone:
         _leave_out(alone, "no label volume has the rest of the name", on_problem)
     return pairs
+
+
+def _group_by_rest(paths: Sequence[Path], pattern: re.Pattern[str]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[_cut_out(pattern, _bare(path))].append(path)
+    return groups
 
 
 def _tell_patients(
@@ -158,10 +165,11 @@ def _tell_patients(
             *(len(places), len(several), max(several, key=lambda patient: several[patient])),
         )
     if groups := find_doubtful(places):
+        example = "([^/]+)/.*" if "/" in groups[0][0] else "(.+)[-_.][0-9]+"
         message = (
             f"In {root}, {' and '.join(groups[0][:2])} may be examinations of one patient "
             f"({len(groups)} such groups). They are taken as different patients; if they are not, "
-            "patient_pattern=… must extract the patient, such as patient_pattern='(.+)[-_/][^/]+'."
+            f"patient_pattern=… must extract the patient, such as patient_pattern='{example}'."
         )
         on_problem(Problem("patient", str(root), message, fatal=False))
 

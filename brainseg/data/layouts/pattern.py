@@ -18,20 +18,27 @@ def compile_pattern(name: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) ->
         raise InputError(f"{name}={pattern!r} is not a regular expression: {error}.") from error
 
 
-def match_patient(name: str, pattern: str | None, on_problem: OnProblem) -> str | None:
-    """The first group of a regular expression in a name; `None` without a pattern or match.
+def match_patient(
+    name: str, pattern: str | None, on_problem: OnProblem, path: str | None = None
+) -> str | None:
+    """The first group of a regular expression in a name, else in a path, from the start of each.
+
+    `None` without a pattern or match.
 
     Raises:
         InputError: the pattern is not a regular expression.
     """
     if pattern is None:
         return None
-    match = compile_pattern("data.patient_pattern", pattern).match(name)
-    if match is None or not match.groups():
-        message = (
-            f"data.patient_pattern={pattern!r} finds no patient in the name {name!r}. Expected a "
-            "regular expression with one group, such as '(.+)_[0-9]+'."
-        )
-        on_problem(Problem("label", name, message))
-        return None
-    return match.group(1)
+    compiled = compile_pattern("data.patient_pattern", pattern)
+    for each in filter(None, (name, path)):
+        match = compiled.match(each)
+        if match and match.groups() and match.group(1):
+            return match.group(1)
+    message = (
+        f"data.patient_pattern={pattern!r} finds no patient in the name {name!r}"
+        f"{f' or the path {path!r}' if path not in (None, name) else ''}. Expected a regular "
+        "expression with one group, such as '(.+)_[0-9]+'."
+    )
+    on_problem(Problem("label", name, message))
+    return None

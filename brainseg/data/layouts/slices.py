@@ -77,7 +77,8 @@ def write_slices(
         for cut in bar(cuts, "Cutting volumes into slices"):
             for piece in cut():
                 name = _free_name(piece.id, rows)
-                patient = match_patient(piece.examination, pattern, note) or piece.patient
+                found = match_patient(piece.examination, pattern, note, piece.place)
+                patient = found or piece.patient
                 rows[name] = _write(made, replace(piece, id=name, patient=patient))
         write_csv(made / "labels.csv", list(rows.values()), COLUMNS)
         if noted:

@@ -20,7 +20,8 @@ class VolumeSlice:
         id: its name, usable as a file name.
         label: its class, `None` where unknown.
         patient: name of the patient.
-        examination: what `patient_pattern` finds the patient in.
+        examination: name of the examination, in which `patient_pattern` finds the patient.
+        place: path of the examination, likewise, where its name does not tell.
         pixels: H×W uint8, grey.
         mask: H×W bool; `None` where the slice is unlabelled.
         plane: `axial`, `coronal` or `sagittal`, `None` where unknown.
@@ -31,6 +32,7 @@ class VolumeSlice:
     label: str | None
     patient: str
     examination: str
+    place: str
     pixels: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None
     plane: str | None
