@@ -161,8 +161,8 @@ def _join(name: str, root: Path, cache: Path) -> list[Case]:
         cases = read_set(None, root, cache)
     except InputError as error:
         raise InputError(
-            f"data.{name}={root} cannot be read: {error}\nThe options in `data` are for data.root. A "
-            "set of volumes that needs some of its own joins after `brainseg data convert "
+            f"data.{name}={root} cannot be read: {error}\nThe options in `data` are for data.root. "
+            "A set of volumes that needs some of its own joins after `brainseg data convert "
             f"{root} --out DIR --option …`, as DIR."
         ) from error
     if not cases:
