@@ -40,7 +40,8 @@ def to_grey(
         InputError: there is no finite value, or zero lies within the head: the values were
             normalised (z-scored), and nothing tells black from dark.
     """
-    numbers = np.asarray(values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN may be of the kind that signals
+        numbers = np.asarray(values, dtype=np.float64)
     kept = np.abs(numbers) < LARGEST
     if not kept.any():
         raise InputError(f"{source} holds no finite value. Replace the file or remove it.")
@@ -61,7 +62,8 @@ def to_grey(
 
 def invert(values: NDArray, padding: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Turn an image whose lowest value is white; padding counts for nothing."""
-    numbers = np.asarray(values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN may be of the kind that signals
+        numbers = np.asarray(values, dtype=np.float64)
     kept = np.abs(numbers) < LARGEST
     kept = kept if padding is None else kept & ~padding
     found = numbers[kept]

@@ -40,6 +40,13 @@ def test_one_odd_pixel_changes_nothing_else(odd):
     assert np.abs(to_grey(values, "i").astype(int) - PLAIN)[1:].max() <= 3
 
 
+def test_a_nan_that_signals_is_one_too():
+    values = head().astype(np.float32)
+    values[:1, :1] = np.array([[0x7FA00000]], np.uint32).view(np.float32)
+
+    assert np.abs(to_grey(values, "i").astype(int) - PLAIN)[1:].max() <= 1
+
+
 @pytest.mark.parametrize("padding", [-2000.0, -32768.0, 63536.0])
 def test_padding_is_black_and_counts_for_nothing(padding):
     values = head()

@@ -106,6 +106,7 @@ NAN = float("nan")
         (344, "<4s", (b"ni1\0",), "is no single NIfTI file"),
         (280, "<4f", (NAN,) * 4, "has no usable position"),
         (280, "<12f", (0.0,) * 12, "has no usable position"),
+        (280, "<f", (1e38,), "has no usable position"),
         (252, "<2h3f", (1, 2, 0, 0, 1), r"axes point to LPS \(qform\) and to RAS \(sform\)"),
     ],
 )

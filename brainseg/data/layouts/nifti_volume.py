@@ -1,5 +1,6 @@
 """One NIfTI volume, or an image with its label volume, from files that may be anything."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from numpy.typing import NDArray
@@ -16,11 +16,16 @@ from brainseg.data.intensity import to_grey
 from brainseg.data.mask import check_extent, to_mask
 from brainseg.errors import InputError, brief
 
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what matters is checked here
+
 LARGEST = 512**3
 """Voxels of the largest volume that is read; more would fill the memory."""
 
 DEFLATE = 1032
 """No compressed file grows by more than this factor (https://zlib.net/zlib_tech.html)."""
+
+FARTHEST = 1e6
+"""Numbers in an affine stay below this, mm."""
 
 APART = 0.1
 """Greatest difference between the affines of an image and its label volume, mm."""
@@ -71,13 +76,12 @@ def load_volume(path: Path, channel: int | None = None) -> tuple[NDArray, NDArra
             dimensions, or of four where `channel` chooses none.
     """
     try:
-        with LoggingOutputSuppressor():
-            header = _read_header(path)
-            _check_size(path, header)
-            affine = _find_place(path, header)
-            values = _take(path, header, channel)
-            axes = nib.io_orientation(affine)
-            return apply_orientation(values, axes), affine @ inv_ornt_aff(axes, values.shape)
+        header = _read_header(path)
+        _check_size(path, header)
+        affine = _find_place(path, header)
+        values = _take(path, header, channel)
+        axes = nib.io_orientation(affine)
+        return apply_orientation(values, axes), affine @ inv_ornt_aff(axes, values.shape)
     except InputError:
         raise
     except Exception as error:  # of any kind, where a file is damaged or made up
@@ -132,7 +136,8 @@ def _check_size(path: Path, header: Any) -> None:
 def _find_place(path: Path, header: Any) -> NDArray[np.float64]:
     """The affine; the header's two positions must agree on left and right."""
     affine: NDArray[np.float64] = header.get_best_affine()
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    usable = bool((np.abs(affine) < FARTHEST).all())  # nor NaN
+    if not usable or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(
             f"{path} has no usable position: its affine is {affine.tolist()}. Expected three "
             "directions that differ; correct the header."
