@@ -10,32 +10,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from brainseg import interrupt
+
 try:
-    import hydra
-except ModuleNotFoundError:
+    with interrupt.leaving_at_once():
+        import hydra
+        from omegaconf import DictConfig
+
+        from brainseg.errors import brief
+        from brainseg.report.write import show_report
+        from brainseg.terminal import spent
+        from brainseg.training.config import register_schema
+        from brainseg.training.plugins import register_plugins
+        from brainseg.training.refusal import explain_refusal
+        from brainseg.training.sweep import (
+            describe_times,
+            gather,
+            gathering,
+            note_cut_off,
+            start_job,
+            time_sweep,
+        )
+except ModuleNotFoundError as error:
+    if error.name != "hydra":
+        raise
     sys.exit(
         "Hydra is not installed in this Python. Set up once with `make setup`, then activate "
         "the environment with `source .venv/bin/activate`."
     )
 
-from omegaconf import DictConfig
-
 # Hydra looks for sweeps/ beside this file, wherever the command is typed.
 os.environ["BRAINSEG_ROOT"] = str(Path(__file__).resolve().parent)
 
-from brainseg.errors import InputError
-from brainseg.report.write import show_report
-from brainseg.terminal import spent
-from brainseg.training.config import register_schema
-from brainseg.training.plugins import register_plugins
-from brainseg.training.sweep import (
-    describe_times,
-    gather,
-    gathering,
-    note_cut_off,
-    start_job,
-    time_sweep,
-)
+TRACED = os.environ.get("HYDRA_FULL_ERROR") == "1"
+"""Whether the user wants to see where an error came from."""
 
 logger = logging.getLogger("brainseg")
 
@@ -50,39 +58,41 @@ def run_all() -> int:
     """Run the jobs, time them together and tell what they found; the exit code."""
     failures: list[str] = []
 
-    def attempt(work: Callable[[Any], Any], subject: Any) -> None:
-        """Do `work` on `subject`; what the user can mend is told, and the rest goes on."""
+    def attempt(part: str, work: Callable[..., Any], *subject: Any) -> None:
+        """Do a part of the work; what fails is told in one message, and the rest goes on."""
         try:
-            work(subject)
-        except InputError as error:
-            failures.append(str(error))
-            logger.error("Error: %s", error)
+            with spent(part):
+                work(*subject)
+        except Exception as error:
+            interrupt.settle()
+            told = explain_refusal(error)
+            if TRACED or (told is None and part != "jobs"):
+                raise
+            failures.append(told or f"{brief(error)}. HYDRA_FULL_ERROR=1 shows where.")
+            print(f"Error: {failures[-1]}", file=sys.stderr)
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it hands its errors on
     with gathering():
         try:
             try:
-                with spent("jobs"):
-                    main()
+                attempt("jobs", main)
                 ended_well = [(job.config, job.run) for job in gather() if not job.failure]
-                with spent("timing"):
-                    attempt(time_sweep, ended_well)
+                attempt("timing", time_sweep, ended_well)
             finally:
                 note_cut_off(gather())
                 runs = [job.run for job in gather() if job.run]
-                with spent("report"):
-                    for experiment in dict.fromkeys(run.experiment for run in runs):
-                        attempt(show_report, experiment)
+                for experiment in dict.fromkeys(run.experiment for run in runs):
+                    attempt("report", show_report, experiment)
         except KeyboardInterrupt:
-            logger.error(
-                "Interrupted. What is finished is kept: the same command goes on from there "
-                "(without force=true, which starts over)."
-            )
-            return 130
-        logger.info(describe_times(gather()))
+            logger.error("%s (without force=true, which starts over).", interrupt.GOING_ON)
+            return interrupt.exit_code()
+        if gather():
+            logger.info(describe_times(gather()))
         return 1 if failures or any(job.failure for job in gather()) else 0
 
 
 if __name__ == "__main__":
+    interrupt.listen()
     register_schema()
     register_plugins()
     sys.exit(run_all())

@@ -1,5 +1,7 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and what is told of other errors."""
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from textwrap import shorten
@@ -11,6 +13,45 @@ class InputError(Exception):
     The message says what was expected, what was found, and what to do. The command line and
     `train.py` print it without a traceback and exit with code 1.
     """
+
+
+ADVICE = {
+    errno.ENOSPC: "Free some space and repeat the command; everything finished so far is kept",
+    errno.EDQUOT: "Free some space and repeat the command; everything finished so far is kept",
+    errno.EACCES: "Change its permissions, or choose another folder",
+    errno.EPERM: "Change its permissions, or choose another folder",
+    errno.EROFS: "Choose a folder on a disk that can be written to",
+    errno.ENAMETOOLONG: "Choose shorter names: 255 bytes each, and 4095 for the whole path",
+    errno.ENOTDIR: "A part of this path is a file; expected folders",
+    errno.EISDIR: "It is a folder; expected a file",
+    errno.EEXIST: "It is there already, and is no folder; choose another name",
+    errno.ENOENT: "Check the name; a file that was there a moment ago was removed meanwhile",
+    errno.ELOOP: "It is a link that leads to itself; remove or correct it",
+    errno.EIO: "The disk or the network drive fails; try again, or choose another folder",
+    errno.ESTALE: "The network drive has lost it; try again",
+    errno.EMFILE: "Allow more open files with `ulimit -n 4096`",
+}
+"""The system's error of a file → what to do."""
+
+
+def explain(error: BaseException) -> str | None:
+    """What to tell a user of an error that is none of the program's; `None` of any other.
+
+    That is an `InputError`, and what the system says of a file or folder.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        reason = os.strerror(error.errno)
+        reason = reason if path else reason[0].upper() + reason[1:]
+        return f"{path and shorten_path(path)}{reason}. {ADVICE[error.errno]}."
+    return None
+
+
+def shorten_path(path: str) -> str:
+    """The beginning and the end of a path that would fill a screen."""
+    return path if len(path) <= 200 else f"{path[:100]}…{path[-80:]}"
 
 
 def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:

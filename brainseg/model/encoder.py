@@ -1,6 +1,7 @@
 """The encoder: a timm network that gives one feature per reduction of the image size."""
 
 import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -51,18 +52,17 @@ class Encoder(nn.Module):
         Raises:
             InputError: the height or the width does not suit the network.
         """
-        check_multiple(image, self.multiple)
+        check_multiple(image.shape[-2], image.shape[-1], self.multiple)
         features = self.network((image - self.mean) / self.std)
         return [features.get(str(reduction)) for reduction in REDUCTIONS]
 
 
-def check_multiple(image: Tensor, multiple: int) -> None:
-    """Check that the height and the width of `image` (N×C×H×W) are multiples of a number.
+def check_multiple(height: int, width: int, multiple: int) -> None:
+    """Check that the height and the width of images are multiples of a number.
 
     Raises:
         InputError: it names the next valid size.
     """
-    height, width = image.shape[-2:]
     if height % multiple or width % multiple:
         valid = "×".join(str(-(-n // multiple) * multiple) for n in (height, width))
         raise InputError(
@@ -99,6 +99,46 @@ class Pyramid(nn.Module):
         return {key: norm(features[self.levels[int(key)]]) for key, norm in self.norms.items()}
 
 
+OURS = frozenset(
+    {
+        *("model_name", "in_chans", "num_classes", "features_only", "feature_cfg", "global_pool"),
+        *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict"),
+        *("checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit"),
+    }
+)
+"""Arguments of timm that brainseg gives itself, or never gives."""
+
+
+def check_arguments(encoder: str, arguments: Mapping[str, Any]) -> None:
+    """Check that a timm network can be given some arguments, as far as their names tell.
+
+    Raises:
+        InputError: brainseg gives one itself, or the network is a ResNetV2 and does not take one.
+    """
+    taken = inspect.signature(ResNetV2).parameters.keys() - OURS
+    for name in arguments:
+        if name in OURS:
+            raise InputError(
+                f"model.encoder_args has {name}, which brainseg keeps to itself: it gives its own, "
+                "or none. Take it out; weights are chosen by model.weights."
+            )
+        if is_resnetv2(encoder) and name not in taken:
+            raise InputError(
+                f"model.encoder_args has {name}, which model.encoder={encoder} does not take. "
+                f"Choose from: {', '.join(sorted(taken))}."
+            )
+
+
+def is_resnetv2(name: str) -> bool:
+    """Whether timm has a ResNetV2 of that name: it is tapped where the paper does."""
+    return timm.is_model(name) and timm.model_entrypoint(name).__module__ == ResNetV2.__module__
+
+
+def size_multiple(name: str) -> int:
+    """The height and the width of images must be multiples of this for the encoder `name`."""
+    return 1 if is_resnetv2(name) or not timm.is_model(name) else 32
+
+
 def build_encoder(name: str, arguments: Mapping[str, Any], weights: str) -> Encoder:
     """The encoder `name`, as timm calls it.
 
@@ -117,12 +157,12 @@ def build_encoder(name: str, arguments: Mapping[str, Any], weights: str) -> Enco
             f"model.encoder={name} is not a network of timm {timm.__version__}. The closest names: "
             f"{', '.join(close) or 'none'}. `timm.list_models()` lists all."
         )
-    is_resnetv2 = timm.model_entrypoint(name).__module__ == ResNetV2.__module__
-    kind = {"num_classes": 0} if is_resnetv2 else {"features_only": True}
+    tapped = is_resnetv2(name)
+    kind = {"num_classes": 0} if tapped else {"features_only": True}
     network = _create(name, arguments, weights, **kind)
     mean, std = (fmean(network.pretrained_cfg[key]) for key in ("mean", "std"))
-    features, channels = (_tap if is_resnetv2 else _pyramid)(network)
-    return Encoder(features, channels, multiple=1 if is_resnetv2 else 32, mean=mean, std=std)
+    features, channels = (_tap if tapped else _pyramid)(network)
+    return Encoder(features, channels, multiple=size_multiple(name), mean=mean, std=std)
 
 
 def _create(name: str, arguments: Mapping[str, Any], weights: str, **kind: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from brainseg.errors import InputError, brief, check_known
+from brainseg.model.encoder import check_arguments, check_multiple, size_multiple
 from brainseg.model.own import build_own, import_network
 from brainseg.model.smp_unet import build_smp_unet
 from brainseg.model.summary import child_names
@@ -24,11 +25,15 @@ class Architecture:
         build: makes one; its keyword arguments are the settings of the group `model`.
         normalisation: of the images in [0, 1], which happens inside the network.
         parts: names of the submodules that `model.json` counts.
+        check: refuses settings, as far as that is known before anything is built.
+        multiple: of which the images' height and width must be, given the settings.
     """
 
     build: Callable[..., nn.Module]
     normalisation: str
     parts: Callable[[nn.Module], Iterator[str]] = child_names
+    check: Callable[[Mapping[str, Any]], Any] = bool
+    multiple: Callable[[Mapping[str, Any]], int] = lambda settings: 1
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -41,10 +46,23 @@ class Architecture:
         return "attention" in self.settings
 
 
+def _check_resunet(settings: Mapping[str, Any]) -> None:
+    check_arguments(settings.get("encoder") or "", settings.get("encoder_args") or {})
+
+
+def _check_own(settings: Mapping[str, Any]) -> None:
+    if "target" not in settings:
+        raise InputError("model=own requires model.target=package.module.Class.")
+    import_network(settings["target"])
+
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "resunet": Architecture(build_resunet, "mean and std of the encoder", resunet_parts),
+    "resunet": Architecture(
+        *(build_resunet, "mean and std of the encoder", resunet_parts, _check_resunet),
+        multiple=lambda settings: size_multiple(settings["encoder"]),
+    ),
     "smp_unet": Architecture(build_smp_unet, "mean and std of the encoder"),
-    "own": Architecture(build_own, "none but its own"),
+    "own": Architecture(build_own, "none but its own", check=_check_own),
 }
 """Name → architecture: the values of `model`."""
 
@@ -79,10 +97,17 @@ def check_model(config: Mapping[str, Any]) -> None:
             raise InputError(
                 f"model={name} has no setting {setting}; expected {', '.join(known)}.{belongs}"
             )
-    if name == "own":
-        if "target" not in config:
-            raise InputError("model=own requires model.target=package.module.Class.")
-        import_network(config["target"])
+    ARCHITECTURES[name].check(config)
+
+
+def check_size(config: Mapping[str, Any], image_size: int) -> None:
+    """Check that the images of a configuration suit its group `model`, as far as is known.
+
+    Raises:
+        InputError: the size is no multiple of what the network requires.
+    """
+    multiple = ARCHITECTURES[config.get("name", USUAL_MODEL)].multiple(config)
+    check_multiple(image_size, image_size, multiple)
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:

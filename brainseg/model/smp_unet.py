@@ -40,7 +40,7 @@ class Normalized(nn.Module):
         Raises:
             InputError: the height or the width does not suit the network.
         """
-        check_multiple(image, self.multiple)
+        check_multiple(image.shape[-2], image.shape[-1], self.multiple)
         return self.network((image - self.mean) / self.std)
 
 

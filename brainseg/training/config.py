@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from brainseg.errors import InputError
 from brainseg.run import Run
 from brainseg.training.identity import IDENTITY, run_name
-from brainseg.training.settings import SCHEMAS, model_schemas, open_schema
+from brainseg.training.keys import check_keys
+from brainseg.training.settings import SCHEMAS, check_settings, model_schemas, open_schema
 
 PARALLEL = {"n_jobs": 2, "batch_size": "1"}
 """Other defaults of `hydra/launcher=joblib`: its own take a job per core, whose shares would then
@@ -36,6 +37,25 @@ def register_schema() -> None:
         store(group="model", name=f"{name}_schema", node=node)
 
 
+def read_settings(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a job, resolved and checked.
+
+    Args:
+        config: as Hydra composes it, without its own part.
+        choices: the choice of each group.
+
+    Raises:
+        InputError: a mandatory value is missing, nothing reads a key, or a value cannot be used.
+        OmegaConfBaseException: an interpolation cannot be resolved.
+    """
+    check_complete(config)
+    plain = to_plain(config)
+    chosen = [f"{group}={choice}" for group, choice in choices.items() if group in plain and choice]
+    check_keys(plain, _plain(_compose(chosen), resolve=False))
+    check_settings(plain)
+    return plain
+
+
 def check_complete(config: DictConfig) -> None:
     """Check that every mandatory value is there.
 
@@ -53,9 +73,18 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
 
     Enumerations become strings, so that what is saved loads without any code.
     """
-    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    return _plain(config, resolve=True)
+
+
+def _plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def job_choices() -> Mapping[str, Any]:
+    """The choice of each group, of the job that Hydra is running."""
+    return HydraConfig.get().runtime.choices
 
 
 def job_number() -> int:
@@ -81,7 +110,7 @@ def find_run(config: Mapping[str, Any]) -> Run:
 
     Its name tells what differs from what the same experiment composes alone.
     """
-    choices = HydraConfig.get().runtime.choices
+    choices = job_choices()
     experiment = [f"experiment={choices['experiment']}"] if choices["experiment"] else []
     usual_choices = _compose(experiment).hydra.runtime.choices
     changed = {

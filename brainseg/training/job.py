@@ -19,8 +19,9 @@ from brainseg.data.load import divide, load_data
 from brainseg.data.parts import write_part, write_split
 from brainseg.deploy.stages import prepare
 from brainseg.environment import describe, hide_home
-from brainseg.errors import InputError
+from brainseg.errors import explain
 from brainseg.files import write_csv, write_json, write_text
+from brainseg.interrupt import is_stopping
 from brainseg.model.registry import build_network, check_network
 from brainseg.run import Run, Stage
 from brainseg.terminal import has_bars, spent
@@ -108,8 +109,8 @@ def _noted_failure(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        reason = explain(error) or f"{type(error).__name__}: {error}"
+        if is_stopping() or isinstance(error, KeyboardInterrupt | SystemExit):
             reason = "interrupted"
         run.update_state(status="failed", reason=reason)
         raise

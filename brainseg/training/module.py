@@ -13,6 +13,7 @@ from torchmetrics.classification import BinaryStatScores
 from brainseg.data.dataset import derive_seed
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
 from brainseg.training.loss import LOSSES
+from brainseg.training.schedule import make_schedule
 
 MONITORED = "val_mean_iou"
 """The paper's `val_binary_io_u`: chooses the best checkpoint, stops early, lowers the rate."""
@@ -97,7 +98,8 @@ class SegmentationModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam (paper, section II-F), and the schedule."""
         optimizer = make_adam(self.parameters(), self.lr)
-        self.schedule = self._make_schedule(optimizer)
+        steps = int(self.trainer.estimated_stepping_batches)
+        self.schedule = make_schedule(optimizer, self.schedule_config, self.lr, steps)
         if self._schedule_state is not None:
             self.schedule.load_state_dict(self._schedule_state)
         return optimizer
@@ -110,18 +112,6 @@ class SegmentationModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Hold the schedule's state until the optimiser is there."""
         self._schedule_state = checkpoint["schedule"]
-
-    def _make_schedule(self, optimizer: torch.optim.Optimizer) -> OneCycleLR | ReduceLROnPlateau:
-        options = {key: value for key, value in self.schedule_config.items() if key != "name"}
-        if self.schedule_config["name"] == "plateau":
-            # As Keras counts: it lowers the rate in epoch `patience` without a gain of 1e-4, torch
-            # in the one after, and torch's threshold is relative by default.
-            patience = max(options.pop("patience") - 1, 0)
-            return ReduceLROnPlateau(
-                optimizer, mode="max", patience=patience, threshold_mode="abs", **options
-            )
-        steps = int(self.trainer.estimated_stepping_batches)
-        return OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps + 1, **options)
 
     def _logits(self, forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         logits = forward(images.contiguous(memory_format=torch.channels_last))

@@ -9,7 +9,14 @@ from omegaconf import OmegaConf
 
 
 def register_plugins() -> None:
-    """Register what the extra `scale` brings, where that is installed; call it before composing."""
+    """Register our sweeper, and what the extra `scale` brings, where that is installed.
+
+    Call it before composing.
+    """
+    Plugins.instance()  # it loads the modules of Hydra's own plug-ins anew, so first of all
+    from brainseg.training.sweeper import CheckingSweeper
+
+    register_plugin(CheckingSweeper, "hydra/sweeper", "basic")
     if find_spec("hydra_plugins.hydra_submitit_launcher"):
         from brainseg.training.launchers import LocalLauncher, SubmititLauncher
 

@@ -1,6 +1,5 @@
-"""What the configuration's values may be: types, which Hydra checks, and ranges."""
+"""The types of the configuration's values, which Hydra checks, and all other checks of them."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from enum import StrEnum
@@ -9,15 +8,17 @@ from typing import Any
 from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
 
 from brainseg.benchmark.plan import TimingPlan, parse_threads
-from brainseg.data.mask import parse_labels
+from brainseg.data.layouts.options import check_options
+from brainseg.data.load import SHARED
 from brainseg.deploy.options import check_chosen
-from brainseg.errors import InputError, check_known
+from brainseg.errors import check_known
 from brainseg.model.attention import ATTENTIONS, NoAttention
-from brainseg.model.registry import check_model
+from brainseg.model.registry import check_model, check_size
 from brainseg.model.unet import AttentionAt
 from brainseg.tracking.wandb_run import tracking_mode
-from brainseg.training.identity import flatten
 from brainseg.training.loss import LOSSES
+from brainseg.training.schedule import check_schedule
+from brainseg.training.values import check_values
 from brainseg.vocabulary import MODES
 
 
@@ -125,65 +126,28 @@ def open_schema() -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers of at least `low` and less than `below`; `None` may stand instead if `nullable`."""
-
-    low: float
-    below: float = math.inf
-    whole: bool = True
-    nullable: bool = False
-
-    def __contains__(self, value: Any) -> bool:
-        if value is None:
-            return self.nullable
-        number = isinstance(value, int if self.whole else (int, float))
-        return number and not isinstance(value, bool) and self.low <= value < self.below
-
-    def __str__(self) -> str:
-        number = "a whole number" if self.whole else "a number"
-        bound = f" and below {self.below}" if self.below < math.inf else ""
-        return f"{number} of at least {self.low}{bound}{', or null' if self.nullable else ''}"
-
-
-RANGES = {
-    "seed": Range(0, 2**63),
-    "split.seed": Range(0, 2**63),
-    "data.image_size": Range(1),
-    "data.batch_size": Range(1),
-    "data.workers": Range(0, nullable=True),
-    "data.patients": Range(1),
-    "data.slices": Range(1),
-    "data.healthy_slices": Range(0),
-    "model.dropout": Range(0, 1, whole=False),
-    "optim.lr": Range(0, whole=False),
-    "schedule.factor": Range(0, 1, whole=False),
-    "schedule.patience": Range(0),
-    "schedule.min_lr": Range(0, whole=False),
-    "trainer.max_epochs": Range(1),
-    "trainer.early_stopping": Range(0, nullable=True),
-    "trainer.max_minutes": Range(0.01, whole=False, nullable=True),
-    "deploy.passes": Range(1),
-}
-"""Setting → what it may be."""
-
-
 def check_settings(config: Mapping[str, Any]) -> None:
     """Check the resolved configuration before any work.
 
     Raises:
-        InputError: a number is out of its range; or there is no such setting of the model, loss,
-            mode, device or runtime to deploy in, or mode of tracking.
+        InputError: a value is not what it may be; or there is no such setting of the model or
+            schedule, loss, mode, device or runtime to deploy in, or mode of tracking.
     """
     check_model(config["model"])
     check_known("loss", [config["loss"]["name"]], LOSSES)
-    for key, value in flatten(config):
-        if key in RANGES and value not in RANGES[key]:
-            raise InputError(f"{key}={value} cannot be used. Expected {RANGES[key]}.")
-    parse_labels(config["data"].get("labels"))
+    check_values(config)
+    check_size(config["model"], config["data"]["image_size"])
+    check_schedule(config["schedule"], config["optim"]["lr"])
+    _check_options(config["data"])
     plan_timing(config["deploy"])
     check_chosen(config["deploy"]["options"] or {}, config["deploy"]["modes"])
     tracking_mode(config["tracking"])
+
+
+def _check_options(data: Mapping[str, Any]) -> None:
+    """Check what the reader of a data set is given."""
+    options = {key: data[key] for key in data.keys() - SHARED if data[key] is not None}
+    check_options(data["name"], options)
 
 
 def plan_timing(deploy: Mapping[str, Any]) -> TimingPlan:

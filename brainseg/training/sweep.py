@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from brainseg import interrupt
 from brainseg.benchmark.together import time_together
 from brainseg.environment import physical_cores
 from brainseg.errors import InputError
@@ -24,10 +24,17 @@ from brainseg.files import read_json, write_json
 from brainseg.run import Run
 from brainseg.terminal import SPENT, share_terminal, spent
 from brainseg.tracking.wandb_run import log_results, tracked
-from brainseg.training.config import check_complete, find_run, job_number, jobs_at_once, to_plain
+from brainseg.training.config import (
+    find_run,
+    job_choices,
+    job_number,
+    jobs_at_once,
+    read_settings,
+)
 from brainseg.training.job import run_job
 from brainseg.training.lock import locked
-from brainseg.training.settings import check_settings, plan_timing
+from brainseg.training.refusal import explain_refusal
+from brainseg.training.settings import plan_timing
 
 Job = tuple[Mapping[str, Any], Run]
 """The resolved configuration of a run, and its directory."""
@@ -116,6 +123,7 @@ def start_job(config: DictConfig) -> None:
 
     What fails is noted instead of raised, so that a sweep's other jobs go on.
     """
+    interrupt.listen()  # this may be a process of its own
     number, outcome = job_number(), Outcome(at_once=jobs_at_once())
     if outcome.at_once > 1:
         _join_others(outcome.at_once, number)
@@ -124,16 +132,14 @@ def start_job(config: DictConfig) -> None:
         with spent("job"):
             _run(config, number, outcome)
         outcome.failure = None
-    except InputError as error:
-        outcome.failure = str(error)
-        logger.error("Error: %s", error)
     except (Exception, SystemExit) as error:
-        for origin in (error.__cause__, error.__context__):
-            if isinstance(origin, KeyboardInterrupt):  # of a library that was loaded, of Lightning
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                raise origin from None
-        outcome.failure = str(error)
-        logger.exception("This job failed.")
+        interrupt.settle()
+        told = explain_refusal(error)
+        outcome.failure = told or str(error)
+        if told:
+            logger.error("Error: %s", told)
+        else:
+            logger.exception("This job failed.")
     finally:
         outcome.seconds = dict(SPENT)
         _leave(outcome, number)
@@ -141,9 +147,7 @@ def start_job(config: DictConfig) -> None:
 
 def _run(config: DictConfig, number: int, outcome: Outcome) -> None:
     """Check the configuration, and do what is left of its run."""
-    check_complete(config)
-    outcome.config = to_plain(config)
-    check_settings(outcome.config)
+    outcome.config = read_settings(config, job_choices())
     run = find_run(outcome.config)
     outcome.path = str(run.path)
     _leave(outcome, number)

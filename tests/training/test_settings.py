@@ -13,7 +13,8 @@ from brainseg.errors import InputError
 from brainseg.model.attention import ATTENTIONS, Attention
 from brainseg.model.registry import ARCHITECTURES
 from brainseg.training.config import check_complete, register_schema, to_plain
-from brainseg.training.settings import Range, check_settings
+from brainseg.training.settings import check_settings
+from brainseg.training.values import Range
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,16 +65,30 @@ def test_a_wrong_type_does_not_compose(override: str, told: str):
         (["seed=-1"], "seed=-1 cannot be used. Expected a whole number of at least 0"),
         ([f"seed={2**63}"], "and below"),
         (["split.seed=-1"], "split.seed=-1"),
-        (["data.batch_size=0"], "data.batch_size=0 .* at least 1"),
-        (["data.workers=-1"], "data.workers=-1 .* at least 0, or null"),
+        (["data.batch_size=0"], "data.batch_size=0 .* at least 2"),
+        (["data.workers=-1"], "data.workers=-1 .* at least 0 and below 1025, or null"),
         (["data.image_size=0"], "data.image_size=0"),
         (["data.patients=abc"], "data.patients=abc"),
         (["trainer.max_epochs=-1"], "trainer.max_epochs=-1"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
         (["trainer.early_stopping=-1"], "trainer.early_stopping=-1"),
-        (["trainer.max_minutes=0"], "trainer.max_minutes=0.0 .* at least 0.01, or null"),
-        (["optim.lr=-1"], "optim.lr=-1.0 cannot be used. Expected a number of at least 0"),
+        (
+            ["trainer.max_minutes=0"],
+            "max_minutes=0.0 .* at least 0.01 and below 1000000, or null",
+        ),
+        (["optim.lr=-1"], "optim.lr=-1.0 cannot be used. Expected a number above 0"),
         (["optim.lr=nan"], "optim.lr=nan"),
+        (["optim.lr=0"], "optim.lr=0.0"),
+        (["data.batch_size=1"], "data.batch_size=1"),
+        (["data.image_size=8"], "data.image_size=8"),
+        (["model.encoder=resnet18", "data.image_size=40"], "multiples of 32, found 40"),
+        (["data.difficulty={}"], "data.difficulty={} .* one of easy, hard"),
+        (["experiment_name=''"], "experiment_name= .* a name or a path"),
+        (["split.leaks=[]"], r"split.leaks=\[\]"),
+        (["+schedule.pct_start=null"], r"schedule=one_cycle does not take schedule.pct_start=None"),
+        (["+schedule.pct_start=2"], "Expected float between 0 and 1"),
+        (["+schedule.warmup=2"], "Unknown setting of schedule warmup. Choose from: .*pct_start"),
+        (["+model.encoder_args.features_only=true"], "encoder_args has features_only, .* its own"),
         (["optim.lr=inf"], "optim.lr=inf"),
         (["model.dropout=1"], "model.dropout=1.0 .* below 1"),
         (["schedule=plateau", "schedule.factor=2"], "schedule.factor=2"),

@@ -1,0 +1,35 @@
+"""What is told where Hydra, OmegaConf or the system refuses what was typed."""
+
+import re
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from brainseg.errors import explain
+from brainseg.training.keys import describe_unknown
+
+
+def explain_refusal(error: BaseException) -> str | None:
+    """What to tell a user of an error in what was typed; `None` of an error in the program."""
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        return f"{error} Expected the name of a choice, such as loss=bce."
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return explain(error)
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and (unknown := _unknown(cause)):
+        return unknown
+    told = [str(error), str(cause) if isinstance(cause, OmegaConfBaseException) else ""]
+    lines = [line.strip() for text in told for line in text.splitlines()]
+    return "\n  ".join(line for line in lines if line and not line.startswith("object_type="))
+
+
+def _unknown(error: OmegaConfBaseException) -> str | None:
+    """The message of a key that is not there, without Hydra's advice to add it."""
+    parent = error.parent_node
+    if parent is None or not error.full_key:
+        return None
+    known = OmegaConf.to_container(parent._get_root(), resolve=False, throw_on_missing=False)
+    assert isinstance(known, dict)
+    shown = {str(key): value for key, value in known.items() if key != "hydra"}
+    return describe_unknown(re.sub(r"^hydra\.", "", str(error.full_key)), shown)
