@@ -1,5 +1,14 @@
-"""`python -m brainseg`: the same as the command `brainseg`."""
+"""`python -m brainseg`, and the command `brainseg`."""
 
-from brainseg.cli import main
+from brainseg.interrupt import leaving_at_once
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    with leaving_at_once():
+        from brainseg.cli import main as run
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brainseg import interrupt
 from brainseg.data.cli import app as data
-from brainseg.errors import InputError
-from brainseg.experiment import find_runs
+from brainseg.errors import InputError, explain
+from brainseg.experiment import find_experiment, find_runs
+from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.cli import app as runs
 from brainseg.vocabulary import CHECKPOINT, DEVICES, MODES, REFERENCE, RUNTIMES, quantized_modes
@@ -23,7 +25,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+
+class Verbs(typer.core.TyperGroup):
+    """The verbs; an interrupted one ends without typer's own words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(interrupt.exit_code())  # `main` says the rest
+
+
 app = typer.Typer(
+    cls=Verbs,
     help="Prepare data sets; export, quantize, time, report and use trained networks.",
     no_args_is_help=True,
     add_completion=False,
@@ -150,7 +165,8 @@ def benchmark(
         *(modes, _list(device) or DEVICES, _list(runtime), passes),
         *(parse_threads(threads.split(",")), batch),
     )
-    rows = [row for own in measure(found, plan).values() for row in own]
+    with locked(*(run.path for run in found)):
+        rows = [row for own in measure(found, plan).values() for row in own]
     nothing = not any(row.status == "ok" for row in rows)
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)
     _finish(found, "benchmark", list(reasons) if nothing else [])
@@ -225,7 +241,9 @@ def dashboard(
     """Save a W&B workspace and report of an experiment, or list the runs not sent yet."""
     from brainseg.tracking.dashboard import dashboard as show
 
-    show(experiment)
+    find_experiment(experiment)  # before its folder is made
+    with locked(experiment / "report"):
+        show(experiment)
 
 
 @app.command()
@@ -253,10 +271,16 @@ def main() -> None:
     """Run the command line; what the user can mend is told in one message, with exit code 1."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("brainseg").setLevel(logging.INFO)
+    interrupt.listen()
     try:
         app()
-    except InputError as error:
-        sys.exit(f"Error: {error}")
+    except BaseException as error:
+        if interrupt.is_stopping():
+            print(f"{interrupt.GOING_ON}.", file=sys.stderr)
+            sys.exit(interrupt.exit_code())
+        if (told := explain(error)) is None:
+            raise
+        sys.exit(f"Error: {told}")
 
 
 def _list(given: str) -> tuple[str, ...] | None:
@@ -285,9 +309,11 @@ def _each(runs: Sequence[Run], work: Callable[[Run], list[str]]) -> Done:
     failed: dict[Run, str] = {}
     for run in runs:
         try:
-            done = work(run)
+            with locked(run.path):
+                done = work(run)
         except Exception as error:  # whatever it is, the other runs can still be done
-            failed[run] = f"{run.path}: {error}"
+            interrupt.settle()
+            failed[run] = f"{run.path}: {explain(error) or error}"
             continue
         print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
         changed += [run] if done else []
@@ -305,8 +331,10 @@ def _time_experiments(runs: Sequence[Run], plan: "TimingPlan") -> Done:
     failed: dict[Run, str] = {}
     for experiment, members in experiments.items():
         try:
-            timed = time_together(members, plan)
+            with locked(*(run.path for run in members)):
+                timed = time_together(members, plan)
         except Exception as error:  # whatever it is, the other experiments can still be timed
+            interrupt.settle()
             failed[members[0]] = f"{experiment}: {error}"
             continue
         for run, done in timed.items():

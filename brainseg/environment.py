@@ -46,9 +46,14 @@ def describe() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": nvidia_gpus() or _torch_gpus(),
         "commit": _commit(),
-        "command": [_without_secrets(argument) for argument in hide_home(sys.argv)],
+        "command": typed_command(),
         "folder": hide_home(str(Path.cwd())),
     }
+
+
+def typed_command() -> list[str]:
+    """The command line of this process, without the home folder's name and secrets."""
+    return [_without_secrets(argument) for argument in hide_home(sys.argv)]
 
 
 def hide_home(value: Any) -> Any:

@@ -49,11 +49,6 @@ class Run:
         return self.path / "state.json"
 
     @property
-    def lock(self) -> Path:
-        """Empty; held by the process that trains the run, and left there after it."""
-        return self.path / ".lock"
-
-    @property
     def config(self) -> Path:
         """The resolved configuration."""
         return self.path / "config.yaml"

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from brainseg.files import read_csv, read_json
+from brainseg.lock import locked
 from brainseg.run import Run
-from brainseg.training.lock import locked
 from brainseg.vocabulary import MODES
 
 ROOT = Path(__file__).parents[1]
@@ -116,10 +116,10 @@ def test_a_bad_value_is_told_before_there_is_a_run(tmp_path: Path, override: str
 
 
 def test_a_run_in_other_hands_is_left_and_the_sweep_goes_on(sweep, folder: Path):
-    with locked(Run(folder / find(folder, "none"))):
+    with locked(folder / find(folder, "none")):
         again = train(*SMOKE, "model.attention=none,cbam", folder=folder)
     assert again.returncode == 1
-    assert "is being worked on by another process" in again.stdout
+    assert "is being worked on by process" in again.stdout
     assert "Traceback" not in again.stdout + again.stderr
     assert again.stdout.count("Finished already: nothing to do.") == 1
 

@@ -10,6 +10,7 @@ from brainseg import vocabulary
 from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
 from brainseg.experiment import find_experiment
 from brainseg.files import write_json, write_text
+from brainseg.lock import locked
 from brainseg.report.answer import answer_table, choose_all, tell_best
 from brainseg.report.appropriateness import by_data_set, tabulate_appropriateness
 from brainseg.report.card import write_card
@@ -42,6 +43,9 @@ from brainseg.report.viewer import collect_viewer
 from brainseg.terminal import bar, widen
 
 MAIN_FIGURE = "![Accuracy against latency](figures/accuracy_latency.png)\n"
+
+PATIENCE_S = 60
+"""How long another process that writes the same report is waited for."""
 
 SENTENCES = 5
 """That follow the answer, at most."""
@@ -125,9 +129,14 @@ def print_report(page: Page, console: Console) -> None:
 
 
 def show_report(experiment: Path) -> None:
-    """Write the report of an experiment, print it, and say where it is."""
+    """Write the report of an experiment, print it, and say where it is.
+
+    Another process that writes it is waited for.
+    """
     console = Console()
-    print_report(write_report(experiment), console)
+    find_experiment(experiment)  # before its folder is made
+    with locked(experiment / "report", wait_s=PATIENCE_S):
+        print_report(write_report(experiment), console)
     page = experiment / "report" / "index.html"
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 

@@ -22,13 +22,13 @@ from brainseg.environment import describe, hide_home
 from brainseg.errors import explain
 from brainseg.files import write_csv, write_json, write_text
 from brainseg.interrupt import is_stopping
+from brainseg.lock import locked
 from brainseg.model.registry import build_network, check_network
 from brainseg.run import Run, Stage
 from brainseg.terminal import has_bars, spent
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
-from brainseg.training.lock import locked
 from brainseg.vocabulary import NEGATIVE
 
 TELLING_AUC = 0.9
@@ -57,10 +57,10 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
         logger.info("Synthetic data (phantoms): the numbers say nothing about patients.")
     announce(run, config["tracking"])
     if config["force"] and run.state.exists():
-        with locked(run):
+        with locked(run.path):
             _check_usable(config)
             _remove(run)
-    with locked(run):
+    with locked(run.path):
         _go_on(config, run)
 
 

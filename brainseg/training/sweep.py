@@ -21,6 +21,7 @@ from brainseg.benchmark.together import time_together
 from brainseg.environment import physical_cores
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_json
+from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.terminal import SPENT, share_terminal, spent
 from brainseg.tracking.wandb_run import log_results, tracked
@@ -32,7 +33,6 @@ from brainseg.training.config import (
     read_settings,
 )
 from brainseg.training.job import run_job
-from brainseg.training.lock import locked
 from brainseg.training.refusal import explain_refusal
 from brainseg.training.settings import plan_timing
 
@@ -113,7 +113,7 @@ def note_cut_off(outcomes: Sequence[Outcome]) -> None:
     """Say in the state of runs whose process was killed that they were interrupted."""
     for outcome in outcomes:
         if outcome.failure == CUT_OFF and (run := outcome.run):
-            with suppress(InputError), locked(run):  # unless it is another command's
+            with suppress(InputError), locked(run.path):  # unless it is another command's
                 if run.read_state().get("status") == "running":
                     run.update_state(status="failed", reason=CUT_OFF)
 
@@ -193,18 +193,19 @@ def time_sweep(jobs: Sequence[Job]) -> None:
         jobs: those that ended well. Jobs that ask for other timings have a session of their own.
 
     Raises:
-        InputError: a run has lost its test images.
+        InputError: a run has lost its test images, or another process is working on one.
     """
     groups: dict[str, list[Job]] = defaultdict(list)
     for config, run in jobs:
         groups[json.dumps(config["deploy"], sort_keys=True)].append((config, run))
     for alike in groups.values():
         configs = {run: config for config, run in alike}
-        done = time_together(list(configs), plan_timing(alike[0][0]["deploy"]))
-        for run, phrases in done.items():
-            if phrases:
-                with tracked(run, configs[run], job="benchmark") as opened:
-                    log_results(opened, run)
+        with locked(*(run.path for run in configs)):
+            done = time_together(list(configs), plan_timing(alike[0][0]["deploy"]))
+            for run, phrases in done.items():
+                if phrases:
+                    with tracked(run, configs[run], job="benchmark") as opened:
+                        log_results(opened, run)
 
 
 def describe_times(outcomes: Sequence[Outcome]) -> str:

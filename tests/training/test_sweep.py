@@ -17,11 +17,11 @@ from omegaconf import DictConfig, open_dict
 from brainseg import interrupt, terminal
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.errors import InputError
+from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.terminal import spent
 from brainseg.training import sweep
 from brainseg.training.config import jobs_at_once, register_schema
-from brainseg.training.lock import locked
 from brainseg.training.sweep import (
     Outcome,
     describe_times,
@@ -221,7 +221,7 @@ def test_a_killed_job_is_told_in_the_state_of_its_run(tmp_path: Path):
         one.update_state(status="running", reason=None)
     finished.update_state(status="finished", reason=None)
     paths = [str(one.path) for one in (killed, other, finished)]
-    with locked(other):  # by another command
+    with locked(other.path):  # by another command
         note_cut_off([Outcome(path=path) for path in paths] + [Outcome()])
     states = [one.read_state() for one in (killed, other, finished)]
     assert [state["status"] for state in states] == ["failed", "running", "finished"]
