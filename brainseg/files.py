@@ -93,6 +93,25 @@ def building(target: Path) -> Iterator[Path]:
                 raise
 
 
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """Yield an empty folder in `target`; on success its files replace those of their names.
+
+    Until then, and on any error, `target` keeps what it had. What it has besides stays.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with (
+        telling_full_disk(target),
+        tempfile.TemporaryDirectory(dir=target, prefix=".new.") as folder,
+    ):
+        yield Path(folder)
+        for file in sorted(Path(folder).iterdir()):
+            file.replace(target / file.name)
+
+
 def make_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
     """Make a memory-mapped `.npy` whose space is reserved.
 

@@ -30,9 +30,8 @@ logger = logging.getLogger(__name__)
 def locked(*folders: Path, wait_s: float = 0) -> Iterator[None]:
     """Keep other processes from working on some folders; makes those that are missing.
 
-    The lock is `flock`'s. Between machines it holds where the file system carries it over: on NFS 4,
-    and on NFS 3 where `lockd` runs and the mount has not the option `nolock`; each process must see
-    the folder through the same server.
+    The lock is `flock`'s. Between machines it holds where the file system carries it over: on
+    NFS 4, and on NFS 3 where `lockd` runs and the mount has not the option `nolock`.
 
     Args:
         folders: in any order.

@@ -15,7 +15,8 @@ from brainseg.data.layouts.folder import is_picture
 from brainseg.data.layouts.walk import list_files
 from brainseg.data.parts import to_input
 from brainseg.errors import InputError
-from brainseg.files import printable, replacing, write_csv
+from brainseg.files import printable, replacing, staging, write_csv
+from brainseg.lock import locked
 from brainseg.outline import overlay
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Session
@@ -51,7 +52,8 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Segment images; write a mask and an overlay of each, and `predictions.csv`, to `out`.
 
-    Masks and overlays have the image's own size, and lie on it as a viewer shows it. An image that
+    What `out` has from an earlier prediction stays until all of this one is there. Masks and
+    overlays have the image's own size, and lie on it as a viewer shows it. An image that
     cannot be read becomes a row with its `error`, and the others are still done.
 
     Args:
@@ -68,16 +70,19 @@ def predict(
 
     Raises:
         InputError: no image was given, `out` is no folder, the model cannot be opened, or the
-            device is missing.
+            device is missing, or another process writes to `out`.
     """
     files = find_images(images)
     _check_folder(out)
     session = open_session(model, device, threads)
     _make_folder(out)
     names = unique_stems(files)
-    progress = bar(list(zip(files, names, strict=True)), "Predicting")
-    rows = [_predict_file(session, file, out, name) for file, name in progress]
-    write_csv(out / "predictions.csv", rows, COLUMNS)
+    with locked(out), staging(out) as made:
+        progress = bar(list(zip(files, names, strict=True)), "Predicting")
+        rows = [_predict_file(session, file, made, name) for file, name in progress]
+        for row in rows:
+            row |= {key: str(out / row[key]) for key in ("mask", "overlay") if row[key]}
+        write_csv(made / "predictions.csv", rows, COLUMNS)
     return rows
 
 
@@ -142,7 +147,7 @@ def _make_folder(out: Path) -> None:
         ) from error
 
 
-def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[str, Any]:
+def _predict_file(session: Session, file: Path, made: Path, name: str) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         decoded = decode_image(file)
@@ -152,7 +157,7 @@ def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[st
     probabilities = segment(session, image)
     mask = probabilities >= 0.5
     seconds = time.perf_counter() - start
-    paths = out / f"{name}{MASK}", out / f"{name}{OVERLAY}"
+    paths = made / f"{name}{MASK}", made / f"{name}{OVERLAY}"
     for path, pixels in zip(
         paths, (mask.astype(np.uint8) * 255, overlay(image, mask)), strict=True
     ):
@@ -160,8 +165,8 @@ def _predict_file(session: Session, file: Path, out: Path, name: str) -> dict[st
             Image.fromarray(pixels).save(temporary)
     return {
         "image": printable(file),
-        "mask": str(paths[0]),
-        "overlay": str(paths[1]),
+        "mask": paths[0].name,
+        "overlay": paths[1].name,
         "width": image.shape[1],
         "height": image.shape[0],
         "area_px": int(mask.sum()),

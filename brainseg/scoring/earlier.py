@@ -12,6 +12,7 @@ from brainseg.data.parts import read_test
 from brainseg.environment import hide_home
 from brainseg.errors import InputError
 from brainseg.files import read_json, write_json
+from brainseg.lock import NAME as LOCK
 from brainseg.run import Run
 from brainseg.scoring.models import Model
 from brainseg.vocabulary import CHECKPOINT
@@ -36,7 +37,7 @@ def check_place(target: Run, root: Path) -> None:
                 f"{target.path} holds an evaluation of other data, {there}. Choose another place "
                 "with --out."
             )
-    elif target.path.exists() and any(target.path.iterdir()):
+    elif target.path.exists() and {path.name for path in target.path.iterdir()} - {LOCK}:
         raise InputError(
             f"{target.path} is not empty and holds no evaluation. Choose a new folder with --out."
         )

@@ -17,8 +17,10 @@ from brainseg.data.external import External, find_copies, load_external
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.parts import read_test, write_part, write_split
 from brainseg.environment import describe, hide_home
-from brainseg.errors import InputError
+from brainseg.errors import InputError, explain
 from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.interrupt import settle
+from brainseg.lock import locked
 from brainseg.model.checkpoint import load_network
 from brainseg.run import Run
 from brainseg.runtime.open import open_session, require_device
@@ -51,9 +53,13 @@ def evaluate_all(
     failed: dict[str, list[str]] = defaultdict(list)
     for model in models:
         try:
-            tell(evaluate(model, root, **options, loaded=loaded))
+            target = options.get("out") or _usual_place(model, root)
+            check_place(Run(target), root)
+            with locked(target):
+                tell(evaluate(model, root, **options, loaded=loaded))
         except Exception as error:  # whatever it is, the others can still be done
-            failed[str(error)].append(model.name)
+            settle()
+            failed[explain(error) or str(error)].append(model.name)
     if failed:
         raise InputError("\n".join(f"{', '.join(who)}: {why}" for why, who in failed.items()))
 

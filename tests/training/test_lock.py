@@ -95,7 +95,7 @@ def test_a_file_system_without_locks_is_told(run: Run, monkeypatch, number: int)
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.raises(InputError, match="has no locks, .* NFS 4"), locked(run.path):
+    with pytest.raises(InputError, match=r"has no locks, .*NFS 4"), locked(run.path):
         pytest.fail("it was locked")
 
 
