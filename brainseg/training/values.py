@@ -97,7 +97,7 @@ EXPECTED: dict[str, Kind] = {
     "trainer.max_minutes": Range(0.01, HUGE, whole=False, nullable=True),
     "tracking.project": Text(),
     "tracking.entity": Text(nullable=True),
-    "deploy.passes": Range(1, HUGE),
+    "deploy.passes": Range(1),
 }
 """Setting → what it may be. Those of the schedule are the constructor's, which `check_schedule`
 asks."""
