@@ -61,13 +61,19 @@ def to_grey(
 
 
 def invert(values: NDArray, padding: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-    """Turn an image whose lowest value is white; padding counts for nothing."""
+    """Turn an image whose lowest value is white: its highest, as of air, becomes 0.
+
+    Padding counts for nothing. Where it stands for the air, the range stays as it is.
+    """
     with np.errstate(invalid="ignore"):  # a NaN may be of the kind that signals
         numbers = np.asarray(values, dtype=np.float64)
     kept = np.abs(numbers) < LARGEST
     kept = kept if padding is None else kept & ~padding
-    found = numbers[kept]
-    return found.max() + found.min() - numbers if found.size else numbers
+    if not kept.any():
+        return numbers
+    black = np.percentile(numbers[kept], WHITE_PERCENTILE)
+    least = numbers[kept].min() if padding is not None and padding.any() else 0.0
+    return np.where(kept, np.maximum(black - numbers, 0) + least, numbers)
 
 
 def _find_padding(numbers: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

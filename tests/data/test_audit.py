@@ -241,3 +241,9 @@ def test_an_image_that_cannot_be_read_is_not_measured(masked: Path):
     measured, problems = measure(case)
     assert measured is None
     assert [problem.kind for problem in problems] == ["image"]
+
+
+def test_labels_that_no_mask_holds_are_a_problem(masked: Path, tmp_path: Path):
+    (problem,) = to_json(audit([masked], tmp_path, options={"labels": "7"}))["problems"]
+    assert "holds any of the labels 7" in problem["message"]
+    assert not to_json(audit([masked], tmp_path, options={"labels": "255"}))["problems"]

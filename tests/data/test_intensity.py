@@ -94,3 +94,10 @@ def test_inverting_turns_the_range_and_leaves_padding_out():
     values = np.where(OUTSIDE, 63536.0, 4095.0 - head())
 
     assert np.array_equal(to_grey(invert(values, OUTSIDE), "i", OUTSIDE) > 0, ~OUTSIDE)
+
+
+def test_air_becomes_black_when_an_image_is_inverted():
+    values = 4095.0 - head()
+    values[0, 0] = 65535  # a hot pixel
+
+    assert np.array_equal(to_grey(invert(values), "i"), PLAIN)

@@ -74,6 +74,8 @@ def audit(
                 if measured is not None:
                     images.append(measured)
                     sets.append(number)
+            own = [image for image, place in zip(images, sets, strict=True) if place == number]
+            problems += _find_unused_labels(root, own)
             for name, count in repeated_ids(cases).items():
                 message = f"{count} images in {root} have the id {name}. Rename the files."
                 problems.append(Problem("id", str(root), message))
@@ -155,6 +157,16 @@ def group_copies(found: Audit) -> list[list[int]]:
     """Groups of two or more images that show the same, the largest first."""
     members = found.table.index.to_series().groupby(found.table["cluster"]).agg(list)
     return sorted((group for group in members if len(group) > 1), key=len, reverse=True)
+
+
+def _find_unused_labels(root: Path, images: Sequence[Measured]) -> list[Problem]:
+    """A problem where no mask of a data set holds any of the labels that were chosen."""
+    chosen = [image for image in images if image.case.labels is not None]
+    if not chosen or any(image.facts["area"] for image in chosen):
+        return []
+    listed = ",".join(f"{label:g}" for label in chosen[0].case.labels or ())
+    message = f"No mask in {root} holds any of the labels {listed}. Choose values that masks have."
+    return [Problem("mask", str(root), message)]
 
 
 def _describe_class(images: pd.DataFrame) -> dict[str, Any]:
