@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, SoftFileLock, Timeout
 
 from brainseg.environment import typed_command
@@ -97,6 +98,18 @@ def _myself() -> dict[str, str | int]:
         "command": shlex.join([Path(program).name, *arguments]),
         "since": datetime.now().astimezone().isoformat(timespec="minutes"),
     }
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether the process that worked on a folder was killed on this machine.
+
+    What a process of another machine does, nobody can tell from here.
+    """
+    try:
+        holder = json.loads((folder / NAME).read_text())
+        return holder["host"] == socket.gethostname() and not psutil.pid_exists(holder["process"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return False
 
 
 def _describe_holder(folder: Path) -> str:

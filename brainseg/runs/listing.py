@@ -12,6 +12,7 @@ from rich.text import Text
 from brainseg.errors import InputError
 from brainseg.experiment import find_runs
 from brainseg.files import read_json
+from brainseg.lock import is_abandoned
 from brainseg.run import Run
 from brainseg.terminal import bar
 
@@ -26,7 +27,7 @@ class Listed:
     """What the list says of a run.
 
     Attributes:
-        state: `finished`, `running`, `failed` or `damaged`.
+        state: `finished`, `running`, `failed`, `interrupted` or `damaged`.
         stage: how far it has come; empty where nobody can tell.
         reason: why it failed, empty where it did not.
         changed: when a file of it was last written.
@@ -78,6 +79,8 @@ def _read_state(run: Run) -> tuple[str, str, str]:
         told = str(state["status"]), str(state["stage"]), str(state.get("reason") or "")
     except (InputError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         return "damaged", "", f"{run.state.name} cannot be read"
+    if told[0] == "running" and is_abandoned(run.path):
+        return "interrupted", told[1], "its process was killed; the same command goes on from there"
     return told
 
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.listing import Listed, files_of, tell_size
 from brainseg.vocabulary import quantized_modes
@@ -74,17 +75,22 @@ def to_table(found: Sequence[Prunable]) -> Table:
 
 
 def delete(prunable: Sequence[Prunable]) -> None:
-    """Delete what was found; a folder gets another name first, so that no half of a run is one."""
+    """Delete what was found; a folder gets another name first, so that no half of a run is one.
+
+    Raises:
+        InputError: another process has begun to work on a run among them.
+    """
     for each in prunable:
         if not each.path.is_dir():
             each.path.unlink(missing_ok=True)
-            continue
-        doomed = each.path
-        if not doomed.name.endswith(GONE):
+        elif each.path.name.endswith(GONE):
+            shutil.rmtree(each.path)
+        else:
             doomed = each.path.with_name(f".{each.path.name}{GONE}")
             shutil.rmtree(doomed, ignore_errors=True)
-            each.path.rename(doomed)
-        shutil.rmtree(doomed)
+            with locked(each.path):
+                each.path.rename(doomed)
+            shutil.rmtree(doomed)
 
 
 def _is_leftover(path: Path) -> bool:

@@ -1,4 +1,5 @@
 import os
+import socket
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from brainseg.cli import app
 from brainseg.files import write_json
+from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.listing import list_runs, tell_age, tell_size
 from brainseg.runs.prune import find_leftovers
@@ -63,6 +65,30 @@ def test_few_reasons_are_told(experiment: Path):
 
     assert call(experiment).count("no [/bold] memory") == 3
     assert call(experiment).endswith("… and 5 more\n")
+
+
+@pytest.mark.parametrize(
+    ("process", "host", "state"),
+    [
+        (os.getpid(), socket.gethostname(), "running"),
+        (2**22 + 1, socket.gethostname(), "interrupted"),  # beyond the largest of Linux
+        (2**22 + 1, "another machine", "running"),
+    ],
+)
+def test_a_run_whose_process_was_killed_is_interrupted(experiment, process, host, state):
+    run = make(experiment / "cbam-seed0", "running", "train")
+    write_json(run.path / ".lock", {"process": process, "host": host})
+
+    assert list_runs(run.path)[0].state == state
+
+
+def test_a_run_that_is_being_worked_on_is_not_deleted(experiment: Path):
+    run = experiment / "se-seed0"
+    with locked(run):
+        result = CliRunner().invoke(app, ["runs", "prune", str(run), "--failed", "--delete"])
+
+    assert "being worked on" in str(result.exception)
+    assert (run / "state.json").exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"status": 3', "\0"])
