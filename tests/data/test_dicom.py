@@ -560,6 +560,14 @@ def test_studies_of_nobody_are_told(tmp_path: Path, name: str, doubtful: bool):
     assert {case.patient for case in cases} == ({name.strip()} if name else {"1.0", "1.1"})
 
 
+def test_patients_whose_names_differ_in_writing_are_told(tmp_path: Path):
+    for k, name in enumerate(("PAT-01", "pat 01", "PAT-02")):
+        write_series(tmp_path / "set" / str(k), 1, StudyInstanceUID=f"1.{k}", PatientID=name)
+    _, noted = notes(tmp_path / "set")
+    assert [problem.kind for problem in noted] == ["patient"]
+    assert "'PAT-01', 'pat 01' count as different patients" in noted[0].message
+
+
 def test_identifiers_lead_nowhere_else(tmp_path: Path):
     root = tmp_path / "a" / "set"
     write_series(root / "..x" / "y", 1, PatientID="../../../etc/[/bold]")

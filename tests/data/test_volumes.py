@@ -13,7 +13,6 @@ from PIL import Image
 from brainseg.data.case import Case, Problem
 from brainseg.data.cases import detect_layout, read_cases, read_set
 from brainseg.data.image import decode_case
-from brainseg.data.layouts.options import check_options, split_options
 from brainseg.data.layouts.slices import write_slices
 from brainseg.errors import InputError
 from brainseg.files import read_csv
@@ -193,46 +192,6 @@ def test_converted_slices_are_a_folder_data_set(brats: Path, tmp_path: Path):
     assert {case.plane for case in cases} == {"axial"}
     with pytest.raises(InputError, match="exists already"):
         write_slices("nifti", brats, out)
-
-
-def test_options_are_typed_as_name_and_value():
-    assert split_options(["planes=axial", "image=a=b"]) == {"planes": "axial", "image": "a=b"}
-    with pytest.raises(InputError, match="an option as name=value"):
-        split_options(["planes"])
-    with pytest.raises(InputError, match="every is given twice: 2 and 3"):
-        split_options(["every=2", "every=3"])
-
-
-@pytest.mark.parametrize(
-    ("layout", "given", "expected"),
-    [
-        ("nifti", {"image": "0002", "label": 1}, {"image": "0002", "label": "1"}),
-        ("nifti", {"channel": "-1", "every": "2"}, {"channel": -1, "every": 2}),
-        ("nifti", {"planes": "axial, coronal"}, {"planes": ["axial", "coronal"]}),
-        ("nifti", {"planes": ["axial"]}, {"planes": ["axial"]}),
-        ("folder", {"patient_pattern": 1}, {"patient_pattern": "1"}),
-    ],
-)
-def test_options_have_the_types_of_their_reader(layout: str, given: dict, expected: dict):
-    assert check_options(layout, given) == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"channel": "t1c"}, "Expected channel as a whole number; found 't1c'."),
-        ({"channel": True}, "Expected channel as a whole number; found True."),
-        ({"every": 1.5}, "Expected every as a whole number; found 1.5."),
-        ({"image": ["a"]}, "Expected image as text; found ['a']."),
-        ({"image": ""}, "Expected image as text; found ''."),
-        ({"planes": "axial,"}, "Expected planes as names with commas between; found 'axial,'."),
-        ({"planes": {"a": 1}}, "Expected planes as names with commas between; found {'a': 1}."),
-        ({"planse": "axial"}, "patient_pattern. Did you mean planes?"),
-    ],
-)
-def test_values_of_another_type_are_refused(given: dict, message: str):
-    with pytest.raises(InputError, match=re.escape(message)):
-        check_options("nifti", given)
 
 
 @pytest.mark.parametrize(

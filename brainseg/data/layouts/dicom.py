@@ -149,14 +149,27 @@ def _tell(
     if drawn and empty:
         what = "slices have no mask though others of their series do, and count as without tumour"
         _note(empty, what, on_problem)
-    studies = {image.study for image in headers["image"]}
-    names = {image.patient for image in headers["image"]}
-    doubtful = [name for name in names if not name or NOBODY.fullmatch(name)]
-    if len(studies) > 1 and doubtful:
+    _tell_patients(root, headers["image"], on_problem)
+
+
+def _tell_patients(root: Path, images: Sequence[Header], on_problem: OnProblem) -> None:
+    """Tell of names that are nobody's, and of those that may be one person's."""
+    studies, names = {image.study for image in images}, {image.patient for image in images}
+    found = []
+    if nobody := [name for name in names if not name or NOBODY.fullmatch(name)]:
+        found.append(
+            f"there is the patient {nobody[0]!r}. Studies without a name count as a patient each, "
+            "those of one name as one"
+        )
+    similar: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        similar["".join(filter(str.isalnum, name.lower()))].append(name)
+    if alike := [each for each in similar.values() if len(each) > 1]:
+        found.append(f"{name_some(map(repr, alike[0]))} count as different patients")
+    for what in found if len(studies) > 1 else ():
         message = (
-            f"In {root}, which has {len(studies)} studies, there is the patient {doubtful[0]!r}. "
-            "Studies without a name count as a patient each, those of one name as one. If that is "
-            "wrong, correct PatientID."
+            f"In {root}, which has {len(studies)} studies, {what}. If that is wrong, correct "
+            "PatientID, or give patient_pattern=…."
         )
         on_problem(Problem("patient", str(root), message, fatal=False))
 

@@ -14,7 +14,7 @@ def compile_pattern(name: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) ->
     """
     try:
         return re.compile(pattern, flags)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"{name}={pattern!r} is not a regular expression: {error}.") from error
 
 
