@@ -41,9 +41,6 @@ def locked(*folders: Path, wait_s: float = 0) -> Iterator[None]:
     Raises:
         InputError: another process is working on one of them, or its file system has no locks.
     """
-    if int(os.environ.get("LOCAL_RANK", 0)):  # Lightning's, beside the process with the lock
-        yield
-        return
     with ExitStack() as held:
         for folder in sorted(set(folders)):  # in one order, or two processes wait for one another
             held.enter_context(_locked(folder, wait_s))

@@ -66,12 +66,17 @@ class SliceDataset(Dataset[Item]):
 class EpochSampler(Sampler[tuple[int, int]]):
     """Every number below `length` once, shuffled, as (epoch, number).
 
+    Each of several processes takes every `count`-th of them, from number `rank` on: a part of every
+    batch, in the order that one process has. All take equally many.
+
     Lightning calls `set_epoch` before each epoch; worker processes learn the epoch from the key.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
+    def __init__(self, length: int, seed: int, rank: int = 0, count: int = 1) -> None:
         self.length = length
         self.seed = seed
+        self.rank = rank
+        self.count = count
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -79,11 +84,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.count
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        return ((self.epoch, int(number)) for number in order)
+        own = order[self.rank :: self.count][: len(self)]
+        return ((self.epoch, int(number)) for number in own)
 
 
 def derive_seed(*numbers: int) -> int:

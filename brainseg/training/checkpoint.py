@@ -106,7 +106,7 @@ class History(pl.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Count images; the clock stops with the last batch, before validation."""
-        self.images += len(batch[0])
+        self.images += len(batch[0]) * trainer.world_size
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # else work that was only queued would count as done
         self.ready = time.perf_counter()

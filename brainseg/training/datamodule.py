@@ -12,6 +12,7 @@ from brainseg.data.augment import make_augmentation
 from brainseg.data.cache import Slices
 from brainseg.data.dataset import EpochSampler, SliceDataset, collate
 from brainseg.environment import physical_cores
+from brainseg.training.ranks import ALONE, Rank, divide_batch
 
 
 class SliceDataModule(pl.LightningDataModule):
@@ -23,6 +24,7 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: images in a batch.
         workers: processes that load; `None` chooses.
         seed: makes order and augmentation, together with the epoch.
+        rank: takes its share of each training batch.
     """
 
     def __init__(
@@ -32,28 +34,32 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: int,
         workers: int | None,
         seed: int,
+        rank: Rank = ALONE,
     ) -> None:
         super().__init__()
         self.slices = slices
         self.rows = {part: np.flatnonzero(parts == part).tolist() for part in ("train", "val")}
         self.batch_size = batch_size
+        self.rank = rank
         self.workers = default_workers() if workers is None else workers
         self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out, for batch norm's sake."""
         dataset = SliceDataset(self.slices, self.rows["train"], make_augmentation(), self.seed)
-        sampler = EpochSampler(len(dataset), self.seed)
-        return self._loader(dataset, sampler=sampler, drop_last=len(dataset) > self.batch_size)
+        sampler = EpochSampler(len(dataset), self.seed, self.rank.number, self.rank.count)
+        share = divide_batch(self.batch_size, self.rank.count)
+        drop_last = len(dataset) > self.batch_size
+        return self._loader(dataset, share, sampler=sampler, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """In order, as they are."""
-        return self._loader(SliceDataset(self.slices, self.rows["val"]))
+        """In order, as they are; each process has all of them, for losses are of whole batches."""
+        return self._loader(SliceDataset(self.slices, self.rows["val"]), self.batch_size)
 
-    def _loader(self, dataset: SliceDataset, **options: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: SliceDataset, batch_size: int, **options: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=batch_size,
             num_workers=self.workers,
             collate_fn=collate,
             persistent_workers=self.workers > 0,

@@ -11,7 +11,9 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar, Timer
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from brainseg.data.cache import Slices
 from brainseg.environment import is_gpu_full
@@ -25,6 +27,10 @@ from brainseg.training.checkpoint import AtomicCheckpointIO, History, checkpoint
 from brainseg.training.compilation import Compilation
 from brainseg.training.datamodule import SliceDataModule
 from brainseg.training.module import SegmentationModule
+from brainseg.training.ranks import ALONE, Rank, Ranks, started_ranks
+
+PATIENCE = timedelta(minutes=10)
+"""How long a process waits for another one of its training, which may have died."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,36 +59,60 @@ def fit(
         InputError: the network cannot be built or does not fit the images, Lightning refuses the
             settings, or the GPU's memory is full.
     """
-    settings, data = config["trainer"], config["data"]
+    network = make_network(config)
+    names = part_names(config["model"], network)
+    write_json(run.model, summarize(network, config["data"]["image_size"], names))
+    on_start()
+    for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
+        part.unlink()
+    with started_ranks(config, run, make_trainer(config["trainer"]).num_devices) as rank:
+        train(config, run, network, slices, parts, rank, [History(run, on_row)])
+
+
+def make_network(config: Mapping[str, Any]) -> nn.Module:
+    """The network with its first weights, the same in every process.
+
+    Raises:
+        InputError: it cannot be built, or does not fit the images.
+    """
     torch.manual_seed(config["seed"])
     network = build_network(config["model"])
-    check_network(network, data["image_size"])
-    names = part_names(config["model"], network)
-    write_json(run.model, summarize(network, data["image_size"], names))
+    check_network(network, config["data"]["image_size"])
+    return network.to(memory_format=torch.channels_last)
+
+
+def train(
+    config: Mapping[str, Any],
+    run: Run,
+    network: nn.Module,
+    slices: Slices,
+    parts: pd.Series,
+    rank: Rank,
+    callbacks: Sequence[pl.Callback] = (),
+) -> None:
+    """Train as one of the processes of a training; `fit` tells the rest."""
+    settings, data = config["trainer"], config["data"]
     module = SegmentationModule(
-        network.to(memory_format=torch.channels_last),
+        network,
         config["loss"]["name"],
         config["optim"]["lr"],
         config["schedule"],
         config["seed"],
     )
-    datamodule = SliceDataModule(slices, parts, data["batch_size"], data["workers"], config["seed"])
-    on_start()
-    for part in run.best.parent.glob(".*.ckpt"):  # written when an earlier attempt was killed
-        part.unlink()
+    datamodule = SliceDataModule(
+        slices, parts, data["batch_size"], data["workers"], config["seed"], rank
+    )
     timer = make_timer(settings["max_minutes"])
-    callbacks = [History(run, on_row), timer, *([Compilation()] if settings["compile"] else [])]
+    callbacks = [*callbacks, timer, *([Compilation()] if settings["compile"] else [])]
     callbacks += checkpoint_callbacks(run, settings["early_stopping"])
-    trainer = make_trainer(settings, callbacks)
+    trainer = make_trainer(settings, callbacks, rank)
     resumed = str(run.last) if run.last.exists() else None
-    if resumed:
+    if resumed and trainer.is_global_zero:
         logger.info("Resuming after a cut-off: %s", run.last)
-    with warnings.catch_warnings(), _full_gpu_told(data["batch_size"], data["image_size"]):
-        # Lightning advises more workers, and notes that the checkpoint folder is not empty.
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
+    with _without_advice(), _full_gpu_told(data["batch_size"], data["image_size"]):
         trainer.fit(module, datamodule, ckpt_path=resumed)
     left = timer.time_remaining()
-    if left is not None and left <= 0:
+    if left is not None and left <= 0 and trainer.is_global_zero:
         logger.info(
             "trainer.max_minutes=%g are over: training ends early, its best epoch counts.",
             settings["max_minutes"],
@@ -96,6 +126,15 @@ def make_timer(minutes: float | None) -> Timer:
     """
     duration = None if minutes is None else timedelta(minutes=minutes)
     return Timer(duration, interval="step", verbose=False)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep Lightning from advising more workers or srun, and from noting the old checkpoints."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", "The `srun` command")
+        yield
 
 
 @contextmanager
@@ -119,25 +158,36 @@ def _full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
         ) from error
 
 
-def make_trainer(settings: Mapping[str, Any], callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+def make_trainer(
+    settings: Mapping[str, Any], callbacks: Sequence[pl.Callback] = (), rank: Rank = ALONE
+) -> pl.Trainer:
     """Lightning's trainer for the group `trainer`.
+
+    Norms take the statistics of the whole batch where it is divided, except among CPUs, for which
+    torch has no such norm.
 
     Raises:
         InputError: Lightning refuses the settings, or this machine lacks the device.
     """
     try:
-        return pl.Trainer(
-            max_epochs=settings["max_epochs"],
-            accelerator=settings["accelerator"],
-            devices=settings["devices"],
-            precision=choose_precision(settings["precision"], settings["accelerator"]),
-            callbacks=[RichProgressBar(leave=False), *callbacks] if has_bars() else [*callbacks],
-            enable_progress_bar=has_bars(),
-            plugins=[AtomicCheckpointIO()],
-            logger=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
+        with _without_advice():
+            return pl.Trainer(
+                max_epochs=settings["max_epochs"],
+                accelerator=settings["accelerator"],
+                devices=settings["devices"],
+                precision=choose_precision(settings["precision"], settings["accelerator"]),
+                callbacks=[RichProgressBar(leave=False), *callbacks]
+                if has_bars()
+                else [*callbacks],
+                enable_progress_bar=has_bars(),
+                plugins=[AtomicCheckpointIO(), Ranks(rank)],
+                strategy=DDPStrategy(timeout=PATIENCE) if rank.count > 1 else "auto",
+                sync_batchnorm=rank.count > 1 and _is_gpu(settings["accelerator"]),
+                use_distributed_sampler=False,
+                logger=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(
             f"Lightning does not accept these trainer.* settings: {error} Expected, for a machine "
@@ -149,6 +199,10 @@ def choose_precision(asked: str, accelerator: str) -> Any:
     """Lightning's precision for `trainer.precision`; `auto` is bf16 where the device has it."""
     if asked != "auto":
         return asked
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if _is_gpu(accelerator):
         return "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true"
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+def _is_gpu(accelerator: str) -> bool:
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()

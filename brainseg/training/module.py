@@ -13,6 +13,7 @@ from torchmetrics.classification import BinaryStatScores
 from brainseg.data.dataset import derive_seed
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
 from brainseg.training.loss import LOSSES
+from brainseg.training.ranks import gathered
 from brainseg.training.schedule import make_schedule
 
 MONITORED = "val_mean_iou"
@@ -40,7 +41,8 @@ class SegmentationModule(pl.LightningModule):
         self.schedule_config = schedule
         self.seed = seed
         self.train_forward: Callable[[Tensor], Tensor] = network.__call__
-        self.stats = BinaryStatScores(validate_args=False)  # validating waits for the GPU
+        # Validating arguments waits for the GPU; of several processes, each has all slices.
+        self.stats = BinaryStatScores(validate_args=False, sync_on_compute=False)
         self.train_losses: list[Tensor] = []
         self.val_losses: list[Tensor] = []
         self._schedule_state: dict[str, Any] | None = None
@@ -54,7 +56,8 @@ class SegmentationModule(pl.LightningModule):
     def batch_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Loss of a training batch of images and masks; nothing is noted."""
         images, masks = batch
-        return self.loss(self._logits(self.train_forward, images), masks)
+        logits = self._logits(self.train_forward, images)
+        return self.loss(gathered(logits), gathered(masks))  # Dice is of the whole batch
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         """Add one batch to the validation metrics; tumour is where the logit is at least 0."""
@@ -68,7 +71,8 @@ class SegmentationModule(pl.LightningModule):
 
         Nothing else draws from this generator during an epoch; loaders have their own.
         """
-        torch.manual_seed(derive_seed(self.seed, self.current_epoch))
+        rank = [self.global_rank] if self.global_rank else []  # each drops out pixels of its own
+        torch.manual_seed(derive_seed(self.seed, self.current_epoch, *rank))
         self.train_losses.clear()
 
     def on_train_batch_end(self, *args: Any) -> None:
@@ -78,17 +82,19 @@ class SegmentationModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Mean losses of the epoch, and IoU over all pixels of the validation split."""
+        found = {"val_loss": torch.cat(self.val_losses).mean().item()}
         if self.train_losses:  # not where a network is only validated
-            self.log("train_loss", torch.stack(self.train_losses).mean())
-        self.log("val_loss", torch.cat(self.val_losses).mean())
+            found["train_loss"] = torch.stack(self.train_losses).mean().item()
         self.val_losses.clear()
         tp, fp, tn, fn, _ = self.stats.compute().tolist()
         counts = np.array([tp, fp, fn, tn])
         self.stats.reset()
         # With no tumour in truth and prediction the IoU is undefined; 0 keeps the epoch from
         # being chosen.
-        self.log("val_tumor_iou", tumor_iou(counts) or 0.0)
-        self.log(MONITORED, mean_iou(counts) or 0.0, prog_bar=True)
+        found |= {"val_tumor_iou": tumor_iou(counts) or 0.0, MONITORED: mean_iou(counts) or 0.0}
+        # One process decides for all: between CPUs, the statistics of norms differ.
+        for name, value in self.trainer.strategy.broadcast(found).items():
+            self.log(name, value, prog_bar=name == MONITORED)
 
     def on_train_epoch_end(self) -> None:
         """Step a schedule that watches the validation score."""

@@ -66,12 +66,6 @@ def test_a_process_that_was_killed_holds_nothing(run: Run, holder):
         pass
 
 
-def test_a_process_that_trains_beside_the_first_needs_no_lock(run: Run, holder, monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "1")  # as Lightning starts it for a second device
-    with locked(run.path):
-        pass
-
-
 def test_a_short_work_is_waited_for(run: Run, holder, monkeypatch, caplog):
     acquire = FileLock.acquire
 
