@@ -25,6 +25,7 @@ try:
         from brainseg.training.refusal import explain_refusal
         from brainseg.training.sweep import (
             describe_times,
+            finished_jobs,
             gather,
             gathering,
             note_cut_off,
@@ -76,8 +77,7 @@ def run_all() -> int:
         try:
             try:
                 attempt("jobs", main)
-                ended_well = [(job.config, job.run) for job in gather() if not job.failure]
-                attempt("timing", time_sweep, ended_well)
+                attempt("timing", time_sweep, finished_jobs())
             finally:
                 note_cut_off(gather())
                 runs = [job.run for job in gather() if job.run]

@@ -1,7 +1,7 @@
 """The composed configuration: its schema, what is missing, and the run that it describes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,16 @@ def jobs_at_once() -> int:
     jobs = hydra_config.launcher.get("n_jobs", 1) if sweeping else 1
     # Not joblib's count, which heeds the share of the cores that a job has taken.
     return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)
+
+
+def trial_watch(run: Run) -> Callable[[dict[str, Any]], None]:
+    """What is called with each row of the history: Optuna's trials may end early."""
+    sweeper = HydraConfig.get().sweeper
+    if sweeper.get("trial") is None:
+        return lambda row: None
+    from brainseg.training.pruning import watch  # of the extra `scale`
+
+    return watch(run, sweeper.trial, sweeper.startup_trials, sweeper.seed)
 
 
 def find_run(config: Mapping[str, Any]) -> Run:

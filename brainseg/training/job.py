@@ -3,7 +3,7 @@
 import gc
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -34,10 +34,16 @@ from brainseg.vocabulary import NEGATIVE
 TELLING_AUC = 0.9
 """Area under the curve from which a user is told of the source shortcut."""
 
+Watch = Callable[[dict[str, Any]], Any]
+
 logger = logging.getLogger(__name__)
 
 
-def run_job(config: Mapping[str, Any], run: Run) -> None:
+class Pruned(Exception):  # noqa: N818 (nothing went wrong)
+    """A training was ended early, because others were better at the same epoch."""
+
+
+def run_job(config: Mapping[str, Any], run: Run, watch: Watch = lambda row: None) -> None:
     """Do what is left to do of one run.
 
     A finished run is left alone unless its later stages are out of date; one that was cut off
@@ -46,6 +52,7 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
     Args:
         config: the resolved configuration.
         run: its directory.
+        watch: called with each row of its history; it may end the training with `Pruned`.
 
     Raises:
         InputError: the data or the configuration cannot be used (the state keeps the reason), the
@@ -61,7 +68,7 @@ def run_job(config: Mapping[str, Any], run: Run) -> None:
             _check_usable(config)
             _remove(run)
     with locked(run.path):
-        _go_on(config, run)
+        _go_on(config, run, watch)
 
 
 def _check_usable(config: Mapping[str, Any]) -> None:
@@ -83,7 +90,7 @@ def _remove(run: Run) -> None:
     shutil.rmtree(doomed)
 
 
-def _go_on(config: Mapping[str, Any], run: Run) -> None:
+def _go_on(config: Mapping[str, Any], run: Run, watch: Watch) -> None:
     """Load the data, check that the run is the same, and do what is left."""
     state, identity, stage = run.read_state(), identify(config), run.stage
     finished = state.get("status") == "finished"
@@ -100,7 +107,7 @@ def _go_on(config: Mapping[str, Any], run: Run) -> None:
         else:
             attempts = state.get("attempts", 0) + 1
             run.update_state(status="running", reason=None, attempts=attempts, identity=identity)
-            _attempt(config, run, table, slices)
+            _attempt(config, run, table, slices, watch)
 
 
 @contextmanager
@@ -116,7 +123,9 @@ def _noted_failure(run: Run) -> Iterator[None]:
         raise
 
 
-def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices) -> None:
+def _attempt(
+    config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices, watch: Watch
+) -> None:
     """Train, or go on training, and do all that follows."""
     parts = None
     if not run.is_trained():
@@ -130,7 +139,7 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
         if parts is not None:
             start = partial(run.update_state, stage=Stage.train)
             with spent("fitting"):
-                fit(config, run, slices, parts, start, partial(_tell_epoch, config, opened))
+                fit(config, run, slices, parts, start, partial(_tell_epoch, config, opened, watch))
             # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
             gc.collect()
             run.update_state(stage=Stage.deploy)
@@ -141,8 +150,8 @@ def _attempt(config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: S
     run.update_state(stage=Stage.done, status="finished", reason=None)
 
 
-def _tell_epoch(config: Mapping[str, Any], opened: Any, row: dict[str, Any]) -> None:
-    """Mirror a row of the history; log it where no bar shows it."""
+def _tell_epoch(config: Mapping[str, Any], opened: Any, watch: Watch, row: dict[str, Any]) -> None:
+    """Mirror a row of the history; log it where no bar shows it; hand it on."""
     log_epoch(opened, row)
     if not has_bars():
         logger.info(
@@ -150,6 +159,7 @@ def _tell_epoch(config: Mapping[str, Any], opened: Any, row: dict[str, Any]) -> 
             *(row["epoch"] + 1, config["trainer"]["max_epochs"]),
             *(row["val_mean_iou"], row["images_per_second"]),
         )
+    watch(row)
 
 
 def _write_split(

@@ -22,21 +22,25 @@ def register_plugins() -> None:
 
         register_plugin(SubmititLauncher, "hydra/launcher", "submitit_slurm")
         register_plugin(LocalLauncher, "hydra/launcher", "submitit_local")
+    if find_spec("optuna"):
+        from brainseg.training.tuner import Tuner, TunerSettings
+
+        ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=TunerSettings)
+        register_plugin(Tuner, "hydra/sweeper", "optuna")
 
 
-def register_plugin(plugin: type[Plugin], group: str, name: str, like: str | None = None) -> None:
+def register_plugin(plugin: type[Plugin], group: str, name: str) -> None:
     """Make `plugin` what the choice `name` of `group` stands for; call it before composing.
 
     Args:
         plugin: a launcher or sweeper.
         group: `hydra/launcher` or `hydra/sweeper`.
-        name: of the choice.
-        like: the choice whose settings it has; this one's, where it is there already.
+        name: of the choice, which has its settings already.
     """
     plugins, store = Plugins.instance(), ConfigStore.instance()
     plugins.register(plugin)
     plugins.is_in_toplevel_plugins_module = _is_allowed  # type: ignore[method-assign]
-    node = OmegaConf.merge(store.load(f"{group}/{like or name}.yaml").node)
+    node = OmegaConf.merge(store.load(f"{group}/{name}.yaml").node)
     node._target_ = f"{plugin.__module__}.{plugin.__name__}"
     store.store(group=group, name=name, node=node)
 

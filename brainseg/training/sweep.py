@@ -31,8 +31,9 @@ from brainseg.training.config import (
     job_number,
     jobs_at_once,
     read_settings,
+    trial_watch,
 )
-from brainseg.training.job import run_job
+from brainseg.training.job import Pruned, run_job
 from brainseg.training.refusal import explain_refusal
 from brainseg.training.settings import plan_timing
 
@@ -55,6 +56,7 @@ class Outcome:
         failure: why it did not end well; `None` where it did.
         path: the directory of its run, once that is known.
         config: the resolved configuration.
+        pruned: whether it was a trial that Optuna ended early.
         at_once: how many jobs ran side by side.
         seconds: spent on each part of the job, and on the whole `job`.
     """
@@ -62,6 +64,7 @@ class Outcome:
     failure: str | None = CUT_OFF
     path: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    pruned: bool = False
     at_once: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -82,6 +85,12 @@ def gathering() -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(os.environ.pop(OUTCOMES), ignore_errors=True)
+
+
+def finished_jobs() -> list[Job]:
+    """The jobs so far that came to their end."""
+    ended = [job for job in gather() if not (job.failure or job.pruned)]
+    return [(job.config, job.run) for job in ended if job.run]
 
 
 def share_outcomes(output_dir: Path) -> None:
@@ -132,6 +141,9 @@ def start_job(config: DictConfig) -> None:
         with spent("job"):
             _run(config, number, outcome)
         outcome.failure = None
+    except Pruned as error:
+        outcome.failure, outcome.pruned = None, True
+        logger.info("Ended early: %s.", error)
     except (Exception, SystemExit) as error:
         interrupt.settle()
         told = explain_refusal(error)
@@ -153,7 +165,7 @@ def _run(config: DictConfig, number: int, outcome: Outcome) -> None:
     _leave(outcome, number)
     if outcome.at_once > 1:
         share_terminal(run.name)
-    run_job(outcome.config, run)
+    run_job(outcome.config, run, trial_watch(run))
 
 
 def _leave(outcome: Outcome, number: int) -> None:
