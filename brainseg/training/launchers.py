@@ -35,6 +35,7 @@ class SubmititLauncher(BaseSubmititLauncher):
     ) -> list[JobReturn]:
         """Run jobs, wherever there is room; one that gets lost is noted."""
         assert self.config is not None
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it repeats what sacct lacks
         share_outcomes(Path(self.config.output_dir))
         self.cores = self._cores(len(job_overrides))
         self.variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
