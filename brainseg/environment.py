@@ -38,6 +38,7 @@ def describe() -> dict[str, Any]:
     """
     return {
         "python": platform.python_version(),
+        "host": platform.node(),
         "os": platform.platform(),
         "versions": {"brainseg": __version__}
         | {name: _version(name) for name in PACKAGES}

@@ -21,6 +21,7 @@ def test_describes_this_process_as_plain_json(monkeypatch, tmp_path):
     assert found["versions"]["torch"]
     assert found["versions"]["onnxruntime"]
     assert found["versions"]["brainseg"] == __version__
+    assert found["host"] == os.uname().nodename
     assert found["memory_bytes"] == psutil.virtual_memory().total
     assert found["cpu"]["logical_cores"] == os.cpu_count()
 

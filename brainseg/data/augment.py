@@ -9,20 +9,32 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no update check over t
 import albumentations as A
 
 
-def make_augmentation() -> A.Compose:
+def make_augmentation(strength: float = 1.0) -> A.Compose:
     """Flips, small affine maps, and changes of brightness, contrast and noise.
 
     The mask follows the geometry, by nearest neighbour; pixels from outside the image are black.
+
+    Args:
+        strength: scales how large all changes but flips are; 0 for no changes at all.
     """
+    if not strength:
+        return A.Compose([])
+    scale, shift, turn = 0.1 * strength, 0.06 * strength, 15 * strength
     return A.Compose(
         [
             A.HorizontalFlip(p=0.5),
             A.VerticalFlip(p=0.5),
             A.Affine(
-                scale=(0.9, 1.1), translate_percent=(-0.06, 0.06), rotate=(-15, 15), fill=0, p=0.7
+                scale=(1 - scale, 1 + scale),
+                translate_percent=(-shift, shift),
+                rotate=(-turn, turn),
+                fill=0,
+                p=0.7,
             ),
-            A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.2, p=0.5),
-            A.GaussNoise(std_range=(0.005, 0.03), p=0.2),
+            A.RandomBrightnessContrast(
+                brightness_limit=0.15 * strength, contrast_limit=0.2 * strength, p=0.5
+            ),
+            A.GaussNoise(std_range=(0.005 * strength, 0.03 * strength), p=0.2),
         ]
     )
 

@@ -25,6 +25,7 @@ class SliceDataModule(pl.LightningDataModule):
         workers: processes that load; `None` chooses.
         seed: makes order and augmentation, together with the epoch.
         rank: takes its share of each training batch.
+        augmentation: strength of the random changes of training slices.
     """
 
     def __init__(
@@ -35,18 +36,21 @@ class SliceDataModule(pl.LightningDataModule):
         workers: int | None,
         seed: int,
         rank: Rank = ALONE,
+        augmentation: float = 1.0,
     ) -> None:
         super().__init__()
         self.slices = slices
         self.rows = {part: np.flatnonzero(parts == part).tolist() for part in ("train", "val")}
         self.batch_size = batch_size
         self.rank = rank
+        self.augmentation = augmentation
         self.workers = default_workers() if workers is None else workers
         self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out, for batch norm's sake."""
-        dataset = SliceDataset(self.slices, self.rows["train"], make_augmentation(), self.seed)
+        changes = make_augmentation(self.augmentation)
+        dataset = SliceDataset(self.slices, self.rows["train"], changes, self.seed)
         sampler = EpochSampler(len(dataset), self.seed, self.rank.number, self.rank.count)
         share = divide_batch(self.batch_size, self.rank.count)
         drop_last = len(dataset) > self.batch_size

@@ -100,7 +100,13 @@ def train(
         config["seed"],
     )
     datamodule = SliceDataModule(
-        slices, parts, data["batch_size"], data["workers"], config["seed"], rank
+        slices,
+        parts,
+        data["batch_size"],
+        data["workers"],
+        config["seed"],
+        rank,
+        data.get("augmentation", 1.0),
     )
     timer = make_timer(settings["max_minutes"])
     callbacks = [*callbacks, timer, *([Compilation()] if settings["compile"] else [])]

@@ -29,6 +29,9 @@ content.
 RETIRED = {"data.harmonize": False}
 """Settings of older versions → their default; a run that has it is the same run without."""
 
+ADDED = {"data.augmentation": 1.0}
+"""Settings that older versions lack → the value that stands for what they did."""
+
 NAMED = ("model.name", "model.target", "model.attention", "seed")
 """Entries that the name of a run begins with."""
 
@@ -40,8 +43,8 @@ DATA_DIFFER = "the data: other files, or another data.root, data.negatives or da
 def identify(config: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of a run: flat keys such as `optim.lr`, without paths and machine settings.
 
-    A local weights file stands with the hash of its content instead of its path. The usual model
-    has no name there, as in older runs.
+    A setting that is new, or the usual model's name, is left out where it says what older runs did.
+    A local weights file stands with the hash of its content instead of its path.
     """
     identity = {
         key: value
@@ -49,6 +52,9 @@ def identify(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in flatten({part: config.get(part, {})})
         if key.removeprefix(f"{part}.") not in ignored
     }
+    for key, usual in ADDED.items():
+        if identity.get(key) == usual:
+            del identity[key]
     if identity.get("model.name") == USUAL_MODEL:
         del identity["model.name"]
     weights = Path(str(identity.get("model.weights", "none")))

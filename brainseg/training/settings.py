@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, make_dataclass
 from enum import StrEnum
 from typing import Any
 
-from omegaconf import MISSING, BooleanNode, IntegerNode, StringNode
+from omegaconf import MISSING, BooleanNode, FloatNode, IntegerNode, StringNode
 
 from brainseg.benchmark.plan import TimingPlan, parse_threads
 from brainseg.data.layouts.options import check_options
@@ -119,6 +119,7 @@ def open_schema() -> dict[str, Any]:
         "force": BooleanNode(False, is_optional=False),
         "split": {"seed": IntegerNode(0, is_optional=False)},
         "data": {
+            "augmentation": FloatNode(1.0, is_optional=False),
             "image_size": IntegerNode(224, is_optional=False),
             "batch_size": IntegerNode(16, is_optional=False),
             "workers": IntegerNode(None),

@@ -124,8 +124,8 @@ class Tuner(Sweeper):
 def parse_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, BaseDistribution]]:
     """Overrides that stay, and what to choose from for each of the others.
 
-    `a,b`, `choice(…)`, `range(…)`, `int(interval(1,8))` and `tag(log,interval(1e-4,1e-2))`; the last
-    of several for one key counts.
+    `a,b`, `choice(…)`, `range(…)`, `int(interval(1,8))` and `tag(log,interval(1e-4,1e-2))`; of
+    several for one key the last counts.
     """
     parsed = {
         one.get_key_element(): one

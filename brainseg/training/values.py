@@ -80,6 +80,7 @@ EXPECTED: dict[str, Kind] = {
     "data.cache_dir": Text(nullable=True),
     "data.duplicates": Choice(("keep", "one_per_cluster")),
     "data.image_size": Range(16, 8193),
+    "data.augmentation": Range(0, 4, whole=False),
     "data.batch_size": Range(2, 65537),  # batch norm cannot learn from one image
     "data.workers": Range(0, 1025, nullable=True),
     "data.patients": Range(1, HUGE),

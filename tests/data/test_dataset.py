@@ -80,3 +80,14 @@ def test_seeds_differ_between_neighbours():
     seeds = {derive_seed(a, b, c) for a in range(4) for b in range(4) for c in range(4)}
     assert len(seeds) == 64
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_augmentation_has_a_strength(slices: Slices):
+    def changed(strength: float) -> np.ndarray:
+        dataset = SliceDataset(slices, range(8), make_augmentation(strength), 0)
+        return np.stack([dataset[(1, number)][0] for number in range(8)])
+
+    original = np.stack([SliceDataset(slices, range(8))[number][0] for number in range(8)])
+    np.testing.assert_array_equal(changed(0), original)
+    np.testing.assert_array_equal(changed(1.0), changed(1.0))
+    assert (changed(4) != changed(1.0)).any()

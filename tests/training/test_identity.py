@@ -38,6 +38,7 @@ def changed(path: str, value: object) -> dict:
     [
         ("data.root", "b"),
         ("data.workers", 4),
+        ("data.augmentation", 1.0),  # as in older versions, which had no such setting
         ("tracking.mode", "online"),
         ("deploy.modes", []),
         ("output_dir", "elsewhere"),
@@ -54,6 +55,7 @@ def test_where_and_how_is_not_identity(path: str, value: object):
     [
         ("optim.lr", 1e-4, "ag-seed0-lr0.0001"),
         ("data.image_size", 128, "ag-seed0-image_size128"),
+        ("data.augmentation", 0.5, "ag-seed0-augmentation0.5"),
         ("model.encoder_args", {"layers": [1, 2]}, "ag-seed0-layers_1_2"),
         ("trainer.max_epochs", 5, "ag-seed0-max_epochs5"),
         ("seed", 3, "ag-seed3"),
