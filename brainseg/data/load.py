@@ -36,7 +36,7 @@ RECIPE = ("patients", "slices", "difficulty", "healthy_slices")
 SHARED = frozenset(
     {
         *("name", "root", "negatives", "test", "duplicates"),
-        *("image_size", "batch_size", "workers", "cache_dir", *RECIPE),
+        *("image_size", "batch_size", "workers", "augmentation", "cache_dir", *RECIPE),
         "harmonize",  # of older runs; it no longer means anything
     }
 )

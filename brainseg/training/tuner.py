@@ -77,6 +77,7 @@ class Tuner(Sweeper):
             InputError: the folder holds the trials of another search, or another process is adding
                 to them.
         """
+        assert self.config is not None
         params = [f"{key}={value}" for key, value in self.settings.params.items()]
         fixed, space = parse_space(params + arguments)
         folder = Path(self.config.output_dir) / self.config.experiment_name
@@ -91,6 +92,8 @@ class Tuner(Sweeper):
             ) from error
 
     def _search(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution]) -> None:
+        assert self.config is not None
+        assert self.launcher is not None
         study = open_study(folder, self.settings.startup_trials, self.settings.seed)
         _check_same(study, fixed, space, folder)
         at_once = self.settings.at_once or max(1, self.config.hydra.launcher.get("n_jobs", 1))
