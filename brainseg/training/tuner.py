@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -27,6 +26,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from brainseg.errors import InputError
+from brainseg.lock import locked
 from brainseg.training.pruning import best_score, open_study
 from brainseg.training.sweep import Outcome, gather
 
@@ -74,22 +74,15 @@ class Tuner(Sweeper):
         """Run trials until there are `n_trials`, beginning with those that were interrupted.
 
         Raises:
-            InputError: the folder holds the trials of another search, or another process is adding
-                to them.
+            InputError: the folder holds the trials of another search, or another process is working
+                on it.
         """
         assert self.config is not None
         params = [f"{key}={value}" for key, value in self.settings.params.items()]
         fixed, space = parse_space(params + arguments)
         folder = Path(self.config.output_dir) / self.config.experiment_name
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder / ".tuning.lock", timeout=0):
-                self._search(folder, fixed, space)
-        except Timeout as error:
-            raise InputError(
-                f"Another process is searching in {folder}. Wait until that has ended, or choose "
-                "another experiment_name."
-            ) from error
+        with locked(folder):
+            self._search(folder, fixed, space)
 
     def _search(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution]) -> None:
         assert self.config is not None

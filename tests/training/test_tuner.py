@@ -9,11 +9,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from filelock import FileLock
 from omegaconf import OmegaConf
 
 from brainseg.errors import InputError
 from brainseg.files import write_csv
+from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.training import tuner
 from brainseg.training.job import Pruned
@@ -131,8 +131,8 @@ def test_another_search_or_another_process_in_the_folder_is_refused(tmp_path, mo
     with pytest.raises(InputError, match="a search with other settings"):
         search(tmp_path, monkeypatch, [*SPACE, "trainer.max_epochs=9"])
     with (
-        FileLock(tmp_path / "tune" / ".tuning.lock"),
-        pytest.raises(InputError, match="Another process is searching"),
+        locked(tmp_path / "tune"),
+        pytest.raises(InputError, match="worked on by"),
     ):
         search(tmp_path, monkeypatch)
 
