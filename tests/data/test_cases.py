@@ -373,3 +373,17 @@ def test_labels_in_any_form():
         (1.0, 4.0),
         (1.0, 4.0),
     ]
+
+
+@pytest.mark.parametrize("layout", ["figshare", "kaggle_mri", "lgg"])
+def test_links_to_nowhere_are_named_in_every_layout(tmp_path: Path, save, layout: str):
+    root = tmp_path / "set"
+    write_mat(root / "1.mat", 1, "100")
+    save(root / "glioma" / "a.jpg", np.full((9, 9), 50, np.uint8))
+    for name in ("TCGA_1.tif", "TCGA_1_mask.tif"):
+        save(root / "TCGA" / name, np.eye(9, dtype=np.uint8) * 255)
+    for name in ("2.mat", "glioma/b.jpg", "TCGA/TCGA_2_mask.tif"):
+        (root / name).symlink_to("nowhere")
+    noted: list[Problem] = []
+    read_set(layout, root, tmp_path / "cache", on_problem=noted.append)
+    assert any("3 × link that leads nowhere" in problem.message for problem in noted)

@@ -21,9 +21,9 @@ BROKEN = (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError, M
 """What SciPy raises for damaged files."""
 
 
-def find_mats(root: Path) -> list[Path]:
-    """Figshare's numbered files below `root`, in numerical order."""
-    mats = (path for path in find_files(root) if is_mat(path))
+def find_mats(root: Path, on_problem: OnProblem | None = None) -> list[Path]:
+    """Figshare's numbered files below `root`, in numerical order; see `find_files`."""
+    mats = (path for path in find_files(root, on_problem) if is_mat(path))
     return sorted((p for p in mats if p.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
@@ -35,7 +35,7 @@ def read_mats(
     `labels` are the values of `cjdata.tumorMask` that are tumour, if it has several.
     """
     folds = read_folds(root, on_problem)
-    mats = find_mats(root)
+    mats = find_mats(root, on_problem)
     others = [p for p in find_files(root) if is_mat(p) and p not in mats and not _has_folds(p)]
     if others:
         message = (

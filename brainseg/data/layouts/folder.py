@@ -74,7 +74,7 @@ def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
         InputError: by default, where there are no class folders, or they are empty.
     """
     folders: dict[str, list[Path]] = defaultdict(list)
-    for path in filter(is_picture, find_files(root)):
+    for path in filter(is_picture, find_files(root, on_problem)):
         folders[path.parent.name].append(path)
     for name, paths in folders.items():
         if (known := find_class(name)) != name:

@@ -42,7 +42,7 @@ def read_lgg(
         InputError: there are no such files, or the channel is unknown.
     """
     check_known("channel", [channel], CHANNELS)
-    files = {_stem(path): path for path in find_files(root) if _is_tiff(path)}
+    files = {_stem(path): path for path in find_files(root, on_problem) if _is_tiff(path)}
     masks = [path for path in files.values() if is_lgg_mask(path)]
     if not masks:
         raise InputError(
