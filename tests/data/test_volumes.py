@@ -279,6 +279,12 @@ def test_a_pattern_answers_what_names_do_not_tell(tmp_path: Path, caplog):
     assert "may be" not in caplog.text
 
 
+def test_labels_that_no_volume_holds_are_refused(brats: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"No mask of .* holds a value of labels=3,12\."):
+        read_set("nifti", brats, tmp_path / "cache", {"labels": [3, 12]})
+    assert not [path for path in (tmp_path / "cache").glob("*") if path.is_dir()]
+
+
 def test_a_joined_set_that_needs_options_is_told_how(brats: Path, tmp_path: Path):
     labels = tumor() * 2
     labels[5] *= 2

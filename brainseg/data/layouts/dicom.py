@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg.data.case import OnProblem, Problem, name_some, refuse
+from brainseg.data.case import OnProblem, Problem, refuse
 from brainseg.data.image import IMAGE_SUFFIXES
 from brainseg.data.layouts.dicom_file import (
     SUFFIXES,
@@ -21,6 +21,7 @@ from brainseg.data.layouts.dicom_file import (
     read_header,
     read_slice,
 )
+from brainseg.data.layouts.dicom_notes import note, tell_patients, tell_unmarked, tell_unread
 from brainseg.data.layouts.dicom_pairs import Masks, find_unread, join, pair_drawn, pair_segments
 from brainseg.data.layouts.dicom_seg import read_segmentation
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
@@ -30,9 +31,6 @@ from brainseg.errors import InputError
 
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis (left, back, top) that is closest to the slice's normal."""
-
-NOBODY = re.compile(r"(anon|unknown|none|no.?name|patient|test|x+|0+)\W*(ymi[sz]ed|ymous)?", re.I)
-"""Names that say nothing of who a patient is."""
 
 
 def read_dicom(
@@ -94,9 +92,10 @@ def read_dicom(
     series: dict[str, list[Header]] = defaultdict(list)
     for image in images:
         series[image.series or str(image.path.parent)].append(image)
-    if others:
-        _note(others, "files are no DICOM, and not read", on_problem)
-    _tell(root, headers, series, masks, bool(drawn), on_problem)
+    note(others, "files are no DICOM, and not read", on_problem)
+    tell_unread([header for each in headers.values() for header in each], on_problem)
+    tell_unmarked(list(series.values()), masks, bool(drawn) and not lost, on_problem)
+    tell_patients(root, images, on_problem)
     return [
         partial(_cut, root, on_problem, each, masks, bool(lost), tumor) for each in series.values()
     ]
@@ -126,52 +125,6 @@ def _sort_files(
             else:
                 headers[header.kind].append(header)
     return headers, drawn, others
-
-
-def _tell(
-    root: Path,
-    headers: dict[str, list[Header]],
-    series: dict[str, list[Header]],
-    masks: Masks,
-    drawn: bool,
-    on_problem: OnProblem,
-) -> None:
-    """Tell what is not read, not marked, or not known of the patients."""
-    if others := [header.path for header in headers["other"]]:
-        _note(others, "DICOM files hold no pixels", on_problem)
-    if over := [header.path for header in headers["image"] if header.overlays]:
-        _note(over, "images carry overlays (60xx), which are not read", on_problem)
-    marked = [each for each in series.values() if any(image.path in masks for image in each)]
-    if marked and len(marked) < len(series):
-        first = [each[0].path for each in series.values() if each not in marked]
-        _note(first, "series have no masks, those of", on_problem)
-    empty = [image.path for each in marked for image in each if image.path not in masks]
-    if drawn and empty:
-        what = "slices have no mask though others of their series do, and count as without tumour"
-        _note(empty, what, on_problem)
-    _tell_patients(root, headers["image"], on_problem)
-
-
-def _tell_patients(root: Path, images: Sequence[Header], on_problem: OnProblem) -> None:
-    """Tell of names that are nobody's, and of those that may be one person's."""
-    studies, names = {image.study for image in images}, {image.patient for image in images}
-    found = []
-    if nobody := [name for name in names if not name or NOBODY.fullmatch(name)]:
-        found.append(
-            f"there is the patient {nobody[0]!r}. Studies without a name count as a patient each, "
-            "those of one name as one"
-        )
-    similar: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        similar["".join(filter(str.isalnum, name.lower()))].append(name)
-    if alike := [each for each in similar.values() if len(each) > 1]:
-        found.append(f"{name_some(map(repr, alike[0]))} count as different patients")
-    for what in found if len(studies) > 1 else ():
-        message = (
-            f"In {root}, which has {len(studies)} studies, {what}. If that is wrong, correct "
-            "PatientID, or give patient_pattern=…."
-        )
-        on_problem(Problem("patient", str(root), message, fatal=False))
 
 
 def _cut(
@@ -242,8 +195,3 @@ def _plane(image: Header) -> str | None:
         return None
     row, column = image.directions.reshape(2, 3)
     return PLANES[int(np.abs(np.cross(row, column)).argmax())]
-
-
-def _note(paths: Sequence[Path], what: str, on_problem: OnProblem) -> None:
-    message = f"{len(paths)} {what}: {name_some(map(str, paths))}."
-    on_problem(Problem("layout", str(paths[0]), message, fatal=False))

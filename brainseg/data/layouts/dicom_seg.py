@@ -173,7 +173,7 @@ def read_mask_of_frame(
         InputError: the file is damaged, or its pixels hold other numbers than its segments'.
     """
     path = found.header.path
-    frames, least = _read_frames(path)
+    frames, least = _read_frames(path, path.stat().st_mtime_ns)
     pixels = frames[frame.index]
     if frame.segment is None:
         if unknown := set(np.unique(pixels).tolist()) - {0, *found.segments}:
@@ -183,8 +183,8 @@ def read_mask_of_frame(
 
 
 @lru_cache(maxsize=2)
-def _read_frames(path: Path) -> tuple[NDArray, float]:
-    """All frames, F×H×W, and the least value that is inside, where values are fractions."""
+def _read_frames(path: Path, changed: int) -> tuple[NDArray, float]:
+    """All frames, F×H×W, and the least value that is inside; kept until the file has `changed`."""
     frames, dataset = read_stored(path)
     fractional = dataset.get("SegmentationType") == "FRACTIONAL"
     least = float(dataset.get("MaximumFractionalValue") or 255) / 2 if fractional else 1.0

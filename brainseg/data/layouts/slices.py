@@ -71,6 +71,7 @@ def write_slices(
 
     cuts = READERS[layout](root, note, **given)
     rows: dict[str, dict[str, Any]] = {}
+    marked = False
     with building(target) as made:
         for part in ("images", "masks"):
             (made / part).mkdir()
@@ -80,6 +81,13 @@ def write_slices(
                 found = match_patient(piece.examination, pattern, note, piece.place)
                 patient = found or piece.patient
                 rows[name] = _write(made, replace(piece, id=name, patient=patient))
+                marked |= piece.mask is not None and bool(piece.mask.any())
+        if rows and given.get("labels") and not marked:
+            chosen = ",".join(f"{label:g}" for label in given["labels"])
+            raise InputError(
+                f"No mask of {root} holds a value of labels={chosen}. Expected those that are "
+                "tumour; without the option, a message lists the values that there are."
+            )
         write_csv(made / "labels.csv", list(rows.values()), COLUMNS)
         if noted:
             write_json(made / NOTES, [asdict(problem) for problem in noted])
