@@ -18,8 +18,8 @@ from brainseg.errors import InputError, brief
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what matters is checked here
 
-LARGEST = 512**3
-"""Voxels of the largest volume that is read; more would fill the memory."""
+LARGEST = 512 * 512 * 256
+"""Voxels of the largest volume that is read; it takes about 3 GB of memory."""
 
 DEFLATE = 1032
 """No compressed file grows by more than this factor (https://zlib.net/zlib_tech.html)."""
