@@ -147,12 +147,6 @@ def read_resized(
     return resize_image(decoded.pixels, size), resize_mask(tumor, size)
 
 
-def scale_to_uint8(pixels: NDArray, top: float) -> NDArray[np.uint8]:
-    """Scale numbers of any type so that 0 stays 0 and `top` becomes 255; clip the rest."""
-    scaled = np.clip(pixels.astype(np.float64), 0, top) * (255 / top if top > 0 else 0)
-    return np.rint(scaled).astype(np.uint8)
-
-
 def _is_plain(values: NDArray) -> bool:
     """Whether values are bytes, which stay as they are."""
     return values.dtype == np.uint8
