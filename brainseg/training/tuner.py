@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from brainseg.errors import InputError
 from brainseg.lock import locked
+from brainseg.training.identity import IDENTITY
 from brainseg.training.pruning import best_score, open_study
 from brainseg.training.sweep import Outcome, gather
 
@@ -154,13 +155,19 @@ def _check_same(
 ) -> None:
     """Refuse to mix the trials of two searches, which cannot be compared."""
     described = {key: distribution_to_json(value) for key, value in space.items()}
-    search = json.dumps([sorted(fixed), described], sort_keys=True)
+    search = json.dumps([sorted(filter(_makes_a_run, fixed)), described], sort_keys=True)
     if study.user_attrs.setdefault("search", search) != search:
         raise InputError(
             f"{folder} holds the trials of a search with other settings. Repeat that command, or "
             "choose another experiment_name."
         )
     study.set_user_attr("search", search)
+
+
+def _makes_a_run(override: str) -> bool:
+    """Whether runs with and without an override are different ones."""
+    part, _, key = override.lstrip("+~").partition("=")[0].partition(".")
+    return part == "experiment" or (part in IDENTITY and key not in IDENTITY[part])
 
 
 def _tell(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> bool:

@@ -128,8 +128,10 @@ def test_trials_are_chosen_together(tmp_path, monkeypatch):
 
 def test_another_search_or_another_process_in_the_folder_is_refused(tmp_path, monkeypatch):
     search(tmp_path, monkeypatch)
-    with pytest.raises(InputError, match="a search with other settings"):
-        search(tmp_path, monkeypatch, [*SPACE, "trainer.max_epochs=9"])
+    search(tmp_path, monkeypatch, [*SPACE, "tracking=none", "data.root=moved"])  # the same
+    for other in ("trainer.max_epochs=9", "experiment=paper", "+model.args.width=2"):
+        with pytest.raises(InputError, match="a search with other settings"):
+            search(tmp_path, monkeypatch, [*SPACE, other])
     with (
         locked(tmp_path / "tune"),
         pytest.raises(InputError, match="worked on by"),
