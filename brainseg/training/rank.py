@@ -5,6 +5,7 @@ outlives the process which gave it.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from brainseg.training.ranks import READY, Rank
 def main() -> None:
     """Load the data, and take part in the training."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches rank 0, which ends this process
+    for name in ("pytorch_lightning", "lightning_fabric"):  # rank 0 has said it all
+        logging.getLogger(name).setLevel(logging.WARNING)
     order = json.loads(sys.stdin.readline())
     Thread(target=_end_with_input, daemon=True).start()
     config, run, rank = order["config"], Run(Path(order["run"])), Rank(**order["rank"])
