@@ -84,6 +84,11 @@ class Run:
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """`last` as it was an epoch before, should that be damaged; removed with it."""
+        return self.path / "checkpoints" / "previous.ckpt"
+
+    @property
     def history(self) -> Path:
         """A row per epoch."""
         return self.path / "history.csv"

@@ -5,12 +5,14 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from brainseg.errors import InputError
 from brainseg.experiment import variant_of
 from brainseg.files import read_csv, write_text
 from brainseg.run import Run
+from brainseg.tracking.bounded import ask
 from brainseg.tracking.mirror import direction, media_of, summary_of
 
 DISABLED = "disabled"
@@ -62,10 +64,11 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
         job: what is being done, for W&B.
 
     Yields:
-        A `wandb.Run`; under `tracking=none` nothing, and W&B is not even imported.
+        A `wandb.Run`; nothing where W&B fails or hangs, which is told, and under `tracking=none`,
+        where it is not even imported.
 
     Raises:
-        InputError: the mode is unknown, or W&B's server cannot be reached.
+        InputError: the mode is unknown.
     """
     tracking = config["tracking"]
     mode = tracking_mode(tracking)
@@ -76,38 +79,37 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     import wandb
 
     run.wandb.mkdir(parents=True, exist_ok=True)
-    try:
-        opened = wandb.init(
-            project=tracking["project"],
-            entity=tracking["entity"],
-            dir=run.path,
-            id=_kept_id(run),
-            resume="allow" if mode == "online" else None,
-            name=run.name,
-            group=config["experiment_name"],
-            job_type=job,
-            tags=[variant_of(config), config["data"]["name"], config["split"]["name"]],
-            config={**config, VARIANT: variant_of(config)},
-            mode=mode,
-            reinit="finish_previous",
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
-        )
-    except (wandb.Error, ValueError) as error:
-        raise InputError(
-            f"W&B could not start with tracking.mode={mode}: {error} Use tracking.mode=offline and "
-            "send the run later, or tracking=none."
-        ) from error
-    opened.define_metric("*", step_metric=STEP)
-    _define(opened, CURVES)
+    start = partial(
+        wandb.init,
+        project=tracking["project"],
+        entity=tracking["entity"],
+        dir=run.path,
+        id=_kept_id(run),
+        resume="allow" if mode == "online" else None,
+        name=run.name,
+        group=config["experiment_name"],
+        job_type=job,
+        tags=[variant_of(config), config["data"]["name"], config["split"]["name"]],
+        config={**config, VARIANT: variant_of(config)},
+        mode=mode,
+        reinit="finish_previous",
+        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+    )
+    opened = ask(object(), f"start with tracking.mode={mode}", start)
+    if opened is None:
+        yield None
+        return
+    ask(opened, "define metrics", lambda: opened.define_metric("*", step_metric=STEP))
+    ask(opened, "define metrics", lambda: _define(opened, CURVES))
     if mode == "offline" and run.history.exists():
         for row in read_csv(run.history):
             log_epoch(opened, {key: float(value) for key, value in row.items() if value})
     try:
         yield opened
     except BaseException:
-        opened.finish(exit_code=1)
+        ask(opened, "finish", lambda: opened.finish(exit_code=1))
         raise
-    opened.finish(exit_code=0)
+    ask(opened, "finish", lambda: opened.finish(exit_code=0))
 
 
 def mirror_results(run: Run, job: str) -> None:
@@ -142,7 +144,7 @@ def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
     """Mirror a row of the history; its epoch is the step."""
     if opened is None:
         return
-    opened.log(dict(row), step=int(row["epoch"]))
+    ask(opened, "log an epoch", lambda: opened.log(dict(row), step=int(row["epoch"])))
 
 
 def log_results(opened: Any, run: Run) -> None:
@@ -150,10 +152,10 @@ def log_results(opened: Any, run: Run) -> None:
     if opened is None:
         return
     summary = summary_of(run)
-    _define(opened, summary)
-    opened.summary.update(summary)
+    ask(opened, "define metrics", lambda: _define(opened, summary))
+    ask(opened, "take the results", lambda: opened.summary.update(summary))
     if media := {name: make() for name, make in media_of(run).items()}:
-        opened.log(media)
+        ask(opened, "take tables and images", lambda: opened.log(media))
 
 
 def _kept_id(run: Run) -> str:

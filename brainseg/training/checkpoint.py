@@ -1,6 +1,8 @@
 """Checkpoints and history of a fit, written so that a cut-off run resumes exactly."""
 
+import logging
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from brainseg.errors import brief
 from brainseg.files import read_csv, replacing, write_csv
 from brainseg.run import Run
 from brainseg.training.module import MONITORED
@@ -20,13 +23,27 @@ HISTORY_COLUMNS = [
 """`waiting_share` is the part of `seconds` in which training waited for the next batch."""
 
 
+STATE = ("epoch", "state_dict", "optimizer_states", "schedule", "callbacks", "loops")
+"""What a state to resume from holds."""
+
+logger = logging.getLogger(__name__)
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, syncs it, and renames it."""
+    """Writes a checkpoint beside its target, syncs it, and renames it.
+
+    The state to resume from is kept as it was an epoch before.
+    """
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         """Save `checkpoint` to `path`."""
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)  # given a path, it would write its random name too
+        target = Path(path)
+        with replacing(target) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)  # given a path, it would write its random name too
+            run = Run(target.parents[1])
+            if target == run.last and target.exists():
+                target.replace(run.previous)  # killed here, the run goes on from that
 
 
 class PatientStopping(EarlyStopping):
@@ -58,6 +75,33 @@ class BestCheckpoint(ModelCheckpoint):
             | {key: moved(state_dict[key]) for key in paths}
             | {"dirpath": str(folder), "best_k_models": scores}
         )
+
+
+def find_state(run: Run) -> Path | None:
+    """The state to resume from: the last that can be read, `None` where there is none.
+
+    What is damaged is told.
+    """
+    there = [file for file in (run.last, run.previous) if file.exists()]
+    for file in there:
+        if not (reason := _find_damage(file)):
+            return file
+        logger.warning("%s is damaged (%s): the training goes back further.", file, reason)
+    if there:
+        logger.warning("No state of the training can be read: it starts from its beginning.")
+    return None
+
+
+def _find_damage(file: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if broken := archive.testzip():
+                return f"{broken} in it has changed"
+        kept = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        missing = [key for key in STATE if key not in kept]
+        return f"it lacks {', '.join(missing)}" if missing else None
+    except Exception as error:  # zipfile and torch raise whatever they meet
+        return brief(error)
 
 
 def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:

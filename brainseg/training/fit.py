@@ -23,7 +23,12 @@ from brainseg.model.registry import build_network, check_network, part_names
 from brainseg.model.summary import summarize
 from brainseg.run import Run
 from brainseg.terminal import has_bars
-from brainseg.training.checkpoint import AtomicCheckpointIO, History, checkpoint_callbacks
+from brainseg.training.checkpoint import (
+    AtomicCheckpointIO,
+    History,
+    checkpoint_callbacks,
+    find_state,
+)
 from brainseg.training.compilation import Compilation
 from brainseg.training.datamodule import SliceDataModule
 from brainseg.training.module import SegmentationModule
@@ -112,9 +117,9 @@ def train(
     callbacks = [*callbacks, timer, *([Compilation()] if settings["compile"] else [])]
     callbacks += checkpoint_callbacks(run, settings["early_stopping"])
     trainer = make_trainer(settings, callbacks, rank)
-    resumed = str(run.last) if run.last.exists() else None
+    resumed = find_state(run)
     if resumed and trainer.is_global_zero:
-        logger.info("Resuming after a cut-off: %s", run.last)
+        logger.info("Resuming after a cut-off: %s", resumed)
     with _without_advice(), _full_gpu_told(data["batch_size"], data["image_size"]):
         trainer.fit(module, datamodule, ckpt_path=resumed)
     left = timer.time_remaining()

@@ -143,7 +143,8 @@ def _attempt(
             # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
             gc.collect()
             run.update_state(stage=Stage.deploy)
-        run.last.unlink(missing_ok=True)
+        for state in (run.previous, run.last):
+            state.unlink(missing_ok=True)
         _deploy(config, run)
         with spent("W&B"):
             log_results(opened, run)

@@ -1,5 +1,6 @@
 """The Lightning shell around the network: loss, metrics, optimiser and schedule."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torchmetrics.classification import BinaryStatScores
 
 from brainseg.data.dataset import derive_seed
+from brainseg.errors import InputError
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
 from brainseg.training.loss import LOSSES
 from brainseg.training.ranks import gathered
@@ -18,6 +20,10 @@ from brainseg.training.schedule import make_schedule
 
 MONITORED = "val_mean_iou"
 """The paper's `val_binary_io_u`: chooses the best checkpoint, stops early, lowers the rate."""
+
+
+CHECKED = 50
+"""Steps on a GPU after which it is looked whether a loss is no number."""
 
 
 class SegmentationModule(pl.LightningModule):
@@ -51,6 +57,9 @@ class SegmentationModule(pl.LightningModule):
         """Loss of one batch of images and masks, both N×1×H×W."""
         loss = self.batch_loss(batch)
         self.train_losses.append(loss.detach())
+        looks = loss.device.type == "cpu" or batch_index % CHECKED == 0  # it waits for a GPU
+        if looks and self.trainer.world_size == 1:  # one of several processes cannot end alone
+            self._check_losses()
         return loss
 
     def batch_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -85,6 +94,8 @@ class SegmentationModule(pl.LightningModule):
         found = {"val_loss": torch.cat(self.val_losses).mean().item()}
         if self.train_losses:  # not where a network is only validated
             found["train_loss"] = torch.stack(self.train_losses).mean().item()
+            if self.trainer.world_size == 1:
+                self._check_losses()
         self.val_losses.clear()
         tp, fp, tn, fn, _ = self.stats.compute().tolist()
         counts = np.array([tp, fp, fn, tn])
@@ -93,7 +104,11 @@ class SegmentationModule(pl.LightningModule):
         # being chosen.
         found |= {"val_tumor_iou": tumor_iou(counts) or 0.0, MONITORED: mean_iou(counts) or 0.0}
         # One process decides for all: between CPUs, the statistics of norms differ.
-        for name, value in self.trainer.strategy.broadcast(found).items():
+        found = self.trainer.strategy.broadcast(found)
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(found.get(name, 0.0)):
+                raise self._diverged(found[name], "validation")
+        for name, value in found.items():
             self.log(name, value, prog_bar=name == MONITORED)
 
     def on_train_epoch_end(self) -> None:
@@ -118,6 +133,27 @@ class SegmentationModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Hold the schedule's state until the optimiser is there."""
         self._schedule_state = checkpoint["schedule"]
+
+    def _check_losses(self) -> None:
+        """Stop where a loss is no number: no later step brings the weights back.
+
+        Raises:
+            InputError: one is not; it names the first.
+        """
+        losses = torch.stack(self.train_losses[-CHECKED:])
+        if not losses.isfinite().all():
+            first = int((~losses.isfinite()).nonzero()[0])
+            step = len(self.train_losses) - len(losses) + first + 1
+            raise self._diverged(losses[first].item(), f"step {step}")
+
+    def _diverged(self, loss: float, place: str) -> InputError:
+        rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
+        return InputError(
+            f"The loss became {loss:g} in epoch {self.current_epoch + 1}, {place}, at a "
+            f"learning rate of {rates[0]:.3g}. The training stops; what the epochs before have "
+            f"reached is kept in checkpoints/. Try a lower rate, optim.lr={self.lr / 10:.3g}, or "
+            "trainer.precision=32-true."
+        )
 
     def _logits(self, forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         logits = forward(images.contiguous(memory_format=torch.channels_last))
