@@ -61,7 +61,8 @@ def outcome(typed: list[str]) -> str | None:
             plain = read_settings(config, choices)
     except Exception as error:
         told = explain_refusal(error)
-        assert told, f"{typed}: {error!r}"
+        if not told:
+            raise AssertionError(f"{typed}: {error!r}") from error
         return told
     json.dumps(plain)  # plain values only
     return None
