@@ -82,11 +82,15 @@ def to_rich(table: Table, breaking: Collection[str] = ()) -> Group:
         breaking: columns in which text in brackets gets its own line.
     """
     drawn = RichTable(
-        box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=table.title, title_justify="left"
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+        title=Text(table.title, "table.title"),
+        title_justify="left",
     )
     for name in table.columns:
         drawn.add_column(
-            name.replace(" IoU", "\nIoU").replace(", ", ",\n"),
+            Text(name.replace(" IoU", "\nIoU").replace(", ", ",\n")),
             justify="right" if name in table.numeric else "left",
             no_wrap=name in table.numeric or name in breaking,
             overflow="fold",
