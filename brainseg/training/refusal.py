@@ -1,12 +1,13 @@
 """What is told where Hydra, OmegaConf or the system refuses what was typed."""
 
 import re
+from traceback import walk_tb
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from brainseg.errors import explain
+from brainseg.errors import brief, explain
 from brainseg.training.keys import describe_unknown
 
 
@@ -15,13 +16,22 @@ def explain_refusal(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return f"{error} Expected the name of a choice, such as loss=bce."
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return explain(error)
+        return explain(error) or _of_the_parser(error)
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and (unknown := _unknown(cause)):
         return unknown
     told = [str(error), str(cause) if isinstance(cause, OmegaConfBaseException) else ""]
     lines = [line.strip() for text in told for line in text.splitlines()]
     return "\n  ".join(line for line in lines if line and not line.startswith("object_type="))
+
+
+def _of_the_parser(error: BaseException) -> str | None:
+    """The message of an error that Hydra or OmegaConf did not mean to raise."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    package = frames[-1].f_globals.get("__name__", "").partition(".")[0] if frames else ""
+    if not isinstance(error, Exception) or package not in ("hydra", "omegaconf", "antlr4"):
+        return None
+    return f"Hydra cannot read the overrides ({brief(error)}). Look for a value of the wrong kind."
 
 
 def _unknown(error: OmegaConfBaseException) -> str | None:

@@ -73,6 +73,7 @@ def outcome(typed: list[str]) -> str | None:
 @example(["experiment=-1"])
 @example(["experiment_name=${oc.env:NOPE}"])
 @example(["~optim"])
+@example(["+optim=[1,null]"])
 @example(["data.image_size=1e23"])
 @example(["+schedule.pct_start=null"])
 @example(["+model.encoder_args.features_only=true"])
