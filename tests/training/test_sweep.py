@@ -127,7 +127,7 @@ def test_how_many_jobs_run_at_once(launcher: str, settings: dict, jobs: int):
 
 def test_jobs_divide_the_cores_and_are_told_of_a_crowd(monkeypatch, caplog):
     monkeypatch.setattr(sweep, "physical_cores", lambda: 8)
-    monkeypatch.setattr(sweep, "run_job", lambda config, run: None)
+    monkeypatch.setattr(sweep, "run_job", lambda *_: None)
     torch.set_num_threads(4)
     with gathering():
         start_job(launch("joblib", **{"hydra.launcher.n_jobs": 4}))
@@ -141,7 +141,7 @@ def test_jobs_divide_the_cores_and_are_told_of_a_crowd(monkeypatch, caplog):
 
 def test_a_process_takes_its_share_once(monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
-    monkeypatch.setattr(sweep, "run_job", lambda config, run: None)
+    monkeypatch.setattr(sweep, "run_job", lambda *_: None)
     monkeypatch.setattr(sweep, "physical_cores", lambda: int(os.environ["LOKY_MAX_CPU_COUNT"]) * 8)
     with gathering():
         for _ in range(3):
@@ -152,7 +152,7 @@ def test_a_process_takes_its_share_once(monkeypatch):
 def run(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, stops=False) -> Outcome:
     """What a job leaves that ends with `error`."""
 
-    def run_job(config, run):
+    def run_job(config, run, *_):
         with spent("data"):
             if error:
                 raise error
@@ -208,7 +208,7 @@ def test_a_job_that_cannot_be_composed_to_its_end_has_no_run(monkeypatch):
 
 
 def test_outcomes_come_in_the_order_of_the_jobs(monkeypatch):
-    monkeypatch.setattr(sweep, "run_job", lambda config, run: None)
+    monkeypatch.setattr(sweep, "run_job", lambda *_: None)
     with gathering():
         for number in (10, 9, 2):
             start_job(launch("basic", **{"hydra.job.num": number, "seed": number}))
