@@ -112,7 +112,7 @@ def trial_watch(run: Run) -> Callable[[dict[str, Any]], None]:
         return lambda row: None
     from brainseg.training.pruning import watch  # of the extra `scale`
 
-    return watch(run, sweeper.trial, sweeper.startup_trials, sweeper.seed)
+    return watch(run, sweeper.trial, sweeper.startup_trials)
 
 
 def find_run(config: Mapping[str, Any]) -> Run:

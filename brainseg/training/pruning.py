@@ -14,7 +14,7 @@ from brainseg.training.job import Pruned
 from brainseg.training.module import MONITORED
 
 
-def open_study(experiment: Path, startup_trials: int, seed: int) -> optuna.Study:
+def open_study(experiment: Path, startup_trials: int) -> optuna.Study:
     """The trials of an experiment; a new list where there is none.
 
     Several processes may add to its file, also over NFS.
@@ -23,7 +23,6 @@ def open_study(experiment: Path, startup_trials: int, seed: int) -> optuna.Study
     return optuna.create_study(
         study_name="tuning",
         storage=JournalStorage(JournalFileBackend(str(experiment / "tuning.journal"))),
-        sampler=optuna.samplers.TPESampler(n_startup_trials=startup_trials, seed=seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=startup_trials),
         direction="maximize",
         load_if_exists=True,
@@ -35,14 +34,12 @@ def best_score(run: Run) -> float:
     return max(float(row[MONITORED]) for row in read_csv(run.history))
 
 
-def watch(
-    run: Run, number: int, startup_trials: int, seed: int
-) -> Callable[[Mapping[str, Any]], None]:
+def watch(run: Run, number: int, startup_trials: int) -> Callable[[Mapping[str, Any]], None]:
     """What is to be called with each row of a trial's history.
 
     It raises `Pruned` where the best score so far is below the median that others had.
     """
-    study = open_study(run.experiment, startup_trials, seed)
+    study = open_study(run.experiment, startup_trials)
     known = study.get_trials(deepcopy=False)[number]
     trial = optuna.Trial(study, known._trial_id)
     scores = dict(known.intermediate_values)  # those before an interruption

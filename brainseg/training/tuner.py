@@ -25,6 +25,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from brainseg.data.dataset import derive_seed
 from brainseg.errors import InputError
 from brainseg.lock import locked
 from brainseg.training.identity import IDENTITY
@@ -88,7 +89,7 @@ class Tuner(Sweeper):
     def _search(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution]) -> None:
         assert self.config is not None
         assert self.launcher is not None
-        study = open_study(folder, self.settings.startup_trials, self.settings.seed)
+        study = open_study(folder, self.settings.startup_trials)
         _check_same(study, fixed, space, folder)
         at_once = self.settings.at_once or max(1, self.config.hydra.launcher.get("n_jobs", 1))
         started, failed = 0, 0
@@ -114,8 +115,15 @@ class Tuner(Sweeper):
         chosen = [trial for trial in begun if trial.params.keys() == space.keys()][:at_once]
         done = len(study.get_trials(deepcopy=False, states=DONE)) + failed
         missing = self.settings.n_trials - done - len(chosen)
-        numbers = [study.ask(space).number for _ in range(min(missing, at_once - len(chosen)))]
+        numbers = [self._ask(study, space) for _ in range(min(missing, at_once - len(chosen)))]
         return chosen + [study.get_trials()[number] for number in numbers]
+
+    def _ask(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> int:
+        """A new trial, drawn with a seed of its own: after an interruption none is drawn twice."""
+        seed = derive_seed(self.settings.seed, len(study.get_trials(deepcopy=False)))
+        startup = self.settings.startup_trials
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed)
+        return study.ask(space).number
 
 
 def parse_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, BaseDistribution]]:

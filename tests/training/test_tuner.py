@@ -63,7 +63,7 @@ def search(folder: Path, monkeypatch, arguments=SPACE, launcher=None, **settings
 
 
 def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    return open_study(folder / "tune", 4, 0).get_trials()
+    return open_study(folder / "tune", 4).get_trials()
 
 
 def test_what_stays_and_what_is_chosen_from():
@@ -101,7 +101,8 @@ def test_an_interrupted_search_goes_on_with_the_interrupted_trial(tmp_path, monk
         search(tmp_path, monkeypatch, launcher=launcher)
     again = search(tmp_path, monkeypatch)
     assert again.launched[0] == launcher.launched[-1]  # the same values, so the same run
-    assert len(again.launched) == 12 - 5
+    undisturbed = search(tmp_path / "undisturbed", monkeypatch)
+    assert launcher.launched[:5] + again.launched == undisturbed.launched
     assert {trial.state for trial in trials(tmp_path)} == {optuna.trial.TrialState.COMPLETE}
     assert not search(tmp_path, monkeypatch).launched  # there is nothing left
     assert len(search(tmp_path, monkeypatch, n_trials=13).launched) == 1
@@ -144,17 +145,17 @@ def row(epoch: int, score: float) -> dict[str, float]:
 
 
 def test_a_trial_below_the_median_ends_early(tmp_path):
-    study = open_study(tmp_path, 2, 0)
+    study = open_study(tmp_path, 2)
     for scores in ([0.5, 0.7], [0.6, 0.8]):
         number = study.ask().number
-        tell = watch(Run(tmp_path / "run"), number, 2, 0)
+        tell = watch(Run(tmp_path / "run"), number, 2)
         for epoch, value in enumerate(scores):
             tell(row(epoch, value))
         study.tell(number, max(scores))
     number = study.ask().number
-    tell = watch(Run(tmp_path / "run"), number, 2, 0)
+    tell = watch(Run(tmp_path / "run"), number, 2)
     tell(row(0, 0.56))
-    resumed = watch(Run(tmp_path / "run"), number, 2, 0)
+    resumed = watch(Run(tmp_path / "run"), number, 2)
     resumed(row(0, 0.1))  # of an epoch that is known
     with pytest.raises(Pruned, match=r"val_mean_iou 0.6000 after epoch 2 is below the median"):
         resumed(row(1, 0.6))
