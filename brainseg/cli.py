@@ -13,7 +13,7 @@ import typer
 
 from brainseg import interrupt
 from brainseg.data.cli import app as data
-from brainseg.errors import InputError, explain
+from brainseg.errors import DamagedFile, InputError, explain
 from brainseg.experiment import find_experiment, find_runs
 from brainseg.lock import locked
 from brainseg.run import Run
@@ -157,9 +157,12 @@ def benchmark(
     """Time runs, modes and runtimes together, interleaved in one session per device."""
     from brainseg.benchmark.benchmark import benchmark as measure
     from brainseg.benchmark.plan import TimingPlan, parse_threads
+    from brainseg.benchmark.ready import choose_ready
     from brainseg.scoring.models import choose_modes
 
-    found = _found(runs)
+    found, failed = choose_ready(_found(runs))
+    if failed and not found:
+        raise InputError("\n".join(failed.values()))
     modes = tuple(choose_modes(found, _list(mode)))
     plan = TimingPlan(
         *(modes, _list(device) or DEVICES, _list(runtime), passes),
@@ -169,7 +172,7 @@ def benchmark(
         rows = [row for own in measure(found, plan).values() for row in own]
     nothing = not any(row.status == "ok" for row in rows)
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)
-    _finish(found, "benchmark", list(reasons) if nothing else [])
+    _finish(found, "benchmark", [*failed.values(), *(reasons if nothing else ())])
 
 
 @app.command()
@@ -203,14 +206,16 @@ def evaluate(
     from brainseg.data.layouts.options import split_options
     from brainseg.report.scores import show_evaluation
     from brainseg.scoring.evaluate import evaluate_all
-    from brainseg.scoring.models import find_models
+    from brainseg.scoring.models import find_all_models
 
     files = [path for path in models if path.suffix == ".onnx"]
     folders = [path for path in models if path not in files]
-    runs = _found(folders) if folders else []
-    found = find_models([*files, *(run.path for run in runs)], _list(mode))
+    runs = [run.path for run in _found(folders)] if folders else []
+    found, failed = find_all_models([*files, *runs], _list(mode))
     if out and len(found) > 1:
         raise InputError(f"--out takes one model, {len(found)} were given. Leave --out away.")
+    for why in failed.values():
+        logger.error("Not evaluated: %s", why)
     evaluate_all(
         found,
         data,
@@ -221,6 +226,8 @@ def evaluate(
         device=device,
         same_patients=not other_patients,
     )
+    if failed:
+        raise InputError(f"Not evaluated: {', '.join(failed)}.")
 
 
 @app.command()
@@ -290,13 +297,20 @@ def _list(given: str) -> tuple[str, ...] | None:
 
 def _found(paths: list[Path]) -> list[Run]:
     runs = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
-    trained = [run for run in runs if run.is_trained()]
+    trained = [run for run in runs if _is_trained(run)]
     for run in runs:
         if run not in trained:
             print(f"{run.path}: skipped, its training is not finished")
     if not trained:
         raise InputError("None of these runs is trained. Finish their training first.")
     return trained
+
+
+def _is_trained(run: Run) -> bool:
+    try:
+        return run.is_trained()
+    except DamagedFile:
+        return True  # it is told what is wrong, and with which file, when it is worked on
 
 
 Done = tuple[list[Run], dict[Run, str]]

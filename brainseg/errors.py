@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from textwrap import shorten
 
 
@@ -52,6 +53,15 @@ def explain(error: BaseException) -> str | None:
 def shorten_path(path: str) -> str:
     """The beginning and the end of a path that would fill a screen."""
     return path if len(path) <= 200 else f"{path[:100]}…{path[-80:]}"
+
+
+class DamagedFile(InputError):  # noqa: N818 (a state of a file, which a report passes over)
+    """A file is not what was once written: empty, cut off, changed, or of another shape."""
+
+    def __init__(self, file: Path, found: object, remedy: str) -> None:
+        """Name the file, what was found in it, and what makes it again: a sentence."""
+        super().__init__(f"{file} is damaged: {str(found).rstrip('. ')}. {remedy}")
+        self.file = file
 
 
 def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:

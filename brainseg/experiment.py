@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from brainseg.errors import InputError
-from brainseg.files import read_json
-from brainseg.run import Run
+from brainseg.run import Run, is_changed
 from brainseg.vocabulary import FLOAT_MODES, MODES, REFERENCE, USUAL_MODEL
 
 
@@ -70,13 +69,16 @@ def find_experiment(path: Path) -> list[Run]:
 def find_evaluations(run: Run) -> list[Evaluation]:
     """The finished evaluations of a run on other data sets, in the order of their names.
 
-    Scores of a network that the run no longer has are left out.
+    Scores of a network that the run no longer has are left out, and so is an evaluation of which a
+    file is passed over (`Run.without`).
     """
     files = sorted(run.evaluations.glob("*/evaluation.json"))
-    facts = {file: read_json(file) for file in files}
+    damaged = {folder for file in run.lost for folder in file.parents}
+    folders = [file.parent for file in files if file.parent not in damaged]
+    facts = {folder: Run(folder).read(folder / "evaluation.json") for folder in folders}
     found = [
-        Evaluation(file.parent, _current_modes(run, each))
-        for file, each in facts.items()
+        Evaluation(folder, modes=_current_modes(run, each))
+        for folder, each in facts.items()
         if each["status"] == "finished"
     ]
     return [each for each in found if each.modes]
@@ -114,7 +116,9 @@ def exported_modes(run: Run) -> list[str]:
 def explain_missing(run: Run, mode: str) -> str:
     """Why a run cannot be used in an exported mode, and how to make it."""
     file = run.onnx(mode)
-    if file.exists():
+    if is_changed(file):
+        why, how = f"{file} is damaged: it is not the file that was written", "Make it again"
+    elif file.exists():
         why, how = (
             f"{file} was made from another checkpoint or export than the run has",
             "Make it again",

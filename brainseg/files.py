@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -249,3 +250,17 @@ def hash_file(file: Path) -> str:
 def _hash(file: Path, changed: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def is_whole(archive: Path) -> bool:
+    """Whether a zip, such as a checkpoint, has the checksums that were written into it."""
+    return _is_whole(archive, archive.stat().st_mtime_ns)
+
+
+@cache
+def _is_whole(archive: Path, changed: int) -> bool:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.testzip() is None
+    except Exception:  # reading arbitrary bytes as a zip raises whatever it meets
+        return False

@@ -190,6 +190,18 @@ METRICS: dict[str, Metric] = {
 }
 """Name in files → metric (SPEC section 8)."""
 
+MEASURES: dict[str, str] = {
+    "area_share": "area, share of the head's area",
+    "surface_distance": "nearest edge to the head's surface, in head diameters",
+    "centre_distance": "centroid to the head's centre, in head diameters",
+    "roundness": "roundness of the outline, 1 is a disc",
+    "solidity": "solidity of the outline, 1 is convex",
+    "sharpness": "step of intensity across the outline, share of the head's contrast",
+    "ring_contrast": "rim brighter than core, share of the head's contrast",
+    "heterogeneity": "standard deviation over mean of the intensities inside",
+}
+"""Measure of a drawn tumour (`evaluation.tumor`) → label of an axis, with its unit."""
+
 
 def quantized_modes() -> list[str]:
     """The modes that are made from the fp32 file after training."""

@@ -12,7 +12,7 @@ from brainseg import cli
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_json, write_text
-from brainseg.rows import Row
+from brainseg.row import Row
 from brainseg.run import Run
 
 OK = Row(mode="fp32", device="cpu", threads=1)

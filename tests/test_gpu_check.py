@@ -9,7 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from brainseg.rows import Row, write_rows
+from brainseg.row import Row
+from brainseg.rows import write_rows
 
 ROOT = Path(__file__).parents[1]
 

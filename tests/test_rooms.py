@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "brainseg"
 GROUND = (
-    *("vocabulary", "errors", "interrupt", "terminal", "files", "environment", "outline", "policy"),
-    *("lock", "run", "experiment", "rows"),
+    *("vocabulary", "errors", "interrupt", "terminal", "files", "arrays", "environment", "outline"),
+    *("policy", "lock", "row", "content", "run", "experiment", "rows"),
 )
 """What every room may import; one of them only those before it."""
 

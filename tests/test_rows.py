@@ -3,7 +3,8 @@ from dataclasses import asdict, fields
 import pytest
 
 from brainseg.files import write_json
-from brainseg.rows import KEY, Row, derive, drop_rows, read_rows, upsert_rows
+from brainseg.row import KEY, Row, derive
+from brainseg.rows import drop_rows, read_rows, upsert_rows
 from brainseg.run import Run
 
 SPEC = """

@@ -23,7 +23,8 @@ from brainseg.benchmark.variant import Choice, Variant, choices, open_variant, s
 from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.experiment import explain_missing
 from brainseg.files import write_json
-from brainseg.rows import Row, read_rows, read_sessions, upsert_rows
+from brainseg.row import Row
+from brainseg.rows import read_rows, read_sessions, upsert_rows
 from brainseg.run import Run
 from brainseg.runtime.memory import peak_memory_mb
 from brainseg.runtime.session import Unavailable

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from brainseg.benchmark.plan import TimingPlan
-from brainseg.rows import Row, read_rows, read_sessions
+from brainseg.benchmark.ready import require_ready
+from brainseg.row import Row
+from brainseg.rows import read_rows, read_sessions
 from brainseg.run import Run
 from brainseg.runtime.open import may_be_had, runtimes_on
 
@@ -16,7 +18,8 @@ from brainseg.runtime.open import may_be_had, runtimes_on
 def time_together(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[str]]:
     """Time all runs in one session on each device on which one of them lacks a timing.
 
-    All runs, modes and runtimes, because ratios hold within one session.
+    All runs, modes and runtimes, because ratios hold within one session. A run with a damaged file
+    that is required is named and left out.
 
     Args:
         runs: prepared in the plan's modes.
@@ -29,6 +32,7 @@ def time_together(runs: Sequence[Run], plan: TimingPlan) -> dict[Run, list[str]]
         InputError: a run has no test images.
     """
     done: dict[Run, list[str]] = {run: [] for run in runs}
+    runs = require_ready(runs)
     missing = {device for run in runs for _, _, device, _ in untimed(run, plan)}
     for device in filter(missing.__contains__, plan.devices):
         from brainseg.benchmark.benchmark import benchmark

@@ -25,7 +25,7 @@ def read_test(run: Run) -> dict[str, NDArray]:
     `unmasked` (N) marks tumours without outline; runs of older versions may lack it.
 
     Raises:
-        InputError: the run has no such file.
+        InputError: the run has no such file, or a damaged one.
     """
     return _read(run, run.test)
 
@@ -75,5 +75,4 @@ def to_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _read(run: Run, file: Path) -> dict[str, NDArray]:
     if not file.exists():
         raise InputError(f"{run.path} has no {file.name}, which training writes. Train it again.")
-    with np.load(file) as arrays:
-        return dict(arrays)
+    return run.read(file)

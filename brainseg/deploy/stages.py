@@ -3,15 +3,19 @@
 The heavy libraries are imported where there is work for them: having nothing to do takes no time.
 """
 
+import logging
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from brainseg.content.read import is_deployed
 from brainseg.deploy.options import Chosen, check_chosen, is_made_with
 from brainseg.errors import InputError, check_known
-from brainseg.rows import Row, drop_rows, read_rows, upsert_rows
+from brainseg.files import write_json
+from brainseg.row import Row
+from brainseg.rows import drop_rows, read_rows, upsert_rows
 from brainseg.run import SCORED, Run
-from brainseg.scoring.kept import home_of
+from brainseg.scoring.kept import files_of, home_of
 from brainseg.terminal import spent
 from brainseg.vocabulary import (
     CHECKPOINT,
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from brainseg.runtime.session import Session
+
+
+logger = logging.getLogger(__name__)
 
 
 def prepare(
@@ -48,23 +55,66 @@ def prepare(
 
     Raises:
         InputError: a mode or an option has another name, or the run lacks what training leaves.
+
+    A damaged file that is made here is made again. Where the checkpoint is lost, what was exported
+    from it serves.
     """
     chosen = chosen or {}
     check_known("mode", modes, MODES)
     check_chosen(chosen, modes)
-    if not run.best.exists():
-        raise InputError(f"{run.path} has no {run.best.name}: train it first, or to its end.")
-    _adopt(run)
+    done = _remove_damaged(run)
     network = cache(partial(_load_network, run))
-    done = _score_checkpoint(run, network, progress)
+    if run.has_checkpoint():
+        _adopt(run)
+        _describe_network(run, network)
+        done += _score_checkpoint(run, network, progress)
+    elif run.is_current(REFERENCE):
+        logger.warning(
+            "%s is missing or damaged: what was exported from it is used on. Only another training "
+            "(force=true) makes it again.",
+            run.best,
+        )
+    else:
+        raise InputError(
+            f"{run.best} is missing or damaged, and so is what was exported from it: train it "
+            "first, or to its end; a finished run again, with force=true."
+        )
     for mode in with_reference(modes):
         done += _prepare_mode(run, mode, chosen, network, progress)
     return done
 
 
+def _remove_damaged(run: Run) -> list[str]:
+    """Remove the damaged files that are made again here; what they held is lost already.
+
+    Those that need the checkpoint stay where it is lost too.
+    """
+    damaged = {file for file in run.find_damage() if run.evaluations not in file.parents}
+    doomed = {file for file in damaged if is_deployed(file)}
+    if not run.has_checkpoint():
+        doomed -= {run.model, *files_of(run, CHECKPOINT)}
+    for mode in (CHECKPOINT, *MODES):
+        if doomed & {*files_of(run, mode)}:
+            run.cases(mode).unlink(missing_ok=True)  # without it, the mode is not scored
+    for file in doomed:
+        file.unlink(missing_ok=True)
+    return [f"removed {file.relative_to(run.path)}, which was damaged" for file in sorted(doomed)]
+
+
+def _describe_network(run: Run, network: "Callable[[], nn.Sequential]") -> None:
+    if run.model.exists():
+        return
+    from brainseg.model.registry import part_names
+    from brainseg.model.summary import summarize
+
+    config, built = run.read_config(), network()[0]
+    names = part_names(config["model"], built)
+    write_json(run.model, summarize(built, config["data"]["image_size"], names))
+
+
 def _adopt(run: Run) -> None:
     """Take an older run's files over, or forget those of another checkpoint."""
-    if run.onnx(REFERENCE).exists() and "network" not in run.read_made(REFERENCE):
+    if run.onnx(REFERENCE).exists() and not run.is_recorded():
         from brainseg.deploy.adopt import adopt
 
         if not adopt(run):
@@ -140,7 +190,10 @@ def _open_on_gpu(run: Run, mode: str) -> "Session | None":
 
 def _forget(run: Run, mode: str) -> None:
     """Remove rows and scores of a file that is about to change, and of those made from it."""
-    changing = with_reference(quantized_modes()) if mode == REFERENCE else [mode]
+    changing = [mode]
+    if mode == REFERENCE:
+        changing = with_reference(quantized_modes())
+        run.made(mode).unlink(missing_ok=True)  # it would tell another file than is about to come
     drop_rows(run, changing)
     for each in changing:
         for part in SCORED:

@@ -8,18 +8,15 @@ predictions alike; `LIMITS` lists what a slice cannot show.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg.errors import InputError
 from brainseg.evaluation.bootstrap import auc_bootstrap
-from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
-from brainseg.files import read_csv
+from brainseg.evaluation.tumor import count_components, measure_tumor
 from brainseg.terminal import bar
-from brainseg.vocabulary import NEGATIVE
+from brainseg.vocabulary import MEASURES, NEGATIVE
 
 COLUMNS = ["id", "class", "patient", "detected", "components", "area_px", *MEASURES]
 
@@ -125,29 +122,6 @@ def measure_appropriateness(
             }
         )
     return rows
-
-
-def read_appropriateness(path: Path) -> list[dict[str, Any]]:
-    """Read an `appropriateness.<mode>.csv`: rows as `measure_appropriateness` makes them.
-
-    Raises:
-        InputError: a column is missing or invalid.
-    """
-    try:
-        return [row | _values_of(row) for row in read_csv(path)]
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} does not hold appropriateness: expected the columns {','.join(COLUMNS)}, "
-            f"found {type(error).__name__} {error}. Evaluate the run again to rewrite it."
-        ) from error
-
-
-def _values_of(row: Mapping[str, str]) -> dict[str, Any]:
-    return (
-        {"detected": {"True": True, "False": False}[row["detected"]]}
-        | {name: int(row[name]) for name in ("components", "area_px")}
-        | {name: float(row[name]) if row[name] else None for name in MEASURES}
-    )
 
 
 def compare_classes(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """Scores of each image (`cases.<mode>.csv`), and their summary over a split."""
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -20,7 +19,6 @@ from brainseg.evaluation.metrics import (
     tumor_ious,
 )
 from brainseg.evaluation.patients import sum_by_patient
-from brainseg.files import read_csv
 
 COUNTS = ["tp", "fp", "fn", "tn"]
 SCORES = ["dice", "hd95_px"]
@@ -65,7 +63,7 @@ def score_cases(
         masks: true masks, N×H×W, nonzero is tumour.
 
     Returns:
-        One row per image with the keys of `COLUMNS`, as `read_cases` returns them.
+        One row per image with the keys of `COLUMNS`.
 
     Raises:
         TypeError: the probabilities are not uint8.
@@ -90,37 +88,13 @@ def score_cases(
     ]
 
 
-def read_cases(path: Path) -> list[dict[str, Any]]:
-    """Read a `cases.<mode>.csv`: counts are integers, undefined scores are `None`.
-
-    Columns other than `COLUMNS` stay strings.
-
-    Raises:
-        InputError: a column is missing, or is not numeric.
-    """
-    try:
-        return [row | _numbers(row) for row in read_csv(path)]
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} does not hold case scores: expected the columns {','.join(COLUMNS)}, found "
-            f"{type(error).__name__} {error}. Evaluate the run again to rewrite it."
-        ) from error
-
-
-def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
-    texts = {name: row[name] for name in COLUMNS}
-    return {name: int(texts[name]) for name in COUNTS} | {
-        name: float(texts[name]) if texts[name] else None for name in SCORES
-    }
-
-
 def counts_of(cases: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
     """The pixel counts `tp, fp, fn, tn` of each case, N×4, as `evaluation.metrics` takes them."""
     return np.array([[case[name] for name in COUNTS] for case in cases], np.int64).reshape(-1, 4)
 
 
 def summarize(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarize rows of `score_cases` or `read_cases`, overall and per class (SPEC section 8).
+    """Summarize rows of `score_cases`, overall and per class (SPEC section 8).
 
     `mean_iou` and `tumor_iou` pool the pixels of all images; `patient_dice` pools those of each
     patient's images with tumour, then averages over patients; the others are means over images.

@@ -17,24 +17,13 @@ from scipy.spatial import ConvexHull
 from skimage.measure import find_contours, label
 
 from brainseg.evaluation.head import Head, find_head, largest_component
+from brainseg.vocabulary import MEASURES
 
 BAND = 0.03
 """Width of the bands on both sides of the outline, in diameters of the head: about 5 mm."""
 
 DEEPEST = 3.0
 """Smallest depth in pixels of a tumour that has a rim and a core."""
-
-MEASURES = {
-    "area_share": "area, share of the head's area",
-    "surface_distance": "nearest edge to the head's surface, in head diameters",
-    "centre_distance": "centroid to the head's centre, in head diameters",
-    "roundness": "roundness of the outline, 1 is a disc",
-    "solidity": "solidity of the outline, 1 is convex",
-    "sharpness": "step of intensity across the outline, share of the head's contrast",
-    "ring_contrast": "rim brighter than core, share of the head's contrast",
-    "heterogeneity": "standard deviation over mean of the intensities inside",
-}
-"""Measure of `measure_tumor` → label of an axis, with its unit."""
 
 
 def measure_tumor(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, float | None]:

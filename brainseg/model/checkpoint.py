@@ -1,5 +1,6 @@
 """From a checkpoint back to the network that it holds the weights of."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from brainseg.errors import InputError
+from brainseg.files import is_whole
 from brainseg.model.registry import build_network
 from brainseg.run import Run
 
@@ -33,6 +35,12 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
     Raises:
         InputError: the file is missing or damaged, or holds the weights of another network.
     """
+    if zipfile.is_zipfile(path) and not is_whole(Path(path)):
+        raise InputError(
+            f"{path} is damaged: its weights are not those that were written, as their checksums "
+            "tell. Only another training makes it again (force=true); what was exported from it "
+            "before can still be used."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # reading arbitrary bytes as a pickle raises whatever it meets

@@ -6,9 +6,8 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from brainseg.evaluation.appropriateness import EXPECTED, compare_classes, read_appropriateness
+from brainseg.evaluation.appropriateness import EXPECTED, compare_classes
 from brainseg.experiment import Evaluation, find_evaluations
-from brainseg.files import read_json
 from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.run import Run
@@ -37,7 +36,7 @@ def by_data_set(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, list[E
     found = defaultdict(lambda: defaultdict(list))
     for variant, members in runs.items():
         for run in chain.from_iterable(map(find_evaluations, members)):
-            data = read_json(run.evaluation)["data"]
+            data = run.read(run.evaluation)["data"]
             found[data["name"], data["folder"]][variant].append(run)
     alike = Counter(name for name, _ in found)
     return {
@@ -99,7 +98,7 @@ def _drawn(rows: Sequence[Mapping[str, Any]], class_: str) -> str:
 
 def _read(run: Run, mode: str | None) -> list[dict[str, Any]]:
     file = run.appropriateness(mode) if mode else None
-    return read_appropriateness(file) if file and file.exists() else []
+    return run.read(file) if file and file.exists() else []
 
 
 def _cell(compared: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from brainseg import __version__, vocabulary
-from brainseg.files import read_json, write_text
+from brainseg.files import write_text
 from brainseg.report.external import external_table
 from brainseg.report.provenance import (
     LIMITS,
@@ -35,7 +35,7 @@ def write_card(run: Run) -> None:
     """
     if not (run.metrics.exists() and run.config.exists()):
         return
-    config, metrics = run.read_config(), read_json(run.metrics)
+    config, metrics = run.read_config(), run.read(run.metrics)
     card = ModelCard.from_template(
         _front_matter(run, config, metrics),
         template_path=str(TEMPLATE),
@@ -57,7 +57,7 @@ def _content(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) ->
         "network": describe_network(config["model"]),
         "attention": config["model"].get("attention"),
         "size": config["data"]["image_size"],
-        "model": read_json(run.model) if run.model.exists() else None,
+        "model": run.read(run.model) if run.model.exists() else None,
         "data": list(data_statements([run])),
         "results": results,
         "ece": decimals(calibration.get("ece")),
@@ -77,8 +77,8 @@ def _front_matter(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any
     results = [
         EvalResult(
             task_type="image-segmentation",
-            dataset_type=data,
-            dataset_name=data,
+            dataset_type=data or "unknown",
+            dataset_name=data or "unknown",
             dataset_split="test",
             metric_type=name,
             metric_name=metric.sentence,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brainseg.evaluation.cases import counts_of, read_cases
+from brainseg.evaluation.cases import counts_of
 from brainseg.evaluation.differences import holm, paired_interval, paired_test, training_test
 from brainseg.evaluation.metrics import mean_ious
 from brainseg.run import Run
@@ -74,7 +74,7 @@ def _cases_of(runs: Sequence[Run], mode: str | None = None) -> Seeds:
     """The cases in `mode`, or of the network itself."""
     scored = {run: mode or run.float_mode() for run in runs if run.config.exists()}
     return {
-        run.read_config().get("seed", run.name): read_cases(run.cases(shown))
+        run.read_config().get("seed", run.name): run.read(run.cases(shown))
         for run, shown in scored.items()
         if shown and run.cases(shown).exists()
     }

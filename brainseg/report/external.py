@@ -6,7 +6,6 @@ from itertools import chain
 from typing import Any
 
 from brainseg.experiment import Evaluation, find_evaluations
-from brainseg.files import read_json
 from brainseg.report.appropriateness import by_data_set
 from brainseg.report.provenance import SYNTHETIC
 from brainseg.report.render import Table
@@ -21,7 +20,7 @@ NOTE = ": synthetic data"
 
 def note_synthetic(evaluations: Runs) -> str:
     """`NOTE` where evaluations on another data set, by variant, are on synthetic data, else ""."""
-    found = (read_json(run.evaluation) for members in evaluations.values() for run in members)
+    found = (run.read(run.evaluation) for members in evaluations.values() for run in members)
     return NOTE if any(facts["data"]["synthetic"] for facts in found) else ""
 
 
@@ -39,9 +38,9 @@ def external_table(runs: Runs) -> Table:
 
 def _rows_of(run: Run) -> Iterator[list[str]]:
     for found in find_evaluations(run):
-        name = read_json(found.evaluation)["data"]["name"]
+        name = found.read(found.evaluation)["data"]["name"]
         for mode in found.modes:
-            scores = score_rows(read_json(found.metrics_of(mode)))
+            scores = score_rows(found.read(found.metrics_of(mode)))
             shown = scores if mode == found.modes[0] else scores[:1]
             yield from ([name, mode, *cells] for cells in shown)
 
@@ -51,7 +50,7 @@ def _tell(runs: Runs) -> Iterator[str]:
         found = {run.path.parents[1].name: run for run in chain.from_iterable(variants.values())}
         told: dict[str, list[str]] = defaultdict(list)
         for name, run in found.items():
-            told[_describe(read_json(run.evaluation))].append(name)
+            told[_describe(run.read(run.evaluation))].append(name)
         for text, names in told.items():
             whose = f" ({', '.join(names)})" if len(told) > 1 else ""
             yield f"{label}{whose}: {text}"
@@ -78,7 +77,8 @@ def _tell_predicted(found: Mapping[str, Evaluation]) -> Iterator[str]:
     """By class, in what share of the images without an outline a tumour is predicted."""
     shares: dict[str, list[str]] = defaultdict(list)
     for name, run in found.items():
-        for class_, bare in read_json(run.metrics_of(run.modes[0]))["unmasked"].items():
+        metrics = run.read(run.metrics_of(run.modes[0]))
+        for class_, bare in metrics.get("unmasked", {}).items():
             shares[class_].append(f"{name} {bare['predicted_share']:.1%} of {bare['n']}")
     for class_, each in shares.items():
         yield f"tumour predicted in images of {class_} without outlines: {', '.join(each)}."

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brainseg.files import read_json
 from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING
 from brainseg.report.table import Runs
@@ -43,11 +42,11 @@ def parts_table(runs: Runs) -> Table:
 
 def read_models(runs: Runs) -> dict[str, dict[str, Any]]:
     """`model.json` of each variant, from the first of its runs that has one."""
-    files = {
-        variant: [run.model for run in members if run.model.exists()]
+    found = {
+        variant: next((run for run in members if run.model.exists()), None)
         for variant, members in runs.items()
     }
-    return {variant: read_json(found[0]) for variant, found in files.items() if found}
+    return {variant: run.read(run.model) for variant, run in found.items() if run}
 
 
 def steps_of(models: Models) -> list[int]:

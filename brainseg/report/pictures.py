@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg import vocabulary
-from brainseg.evaluation.cases import THRESHOLD, read_cases
+from brainseg.evaluation.cases import THRESHOLD
 from brainseg.run import Run
 from brainseg.vocabulary import FLOAT_MODES, rank
 
@@ -55,15 +55,14 @@ class Picture(Slice):
     prediction: NDArray[np.bool_]
 
 
-def load_arrays(file: Path) -> dict[str, NDArray]:
-    """The arrays of an `.npz`, which several figures in turn may need."""
-    return _load(file, file.stat().st_mtime_ns)
+def load_arrays(run: Run, file: Path) -> dict[str, NDArray]:
+    """The arrays of an `.npz` of a run, which several figures in turn may need."""
+    return _load(run, file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=5)
-def _load(file: Path, changed: int) -> dict[str, NDArray]:
-    with np.load(file) as arrays:
-        return dict(arrays)
+def _load(run: Run, file: Path, changed: int) -> dict[str, NDArray]:
+    return run.read(file)
 
 
 def of_same_case(pictures: Sequence[Picture | None]) -> list[Picture | None]:
@@ -104,14 +103,14 @@ def shown_mode(run: Run, modes: Iterable[str] = FLOAT_MODES) -> str | None:
 def read_float_cases(run: Run) -> list[dict[str, Any]]:
     """The cases of the network itself, none where it was not scored."""
     mode = run.float_mode()
-    return read_cases(run.cases(mode)) if mode else []
+    return run.read(run.cases(mode)) if mode else []
 
 
 def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str, Picture]:
     """Those of `ids` that were scored in `mode`, by id; none without a mode (see `shown_mode`)."""
     if mode is None:
         return {}
-    cases = {case["id"]: case for case in read_cases(run.cases(mode))}
+    cases = {case["id"]: case for case in run.read(run.cases(mode))}
     slices, masks = read_slices(run), read_predictions(run, mode)
     return {
         name: Picture(cases[name], slices[name].image, slices[name].truth, masks[name])
@@ -122,7 +121,7 @@ def read_pictures(run: Run, mode: str | None, ids: Collection[str]) -> dict[str,
 
 def read_slices(run: Run) -> dict[str, Slice]:
     """The test cases of a run by id, in their order."""
-    arrays = load_arrays(run.test)
+    arrays = load_arrays(run, run.test)
     names = zip(*(arrays[key].tolist() for key in ("ids", "classes", "patients")), strict=True)
     cases = [dict(zip(("id", "class", "patient"), each, strict=True)) for each in names]
     found = map(Slice, cases, arrays["images"], arrays["masks"] > 0)
@@ -131,7 +130,7 @@ def read_slices(run: Run) -> dict[str, Slice]:
 
 def read_predictions(run: Run, mode: str) -> dict[str, NDArray[np.bool_]]:
     """What a run predicts in a mode, H×W, by id."""
-    arrays = load_arrays(run.predictions(mode))
+    arrays = load_arrays(run, run.predictions(mode))
     return dict(zip(arrays["ids"].tolist(), arrays["probabilities"] >= THRESHOLD, strict=True))
 
 
@@ -148,7 +147,7 @@ def by_class(cases: Iterable[Case]) -> dict[str, list[Case]]:
 
 def typical_cases(run: Run, mode: str) -> dict[str, Case]:
     """The typical case of each class in `mode`, by id."""
-    members = by_class(read_cases(run.cases(mode)))
+    members = by_class(run.read(run.cases(mode)))
     return {case["id"]: case for case in map(typical, members.values())}
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from brainseg import vocabulary
-from brainseg.files import read_csv, read_json
 from brainseg.run import Run
 from brainseg.vocabulary import NEGATIVE, PARTS, REFERENCE, REFERENCE_RUNTIME, USUAL_MODEL
 
@@ -57,7 +56,7 @@ def data_statements(runs: Sequence[Run]) -> Iterator[str]:
             f"{negative} of them {NEGATIVE}."
         )
         if run.data.exists():
-            yield from _describe_weaknesses(read_json(run.data), len(test))
+            yield from _describe_weaknesses(run.read(run.data), len(test))
 
 
 def _describe_joined(data: dict[str, Any]) -> str:
@@ -113,7 +112,7 @@ def machine_statements(runs: Sequence[Run]) -> Iterator[str]:
         if environment := run.read_environment():
             yield f"Trained on {_describe_machine(environment)}"
     for run in (run for run in runs if run.benchmarks.exists()):
-        yield from map(_describe_session, read_json(run.benchmarks).values())
+        yield from map(_describe_session, run.read(run.benchmarks).values())
 
 
 def _describe_session(session: dict[str, Any]) -> str:
@@ -171,7 +170,7 @@ def read_test(run: Run) -> list[dict[str, str]]:
 def _read_parts(run: Run) -> dict[str, list[dict[str, str]]]:
     """The rows of `split.csv` by part."""
     parts: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in read_csv(run.split) if run.split.exists() else ():
+    for row in run.read(run.split) if run.split.exists() else ():
         parts[row["split"]].append(row)
     return parts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from brainseg import vocabulary
-from brainseg.rows import Row
+from brainseg.row import Row
 from brainseg.vocabulary import REFERENCE_RUNTIME, rank
 
 NOTHING = "–"

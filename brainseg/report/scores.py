@@ -6,7 +6,6 @@ from typing import Any
 from rich.console import Console
 
 from brainseg import vocabulary
-from brainseg.files import read_json
 from brainseg.report.render import Table, to_rich
 from brainseg.report.rows import NOTHING
 from brainseg.report.table import Runs, name_runs
@@ -34,21 +33,21 @@ def score_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 def score_table(runs: Runs) -> Table:
     """Scores of every run on its test split, by class."""
     scored = [(name, run) for name, run in name_runs(runs) if run.metrics.exists()]
-    rows = [[name, *row] for name, run in scored for row in score_rows(read_json(run.metrics))]
+    rows = [[name, *row] for name, run in scored for row in score_rows(run.read(run.metrics))]
     columns, note = ["Variant", *score_columns()], f"Scores of the checkpoint in PyTorch. {NOTE}"
     return Table("Scores by class", columns, rows, [note], columns[2:])
 
 
 def show_evaluation(found: Run) -> None:
     """Print what an evaluation found, and where it is."""
-    facts, console = read_json(found.evaluation), widen(Console())
+    facts, console = found.read(found.evaluation), widen(Console())
     for mode in facts["modes"]:
-        metrics = read_json(found.metrics_of(mode))
+        metrics = found.read(found.metrics_of(mode))
         rows = [list(map(_break, row)) for row in score_rows(metrics)]
         notes = [
             f"{name}, no outlines: tumour predicted in {bare['predicted_share']:.1%} of "
             f"{bare['n']} images"
-            for name, bare in metrics["unmasked"].items()
+            for name, bare in metrics.get("unmasked", {}).items()
         ]
         columns = [name.replace(" ", "\n") for name in score_columns()]
         title = f"{mode} on {facts['data']['name']}"

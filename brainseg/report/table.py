@@ -1,7 +1,6 @@
 """The runs of an experiment to rows, and to `table.json` and `table.csv`."""
 
 import re
-import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from brainseg import vocabulary
-from brainseg.errors import InputError
-from brainseg.files import as_text, read_json, replacing, write_json
+from brainseg.files import as_text, replacing, write_json
 from brainseg.report.labels import kind_of, label_runs
 from brainseg.report.provenance import commit_of, read_config, read_test
 from brainseg.report.rows import COLUMNS, TableRow, order
@@ -34,51 +32,62 @@ def write_rows(folder: Path, rows: Sequence[TableRow]) -> None:
         table.drop(columns=[*parents.intersection(table)]).to_csv(temporary, index=False)
 
 
-def find_damage(run: Run) -> str | None:
-    """Which `.json` or `.npz` of a run cannot be read, such as one that was copied in part."""
-    for file in sorted(run.path.rglob("[!.]*")):
-        if run.wandb not in file.parents and not _is_whole(file):
-            return f"{file.relative_to(run.path)} is damaged. Restore or remove it."
-    return None
+def read_whole(run: Run, damage: Mapping[Path, str]) -> Run | None:
+    """The run without its damaged files; `None` where nobody knows any more what it is."""
+    return None if damage.keys() & {run.state, run.config} else run.without(damage)
 
 
-def _is_whole(file: Path) -> bool:
-    try:
-        if file.suffix == ".json":
-            read_json(file)
-        return file.suffix != ".npz" or zipfile.is_zipfile(file)
-    except (InputError, UnicodeDecodeError):
-        return False
+def tell_damage(run: Run, damage: Mapping[Path, str]) -> str:
+    """What is wrong with a run, in one line."""
+    return " ".join(text.removeprefix(f"{run.path}/") for text in damage.values())
 
 
-def damaged_row(experiment: Path, run: Run, reason: str) -> TableRow:
-    """The row of a run that the report leaves out."""
-    name, seed = _name_parts(run)
-    folder = run.path.relative_to(experiment).as_posix()
-    return TableRow(run=folder, variant=name, seed=seed, status="failed", reason=reason)
+def is_variant(run: Run) -> bool:
+    """Whether a run is to be compared with others: one that failed before it was scored is not."""
+    failed = run.read_state().get("status") == "failed"
+    return not failed or run.metrics.exists() or run.deploy.exists()
 
 
-def collect_rows(experiment: Path, runs: Sequence[Run]) -> list[TableRow]:
+def collect_rows(
+    experiment: Path, runs: Sequence[Run], damage: Mapping[Path, str] | None = None
+) -> list[TableRow]:
     """One row per run and row of its `deploy.json`.
 
     A run without scores of `fp32` gives those of its checkpoint instead. A run that did not
-    finish, or has nothing to show, gives a row without a mode that says why.
+    finish, has nothing to show, or is damaged, gives a row without a mode that says why.
+
+    Args:
+        experiment: folder of the runs.
+        runs: without their damaged files.
+        damage: by folder of a run, what is wrong with it.
     """
-    variants = _variants(experiment, runs)
+    compared = [run for run in runs if is_variant(run)]
+    variants = dict(zip(compared, _variants(experiment, compared), strict=True))
     return [
-        TableRow.from_json(_describe(experiment, run) | {"variant": variant} | row)
-        for run, variant in zip(runs, variants, strict=True)
-        for row in _rows_of(run)
+        TableRow.from_json(
+            _describe(experiment, run) | {"variant": variants.get(run, _name_parts(run)[0])} | row
+        )
+        for run in runs
+        for row in _rows_of(run, (damage or {}).get(run.path))
     ]
+
+
+def unknown_row(experiment: Path, run: Run, reason: str) -> TableRow:
+    """The row of a run of which nobody knows any more what it is."""
+    (name, seed), folder = _name_parts(run), run.path.relative_to(experiment).as_posix()
+    return TableRow(run=folder, variant=name, seed=seed, status="failed", reason=reason)
 
 
 def group_runs(
     runs: Sequence[Run], rows: Sequence[TableRow], experiment: Path
 ) -> dict[str, list[Run]]:
-    """The runs of each variant, one per seed, in the order of the table; scored ones come first."""
-    by_name = {run.path.relative_to(experiment).as_posix(): run for run in runs}
+    """The runs of each variant, one per seed, in the order of the table; scored ones come first.
+
+    Runs that failed are none of a variant (`is_variant`).
+    """
+    by_name = {run.path.relative_to(experiment).as_posix(): run for run in runs if is_variant(run)}
     groups: dict[str, dict[str, Run]] = defaultdict(dict)
-    for row in sorted(rows, key=order):
+    for row in sorted((row for row in rows if row.run in by_name), key=order):
         groups[row.variant][row.run] = by_name[row.run]
     return {
         variant: sorted(members.values(), key=_scored_first) for variant, members in groups.items()
@@ -98,18 +107,20 @@ def _scored_first(run: Run) -> tuple[bool, int]:
     return run.float_mode() is None, read_config(run).get("seed", 0)
 
 
-def _rows_of(run: Run) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = read_json(run.deploy) if run.deploy.exists() else []
-    scored = any(row["mode"] == REFERENCE and row["mean_iou"] is not None for row in rows)
+def _rows_of(run: Run, damage: str | None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = run.read(run.deploy) if run.deploy.exists() else []
+    scored = any(row["mode"] == REFERENCE and row.get("mean_iou") is not None for row in rows)
     if not scored and run.metrics.exists():
-        metrics = read_json(run.metrics)
+        metrics = run.read(run.metrics)
         scores = {key: metrics[key] for key in ("mean_iou", "tumor_iou", "dice")}
         reason = "not deployed: scores of the checkpoint itself"
         rows = [{"mode": REFERENCE, "reason": reason, **scores}, *rows]
-    state = run.read_state()
-    if state.get("status") != "finished":
-        reason = f"{state.get('reason') or 'not finished yet'} (stage: {state.get('stage')})"
-        rows = [*rows, {"status": state.get("status"), "reason": reason}]
+    state, status, reasons = run.read_state(), "failed", [damage] if damage else []
+    if state["status"] != "finished":
+        status = state["status"]
+        reasons.insert(0, f"{state.get('reason') or 'not finished yet'} (stage: {run.stage})")
+    if reasons:
+        rows = [*rows, {"status": status, "reason": " ".join(reasons)}]
     return rows or [{"status": "unavailable", "reason": "neither scored nor deployed"}]
 
 

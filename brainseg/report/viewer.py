@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from brainseg import vocabulary
-from brainseg.evaluation.cases import read_cases
 from brainseg.outline import SIMPLIFIED, to_svg, trace
 from brainseg.report.pictures import Key, load_arrays, read_predictions, read_slices
 from brainseg.report.selection import Candidate, choose_pictures, drawn_ids, tell_rule
@@ -105,7 +104,8 @@ def collect_viewer(runs: Mapping[str, Sequence[Run]], limit: int = 120) -> Viewe
 def _modes(run: Run) -> list[str]:
     """The modes that were scored; the checkpoint only where its export was not."""
     names = (file.name.split(".")[1] for file in run.path.glob(run.predictions("*").name))
-    modes = [mode for mode in names if run.cases(mode).exists()]
+    made = (run.predictions, run.cases)
+    modes = [mode for mode in names if all(file(mode).exists() for file in made)]
     return _in_order(mode for mode in modes if mode != CHECKPOINT or REFERENCE not in modes)
 
 
@@ -117,8 +117,8 @@ def _in_order(modes: Iterable[str]) -> list[str]:
 def _read_source(variant: str, run: Run, pictures: dict[Key, Candidate]) -> _Source:
     """Add the pictures of a run to those that are known, with its scores."""
     modes, slices = _modes(run), read_slices(run)
-    scores = {row["id"]: row for row in read_cases(run.cases(modes[0]))}
-    attended = load_arrays(run.attention) if run.attention.exists() else {}
+    scores = {row["id"]: row for row in run.read(run.cases(modes[0]))}
+    attended = load_arrays(run, run.attention) if run.attention.exists() else {}
     drawn = drawn_ids(list(scores.values()), list(map(str, attended.get("ids", ()))))
     taken = {picture.name for picture in pictures.values()}
     keys = {each.key: name for name, each in slices.items()}
@@ -150,7 +150,7 @@ def _draw_layers(
     source: _Source, mode: str, cases: Mapping[Key, Case]
 ) -> Iterator[tuple[Key, Layer]]:
     """What a run predicts in a mode, for those of its pictures that were chosen."""
-    scores = {row["id"]: row for row in read_cases(source.run.cases(mode))}
+    scores = {row["id"]: row for row in source.run.read(source.run.cases(mode))}
     masks = read_predictions(source.run, mode)
     for key in source.keys:
         name = key[0]

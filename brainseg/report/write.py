@@ -34,9 +34,11 @@ from brainseg.report.summary import summarize
 from brainseg.report.table import (
     Runs,
     collect_rows,
-    damaged_row,
-    find_damage,
     group_runs,
+    is_variant,
+    read_whole,
+    tell_damage,
+    unknown_row,
     write_rows,
 )
 from brainseg.report.viewer import collect_viewer
@@ -55,17 +57,22 @@ def write_report(experiment: Path) -> Page:
     """Write `report/` of an experiment, and the card of each of its runs.
 
     `table.{json,csv,md}`, `comparisons.json`, `figures/`, and `index.html`, which holds all of it.
-    What the runs do not have yet is left out, and so is a run with a damaged file: its row says so.
+    What the runs do not have yet is left out, and so is what a damaged file holds: a row says so.
 
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
     """
     found = find_experiment(experiment)
-    damage = {run: reason for run in found if (reason := find_damage(run))}
-    runs = [run for run in found if run not in damage]
-    rows = collect_rows(experiment, runs)
-    variants = group_runs(runs, rows, experiment)
-    rows += [damaged_row(experiment, run, reason) for run, reason in damage.items()]
+    damage = {run: run.find_damage() for run in found}
+    whole = [run for each in found if (run := read_whole(each, damage[each]))]
+    told = {run.path: tell_damage(run, each) for run, each in damage.items() if each}
+    rows = collect_rows(experiment, whole, told)
+    known = {run.path for run in whole}
+    rows += [
+        unknown_row(experiment, each, told[each.path]) for each in found if each.path not in known
+    ]
+    variants = group_runs(whole, rows, experiment)
+    runs = [run for run in whole if is_variant(run)]
     points = collect_points(rows)
     comparisons = compare_all(variants, vocabulary.quantized_modes())
     choices = choose_all(rows)

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from brainseg.errors import InputError
 from brainseg.experiment import find_runs
-from brainseg.files import read_json
 from brainseg.lock import is_abandoned
 from brainseg.run import Run
 from brainseg.terminal import bar
@@ -76,21 +75,20 @@ def files_of(folder: Path) -> Iterator[Path]:
 def _read_state(run: Run) -> tuple[str, str, str]:
     try:
         state = run.read_state()
-        told = str(state["status"]), str(state["stage"]), str(state.get("reason") or "")
-    except (InputError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        return "damaged", "", f"{run.state.name} cannot be read"
-    if told[0] == "running" and is_abandoned(run.path):
-        return "interrupted", told[1], "its process was killed; the same command goes on from there"
-    return told
+    except InputError as error:
+        return "damaged", "", str(error)
+    status, stage = state["status"], state.get("stage", "")
+    if status == "running" and is_abandoned(run.path):
+        return "interrupted", stage, "its process was killed; the same command goes on from there"
+    return status, stage, state.get("reason") or ""
 
 
 def _read_metrics(run: Run) -> dict[str, float]:
     try:
-        metrics = read_json(run.metrics)
-        found = {name: metrics.get(name) for name in KEY_METRICS}
-    except (InputError, OSError, AttributeError, UnicodeDecodeError):
+        metrics = run.read(run.metrics)
+    except InputError:  # not scored yet, or damaged: a report says so
         return {}
-    return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+    return {name: metrics[name] for name in KEY_METRICS if metrics[name] is not None}
 
 
 def to_table(listed: list[Listed], now: datetime) -> Table:

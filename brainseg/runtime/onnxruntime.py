@@ -25,7 +25,8 @@ from brainseg.runtime.cuda import (
     why_refused,
 )
 from brainseg.runtime.kernels import from_profile
-from brainseg.runtime.session import Session, Unavailable, damaged, require_file
+from brainseg.runtime.session import Session, Unavailable, damaged
+from brainseg.runtime.trust import require_file
 from brainseg.vocabulary import REFERENCE_RUNTIME, RUNTIMES
 
 CPU = "CPUExecutionProvider"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from brainseg.environment import cpu_flags
 from brainseg.errors import check_known
 from brainseg.runtime.kernels import Kernel
-from brainseg.runtime.session import Session, Unavailable, damaged, require_file
+from brainseg.runtime.session import Session, Unavailable, damaged
+from brainseg.runtime.trust import require_file
 from brainseg.vocabulary import RUNTIMES
 
 try:

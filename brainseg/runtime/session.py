@@ -65,16 +65,6 @@ class Session:
         )
 
 
-def require_file(path: Path) -> None:
-    """Refuse a path without a file.
-
-    Raises:
-        InputError: it says which command makes one.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist. Make it with `brainseg export` or `quantize`.")
-
-
 def damaged(path: Path, error: object) -> InputError:
     """The error for a file that a runtime refuses with `error`."""
     return InputError(

@@ -10,10 +10,11 @@ import numpy as np
 from brainseg.data.external import External
 from brainseg.data.parts import read_test
 from brainseg.environment import hide_home
-from brainseg.errors import InputError
-from brainseg.files import read_json, write_json
+from brainseg.errors import DamagedFile, InputError
+from brainseg.files import write_json
 from brainseg.lock import NAME as LOCK
 from brainseg.run import Run
+from brainseg.scoring.kept import files_of
 from brainseg.scoring.models import Model
 from brainseg.vocabulary import CHECKPOINT
 
@@ -31,7 +32,10 @@ def check_place(target: Run, root: Path) -> None:
         InputError: it holds something else.
     """
     if target.evaluation.exists():
-        there = hide_home(read_json(target.evaluation)["data"]["folder"])
+        facts = _read(target)
+        if facts is None:
+            return  # it is this run's, and is written anew
+        there = hide_home(facts["data"]["folder"])
         if there != hide_home(str(root.resolve())):
             raise InputError(
                 f"{target.path} holds an evaluation of other data, {there}. Choose another place "
@@ -54,9 +58,10 @@ def find_kept(target: Run, model: Model, external: External) -> dict[str, str]:
     Returns:
         The hash of the network by mode. What is not among them, and so goes, is told.
     """
-    if not target.evaluation.exists():
+    there = _read(target)
+    if there is None:
         return {}
-    there = read_json(target.evaluation)
+    damaged = target.find_damage().keys()
     others = [
         mode
         for mode in there["modes"]
@@ -66,7 +71,9 @@ def find_kept(target: Run, model: Model, external: External) -> dict[str, str]:
     kept = {
         mode: networks[mode]
         for mode in others
-        if mode in networks and networks[mode] == model.hash_network(mode)
+        if mode in networks
+        and networks[mode] == model.hash_network(mode)
+        and not damaged & {*files_of(target, mode)}
     }
     if len(kept) < len(others):
         logger.info(
@@ -81,17 +88,28 @@ def clear(target: Run, kept: Collection[str]) -> None:
 
     First of all it is no longer finished.
     """
-    if target.evaluation.exists():
-        write_json(target.evaluation, read_json(target.evaluation) | {"status": "running"})
+    if facts := _read(target):
+        write_json(target.evaluation, facts | {"status": "running"})
     for made in (target.cases, target.predictions, target.metrics_of, target.appropriateness):
         spared = {made(mode) for mode in kept}
         for file in {*target.path.glob(made("*").name), made(CHECKPOINT)} - spared:
             file.unlink(missing_ok=True)
 
 
+def _read(target: Run) -> dict[str, Any] | None:
+    """What an earlier evaluation says of itself; `None` where there is none, or a damaged one."""
+    if not target.evaluation.exists():
+        return None
+    try:
+        return target.read(target.evaluation)
+    except DamagedFile as error:
+        logger.warning("%s", error)
+        return None
+
+
 def _has_images(target: Run, external: External) -> bool:
     """Whether an evaluation's images, and all that is known of them, are those of this one."""
-    if not target.test.exists():
+    if not target.test.exists() or target.test in target.find_damage():
         return False
     there, rows = read_test(target), np.flatnonzero(external.parts == "test")
     table, slices = external.table.iloc[rows], external.slices

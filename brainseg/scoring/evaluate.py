@@ -18,17 +18,18 @@ from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.parts import read_test, write_part, write_split
 from brainseg.environment import describe, hide_home
 from brainseg.errors import InputError, explain
-from brainseg.files import read_csv, read_json, write_csv, write_json, write_text
+from brainseg.files import write_csv, write_json, write_text
 from brainseg.interrupt import settle
 from brainseg.lock import locked
 from brainseg.model.checkpoint import load_network
 from brainseg.run import Run
 from brainseg.runtime.open import open_session, require_device
 from brainseg.scoring.earlier import check_place, clear, find_kept
+from brainseg.scoring.kept import files_of
 from brainseg.scoring.models import Model, in_order
 from brainseg.scoring.record import record, record_truth
 from brainseg.scoring.score import predict_checkpoint, predict_part
-from brainseg.vocabulary import CHECKPOINT
+from brainseg.vocabulary import CHECKPOINT, TRUTH
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def evaluate(
     taken = {"layout": layout, "options": data_options, "same_patients": same_patients}
     external = _load(model, config, root, taken, {} if loaded is None else loaded)
     kept = find_kept(target, model, external)
-    earlier = read_json(target.evaluation).get("devices", {}) if kept else {}
+    earlier = target.read(target.evaluation).get("devices", {}) if kept else {}
     facts = _describe(model, root, external, kept)
     facts["devices"] = dict.fromkeys(model.files, device) | {
         mode: earlier[mode] for mode in kept if mode in earlier
@@ -130,7 +131,10 @@ def evaluate(
     for mode, file in model.files.items():
         found = predict_part(open_session(file, device), test, mode, progress=progress)
         record(target, mode, test, found, progress=progress)
-    write_json(target.evaluation, facts | {"status": "finished"})
+    made = [target.test, target.split, target.leaks, target.data, target.appropriateness(TRUTH)]
+    made += [file for mode in facts["modes"] for file in files_of(target, mode)]
+    written = {"status": "finished", "files": target.hash_files(made)}
+    write_json(target.evaluation, facts | written)
     return target
 
 
@@ -181,7 +185,7 @@ def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(run: Run | None) -> dict[str, str]:
     """The part of each case that the run's training knows."""
-    rows = read_csv(run.split) if run and run.split.exists() else []
+    rows = run.read(run.split) if run and run.split.exists() else []
     return {row["id"]: row["split"] for row in rows if row["split"] in ("train", "val")}
 
 

@@ -1,17 +1,29 @@
 """The scores that a run keeps: of which network, and where they were computed (`scored.json`).
 
+With the hashes of what was written, so that damage is found: scores that changed are none.
+
 A mode has one set of scores with all that `record` writes, computed where it was scored first: its
 home. Elsewhere it has cases of its own, or those of its home where predictions agree.
 """
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from brainseg.files import read_json, write_json
+from brainseg.files import write_json
 from brainseg.run import SCORED, Run, place_name
-from brainseg.vocabulary import CHECKPOINT, REFERENCE_RUNTIME
+from brainseg.vocabulary import CHECKPOINT, REFERENCE_RUNTIME, TRUTH
 
 USUAL_HOME = place_name(REFERENCE_RUNTIME, "cpu")
 """That of scores of which nobody noted where they were computed."""
+
+
+def files_of(run: Run, mode: str) -> list[Path]:
+    """What is written where `mode` is scored first."""
+    written = [run.metrics_of(mode), run.predictions(mode), run.appropriateness(mode)]
+    if mode == CHECKPOINT:
+        return [*written, run.cases(mode), run.attention, run.appropriateness(TRUTH)]
+    return [*written, *(run.cases(mode, part) for part in SCORED)]
 
 
 def home_of(run: Run, mode: str) -> str | None:
@@ -26,7 +38,18 @@ def home_of(run: Run, mode: str) -> str | None:
     noted = _read(run).get(mode)
     if noted is None:
         return None if "network" in run.read_made(mode) else USUAL_HOME
-    return noted["place"] if noted["network"] == run.hash_network(mode) else None
+    same = noted["network"] == run.hash_network(mode) or _is_lost(run, mode)
+    return noted["place"] if same and _is_whole(run, files_of(run, mode), noted) else None
+
+
+def _is_lost(run: Run, mode: str) -> bool:
+    """Whether nobody can score the checkpoint again."""
+    return mode == CHECKPOINT and not run.has_checkpoint()
+
+
+def _is_whole(run: Run, files: Sequence[Path], noted: Mapping[str, Any]) -> bool:
+    """Whether files are as they were written; older versions did not note that."""
+    return "files" not in noted or run.hash_files(files) == noted["files"]
 
 
 def source_of(run: Run, mode: str, place: str) -> str | None:
@@ -38,24 +61,26 @@ def source_of(run: Run, mode: str, place: str) -> str | None:
     if noted is None or noted["network"] != run.hash_network(mode):
         return None
     if noted["place"] == place:
-        there = all(run.cases(mode, part, place).exists() for part in SCORED)
+        files = [run.cases(mode, part, place) for part in SCORED]
+        there = all(file.exists() for file in files) and _is_whole(run, files, noted)
         return place if there else None
     return home if noted["place"] == home else None
 
 
 def note_scored(run: Run, mode: str, place: str = USUAL_HOME) -> None:
     """Record that `place` is the home of the scores of `mode`, of the network as it is."""
-    _note(run, mode, mode, place)
+    _note(run, mode, mode, place, files_of(run, mode))
 
 
 def note_scored_in(run: Run, mode: str, place: str, source: str) -> None:
     """Record that in `place`, which is not its home, `mode` has the scores computed in `source`."""
-    _note(run, f"{place}/{mode}", mode, source)
+    own = [run.cases(mode, part, place) for part in SCORED] if source == place else []
+    _note(run, f"{place}/{mode}", mode, source, own)
 
 
 def _read(run: Run) -> dict[str, dict[str, Any]]:
     """Network and place of each set of scores; those of earlier versions have only a network."""
-    noted = read_json(run.scored) if run.scored.exists() else {}
+    noted = run.read(run.scored) if run.scored.exists() else {}
     return {
         key: {"network": each, "place": key.partition("/")[0] if "/" in key else USUAL_HOME}
         if isinstance(each, str)
@@ -64,6 +89,6 @@ def _read(run: Run) -> dict[str, dict[str, Any]]:
     }
 
 
-def _note(run: Run, key: str, mode: str, place: str) -> None:
-    noted = {key: {"network": run.hash_network(mode), "place": place}}
-    write_json(run.scored, _read(run) | noted)
+def _note(run: Run, key: str, mode: str, place: str, files: Sequence[Path]) -> None:
+    noted = {"network": run.hash_network(mode), "place": place, "files": run.hash_files(files)}
+    write_json(run.scored, _read(run) | {key: noted})

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from brainseg.rows import Row, read_rows
+from brainseg.row import Row
+from brainseg.rows import read_rows
 from brainseg.run import Run, place_name
 from brainseg.runtime.placement import find_placement
 from brainseg.runtime.session import Session

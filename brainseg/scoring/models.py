@@ -76,6 +76,30 @@ def find_models(paths: Sequence[Path], modes: Sequence[str] | None = None) -> li
     return [*models, *owned.values()]
 
 
+def find_all_models(
+    paths: Sequence[Path], modes: Sequence[str] | None = None
+) -> tuple[list[Model], dict[str, str]]:
+    """As `find_models`, where a run that cannot be evaluated does not stop the others.
+
+    Returns:
+        The models, and by path why others are none.
+
+    Raises:
+        InputError: there is no model.
+    """
+    runs = [path for path in paths if path.suffix != ".onnx"]
+    files = [path for path in paths if path not in runs]
+    models, failed = find_models(files, modes), dict[str, str]()
+    for path in runs:
+        try:
+            models += find_models([path], modes)
+        except InputError as error:
+            failed[str(path)] = str(error)
+    if not models:
+        raise InputError("\n".join(dict.fromkeys(failed.values())))
+    return models, failed
+
+
 def find_file(path: Path, mode: str) -> Path:
     """The ONNX file that `path` stands for: itself, or a run's `model.<mode>.onnx`.
 
@@ -136,8 +160,12 @@ def _model_of_run(path: Path, modes: Sequence[str] | None) -> Model:
         check_known("mode", modes, [CHECKPOINT, *MODES])
         wanted = list(modes)
     files = {mode: _file_of(run, mode) for mode in wanted if mode != CHECKPOINT}
-    if CHECKPOINT in wanted and not run.best.exists():
-        raise InputError(f"{path} has no {run.best.name}: train it first, or to its end.")
+    if CHECKPOINT in wanted and not run.has_checkpoint():
+        why = f"{run.best} is missing or damaged; only another training (force=true) makes it again"
+        if not files or modes is not None:
+            raise InputError(f"{why}.")
+        logger.warning("Left out: %s.", why)
+        wanted.remove(CHECKPOINT)
     return Model(run, files, CHECKPOINT in wanted, size, str(path))
 
 

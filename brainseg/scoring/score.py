@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainseg.data.parts import read_test, read_val, spread, to_input
-from brainseg.evaluation.cases import COLUMNS, THRESHOLD, counts_of, read_cases, summarize, to_uint8
+from brainseg.evaluation.cases import COLUMNS, THRESHOLD, counts_of, summarize, to_uint8
 from brainseg.evaluation.differences import paired_interval
 from brainseg.evaluation.metrics import mean_iou, mean_ious
 from brainseg.files import write_csv
@@ -46,7 +46,7 @@ class Scores:
         """The scores that hold for `mode` in a place of `place_name`, and are kept."""
         source = source_of(run, mode, place)
         own = None if source == home_of(run, mode) else source
-        return cls(*(read_cases(run.cases(mode, part, own)) for part in SCORED))
+        return cls(*(run.read(run.cases(mode, part, own)) for part in SCORED))
 
     def values(self, baseline: "Scores | None" = None) -> dict[str, Any]:
         """What a row of `deploy.json` says of them.
@@ -190,8 +190,7 @@ def _agrees(run: Run, mode: str, session: Session, progress: bool) -> bool:
         return False
     test = read_test(run)
     rows = spread(len(test["images"]), AGREEING)
-    with np.load(run.predictions(mode)) as kept:
-        expected = kept["probabilities"][rows]
+    expected = run.read(run.predictions(mode))["probabilities"][rows]
     what = f"{mode} ({place_of(session)}), {len(rows)} images"
     found = predict_part(session, {"images": test["images"][rows]}, what, progress=progress)
     return bool(((found >= THRESHOLD) == (expected >= THRESHOLD)).all())

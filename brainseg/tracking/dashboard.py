@@ -12,7 +12,7 @@ import wandb
 
 from brainseg.errors import InputError
 from brainseg.experiment import find_experiment, variant_of
-from brainseg.files import read_csv, read_json, write_json
+from brainseg.files import read_json, write_json
 from brainseg.run import Run
 from brainseg.tracking.mirror import media_of, summary_of
 from brainseg.tracking.unsent import describe_unsent
@@ -94,7 +94,7 @@ def logged_keys(runs: Sequence[Run]) -> list[str]:
     """The names under which W&B has the curves, numbers, tables and images of `runs`."""
     names: dict[str, None] = {}
     for run in runs:
-        history = read_csv(run.history) if run.history.exists() else []
+        history = run.read(run.history) if run.history.exists() else []
         numbers = [name for name, value in summary_of(run).items() if value is not None]
         names |= dict.fromkeys([*(history[0] if history else []), *numbers, *media_of(run)])
     return list(names)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from brainseg.evaluation.cases import THRESHOLD, read_cases
-from brainseg.files import read_json
+from brainseg.evaluation.cases import THRESHOLD
 from brainseg.outline import overlay
-from brainseg.rows import Row, read_rows
+from brainseg.row import Row
+from brainseg.rows import read_rows
 from brainseg.run import Run
 from brainseg.vocabulary import CHECKPOINT, METRICS
 
@@ -38,7 +38,7 @@ def direction(name: str) -> str | None:
 
 def summary_of(run: Run) -> dict[str, Any]:
     """The numbers of a run: `test/…` of the checkpoint, `deploy/…` of its rows."""
-    metrics = read_json(run.metrics) if run.metrics.exists() else {}
+    metrics = run.read(run.metrics) if run.metrics.exists() else {}
     return flatten({"test": metrics}) | deploy_numbers(read_rows(run))
 
 
@@ -82,9 +82,9 @@ def media_of(run: Run) -> dict[str, Callable[[], Any]]:
     if run.deploy.exists():
         media["deploy"] = lambda: to_table([asdict(row) for row in read_rows(run)])
     if run.metrics.exists():
-        media["classes"] = lambda: class_table(read_json(run.metrics))
+        media["classes"] = lambda: class_table(run.read(run.metrics))
     if mode := run.float_mode():
-        media["cases"] = lambda: to_table(read_cases(run.cases(mode)))
+        media["cases"] = lambda: to_table(run.read(run.cases(mode)))
     if run.predictions(CHECKPOINT).exists():
         media["overlays"] = partial(_overlays, run)
     return media
@@ -130,9 +130,9 @@ def _overlays(run: Run) -> "list[wandb.Image]":
     """Cases spread evenly over the test split: prediction and truth as outlines."""
     import wandb
 
-    with np.load(run.test) as test, np.load(run.predictions(CHECKPOINT)) as predictions:
-        ids, images, masks = test["ids"], test["images"], test["masks"]
-        predicted = predictions["probabilities"] >= THRESHOLD
+    test, predictions = run.read(run.test), run.read(run.predictions(CHECKPOINT))
+    ids, images, masks = test["ids"], test["images"], test["masks"]
+    predicted = predictions["probabilities"] >= THRESHOLD
     chosen = np.unique(np.linspace(0, len(ids) - 1, OVERLAYS).astype(int))
     return [
         wandb.Image(overlay(images[i], predicted[i], masks[i] > 0), caption=str(ids[i]))

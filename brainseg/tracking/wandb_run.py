@@ -10,7 +10,7 @@ from typing import Any
 
 from brainseg.errors import InputError
 from brainseg.experiment import variant_of
-from brainseg.files import read_csv, write_text
+from brainseg.files import write_text
 from brainseg.run import Run
 from brainseg.tracking.bounded import ask
 from brainseg.tracking.mirror import direction, media_of, summary_of
@@ -102,8 +102,9 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     ask(opened, "define metrics", lambda: opened.define_metric("*", step_metric=STEP))
     ask(opened, "define metrics", lambda: _define(opened, CURVES))
     if mode == "offline" and run.history.exists():
-        for row in read_csv(run.history):
-            log_epoch(opened, {key: float(value) for key, value in row.items() if value})
+        for row in run.read(run.history):
+            told = {key: float(value) for key, value in row.items() if value not in ("", None)}
+            log_epoch(opened, told)
     try:
         yield opened
     except BaseException:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from brainseg.data.cache import Slices
 from brainseg.data.describe import describe_data
@@ -18,9 +17,9 @@ from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.load import divide, load_data
 from brainseg.data.parts import write_part, write_split
 from brainseg.deploy.stages import prepare
-from brainseg.environment import describe, hide_home
+from brainseg.environment import describe
 from brainseg.errors import explain
-from brainseg.files import write_csv, write_json, write_text
+from brainseg.files import write_csv, write_json
 from brainseg.interrupt import is_stopping
 from brainseg.lock import locked
 from brainseg.model.registry import build_network, check_network
@@ -29,6 +28,7 @@ from brainseg.terminal import has_bars, spent
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
+from brainseg.training.mend import add_fingerprint, mend_trained, read_state, write_config
 from brainseg.vocabulary import NEGATIVE
 
 TELLING_AUC = 0.9
@@ -92,7 +92,8 @@ def _remove(run: Run) -> None:
 
 def _go_on(config: Mapping[str, Any], run: Run, watch: Watch) -> None:
     """Load the data, check that the run is the same, and do what is left."""
-    state, identity, stage = run.read_state(), identify(config), run.stage
+    state, identity = read_state(run), identify(config)
+    stage = run.stage
     finished = state.get("status") == "finished"
     if stage == Stage.data:
         run.update_state(stage=stage, status="running", reason=None, identity=identity)
@@ -100,8 +101,10 @@ def _go_on(config: Mapping[str, Any], run: Run, watch: Watch) -> None:
         table, slices = load_data(config["data"], config["split"]["seed"])
     identity["data.fingerprint"] = slices.fingerprint
     if stage != Stage.data:  # before, nothing was computed that could be of another run
-        check_same(state["identity"], identity, run.path)
+        check_same(add_fingerprint(state["identity"], run, table, slices), identity, run.path)
     with _noted_failure(run):
+        if finished or run.is_trained():
+            mend_trained(config, run, partial(_write_split, config, run, table, slices))
         if finished:
             _refresh(config, run)
         else:
@@ -130,8 +133,7 @@ def _attempt(
     parts = None
     if not run.is_trained():
         # Both say on what the run is trained: they are written together, and stay after training.
-        text = yaml.safe_dump(hide_home(config), sort_keys=False, allow_unicode=True)
-        write_text(run.config, text)
+        write_config(config, run)
         write_json(run.environment, describe())
         with spent("data"):
             parts = _write_split(config, run, table, slices)
@@ -142,7 +144,7 @@ def _attempt(
                 fit(config, run, slices, parts, start, partial(_tell_epoch, config, opened, watch))
             # Lightning's trainer goes now: a Ctrl-C while its finalizer runs would be swallowed.
             gc.collect()
-            run.update_state(stage=Stage.deploy)
+            run.update_state(stage=Stage.deploy, files=run.hash_trained())
         for state in (run.previous, run.last):
             state.unlink(missing_ok=True)
         _deploy(config, run)

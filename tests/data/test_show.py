@@ -47,7 +47,7 @@ def test_without_patients_there_is_no_split_to_show(folder: Path, tmp_path: Path
 
 def test_a_run_shows_the_slices_that_it_carries(tmp_path: Path):
     arrays = {"images": np.zeros((3, 8, 8), np.uint8), "masks": np.ones((3, 8, 8), np.uint8)}
-    arrays["classes"] = np.array(["glioma"] * 3)
+    arrays |= {"classes": np.array(["glioma"] * 3), "patients": np.array([""] * 3)}
     for part in ("val", "test"):
         write_npz(tmp_path / f"{part}.npz", ids=np.array(["c0", "c1", "c2"]), **arrays)
     assert show_cases(tmp_path, tmp_path / "sheet.png", columns=2) == 4

@@ -326,7 +326,8 @@ def test_wrong_requests_are_refused_before_any_work(run, modes, chosen, message)
     assert not run.onnx("fp32").exists()
 
 
-def test_a_run_without_a_checkpoint_is_refused(run):
+def test_a_run_without_checkpoint_and_export_is_refused(run):
     run.best.unlink()
-    with pytest.raises(InputError, match=r"best\.ckpt"):
+    run.onnx("fp32").unlink()
+    with pytest.raises(InputError, match=r"best\.ckpt is missing or damaged, and so is"):
         stages.prepare(run, ALL)

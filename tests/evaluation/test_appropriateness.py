@@ -17,7 +17,8 @@ from brainseg.evaluation.appropriateness import (
     measure_appropriateness,
 )
 from brainseg.evaluation.head import find_head
-from brainseg.evaluation.tumor import MEASURES, count_components, measure_tumor
+from brainseg.evaluation.tumor import count_components, measure_tumor
+from brainseg.vocabulary import MEASURES
 
 SIDE, RADIUS = 160, 64  # the drawn head's
 CENTRE = (80, 80)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from brainseg.errors import InputError
+from brainseg.content.read import read_content
+from brainseg.errors import DamagedFile, InputError
 from brainseg.evaluation.bootstrap import patient_bootstrap, pooled_bootstrap
-from brainseg.evaluation.cases import COLUMNS, read_cases, score_cases, summarize, to_uint8
+from brainseg.evaluation.cases import COLUMNS, score_cases, summarize, to_uint8
 from brainseg.evaluation.metrics import (
     confusion,
     hd95_px,
@@ -17,6 +18,7 @@ from brainseg.evaluation.metrics import (
     tumor_ious,
 )
 from brainseg.files import write_csv
+from brainseg.run import Run
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 
@@ -111,8 +113,9 @@ def test_inputs_that_do_not_fit_are_refused():
 
 
 def test_cases_survive_the_file(cases, tmp_path):
-    write_csv(tmp_path / "cases.csv", cases, COLUMNS)
-    back = read_cases(tmp_path / "cases.csv")
+    file = Run(tmp_path).cases("fp32")
+    write_csv(file, cases, COLUMNS)
+    back = read_content(file)
     assert back == cases
     assert [[type(v) for v in row.values()] for row in back] == [
         [type(v) for v in row.values()] for row in cases
@@ -121,8 +124,9 @@ def test_cases_survive_the_file(cases, tmp_path):
 
 
 def test_further_columns_are_kept(cases, tmp_path):
-    write_csv(tmp_path / "c.csv", [row | {"source": "x"} for row in cases], [*COLUMNS, "source"])
-    back = read_cases(tmp_path / "c.csv")
+    file = Run(tmp_path).cases("fp32")
+    write_csv(file, [row | {"source": "x"} for row in cases], [*COLUMNS, "source"])
+    back = read_content(file)
     assert {row["source"] for row in back} == {"x"}
     assert summarize(back) == summarize(cases)
 
@@ -131,9 +135,10 @@ def test_further_columns_are_kept(cases, tmp_path):
     "text", ["id,class\n1,glioma\n", ",".join(COLUMNS) + "\n1,a,b,x,0,0,0,,\n"]
 )
 def test_another_file_is_refused_with_its_name(text, tmp_path):
-    (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(InputError, match=r"split\.csv does not hold case scores"):
-        read_cases(tmp_path / "split.csv")
+    file = Run(tmp_path).cases("fp32")
+    file.write_text(text)
+    with pytest.raises(DamagedFile, match=r"cases\.fp32\.csv is damaged"):
+        read_content(file)
 
 
 def test_summary_follows_its_definitions(cases):

@@ -20,7 +20,7 @@ from brainseg.report.answer import UNTIMED
 from brainseg.report.page import Page
 from brainseg.report.rows import COLUMNS
 from brainseg.report.write import print_report, show_report, write_report
-from brainseg.rows import Row
+from brainseg.row import Row
 
 NO_CUDA = "torch 2.14.1 finds no CUDA device (nvidia-smi lists no GPU)."
 
@@ -145,7 +145,7 @@ def test_csv_holds_the_same_numbers_in_one_level(experiment: Path) -> None:
     make_run(
         experiment, "none-seed0", [deploy_row("fp32", mean_iou=0.8123456789), unavailable("fp32")]
     )
-    make_run(experiment, "ag-seed0", stage="fit", status="failed", reason="a, b")
+    make_run(experiment, "ag-seed0", stage="train", status="failed", reason="a, b")
     write_report(experiment)
     rows = read_rows(experiment)
     frame = pd.read_csv(experiment / "report" / "table.csv")
@@ -184,7 +184,7 @@ def test_cells_show_units_and_shares(experiment: Path) -> None:
     static = deploy_row(
         "int8_static",
         **{"mean_iou": 0.84512, "tumor_iou": 0.71, "dice": None, "latency_ms": latency},
-        **{"size_bytes": 32.25 * 2**20, "size_ratio": 0.2559, "speedup_vs_reference": 1.753},
+        **{"size_bytes": int(32.25 * 2**20), "size_ratio": 0.2559, "speedup_vs_reference": 1.753},
         **{"delta_mean_iou": -0.00123, "delta_mean_iou_interval": [-0.002, 0.00031]},
         **{"delta_val_mean_iou": 0.0001, "end_to_end_ms": latency | {"p50": 24.56}},
     )
@@ -282,8 +282,8 @@ def test_one_seed_of_two_without_numbers_is_counted(experiment: Path) -> None:
 
 def test_failed_and_running_runs_say_so(experiment: Path) -> None:
     make_run(experiment, "none-seed0", [deploy_row("fp32")])
-    make_run(experiment, "se-seed0", stage="fit", status="failed", reason="loss is\nNaN")
-    make_run(experiment, "cbam-seed0", stage="fit", status="running")
+    make_run(experiment, "se-seed0", stage="train", status="failed", reason="loss is\nNaN")
+    make_run(experiment, "cbam-seed0", stage="train", status="running")
     report = write_report(experiment)
     statuses = {row["run"]: (row["status"], row["mode"]) for row in read_rows(experiment)}
     assert statuses["se-seed0"] == ("failed", None)
@@ -291,8 +291,8 @@ def test_failed_and_running_runs_say_so(experiment: Path) -> None:
     notes = {cell["Variant"]: cell["Note"] for cell in cells(report)}
     assert notes == {"none": "", "se": "failed [1]", "cbam": "running [2]"}
     assert report.tables[0].notes == [
-        "[1] se-seed0: loss is NaN (stage: fit)",
-        "[2] cbam-seed0: not finished yet (stage: fit)",
+        "[1] se-seed0: loss is NaN (stage: train)",
+        "[2] cbam-seed0: not finished yet (stage: train)",
     ]
 
 
@@ -603,7 +603,7 @@ def test_the_machine_is_the_one_that_timed(experiment: Path) -> None:
 
 def test_markdown_is_well_formed(experiment: Path) -> None:
     make_run(experiment, "none-seed0", [deploy_row("fp32"), unavailable("fp32")])
-    make_run(experiment, "a|b-seed0", status="failed", stage="fit", reason="x | y")
+    make_run(experiment, "a|b-seed0", status="failed", stage="train", reason="x | y")
     report = write_report(experiment)
     text = markdown(experiment)
     lines = [line for line in text.partition("## What")[0].splitlines() if line.startswith("|")]
@@ -613,7 +613,7 @@ def test_markdown_is_well_formed(experiment: Path) -> None:
     assert set(lines[1]) == set("|-: ")
     assert text.startswith("# study\n\n## Accuracy, size and speed\n\n| Variant |")
     assert "a\\|b" in text
-    assert f"- [1] {NO_CUDA}\n- [2] a|b-seed0: x | y (stage: fit)\n" in text
+    assert f"- [1] {NO_CUDA}\n- [2] a|b-seed0: x | y (stage: train)\n" in text
 
 
 def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path) -> None:
@@ -629,7 +629,7 @@ def test_printed_table_fits_100_columns_and_keeps_numbers_whole(experiment: Path
         ]
         rows += map(unavailable, modes[1:])
         make_run(experiment, f"cbam-seed{seed}", rows)
-    make_run(experiment, "ag-seed0", status="failed", stage="fit", reason="[/b] is no markup")
+    make_run(experiment, "ag-seed0", status="failed", stage="train", reason="[/b] is no markup")
     text = printed(write_report(experiment))
     assert max(map(len, text.splitlines())) <= 100
     words = {
@@ -711,16 +711,19 @@ def test_a_run_without_attention_is_named_after_its_model(experiment: Path) -> N
     assert "own-seed0/" not in markdown(experiment)
 
 
-@pytest.mark.parametrize("name", ["deploy.json", "test.npz"])
-def test_a_damaged_run_is_left_out_and_named(experiment: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "rows"), [("state.json", 0), ("deploy.json", 0), ("test.npz", 1)])
+def test_what_a_damaged_file_held_is_left_out_and_named(
+    experiment: Path, name: str, rows: int
+) -> None:
     for run in ("none-seed0", "ag-seed0"):
         make_run(experiment, run, [deploy_row("fp32")])
     (experiment / "ag-seed0" / name).write_bytes(b'[{"mode": "fp32", "la')
     report = write_report(experiment)
     assert [(cell["Variant"], cell["Mode"]) for cell in cells(report)] == [
-        *(("none", "fp32"), ("ag", "–"))
+        *(("none", "fp32"), *[("ag", "fp32")] * rows, ("ag", "–"))
     ]
-    assert f"[1] ag-seed0: {name} " in printed(report)
+    assert f"[1] ag-seed0: {name} is damaged: " in printed(report)
+    assert "makes it again." in " ".join(printed(report).split())
 
 
 def test_labels_name_only_what_differs(experiment: Path) -> None:

@@ -29,7 +29,9 @@ def make(path: Path, status: str, stage: str, reason=None, mean_iou=None) -> Run
     run = Run(path)
     write_json(run.state, {"status": status, "stage": stage, "reason": reason})
     if mean_iou is not None:
-        write_json(run.metrics, {"mean_iou": mean_iou, "tumor_iou": None, "dice": 0.5})
+        counts = {"n": 4, "n_tumor": 2, "n_patients": 2, "classes": {}}
+        scores = {"mean_iou": mean_iou, "tumor_iou": None, "dice": 0.5}
+        write_json(run.metrics, scores | counts)
         run.best.parent.mkdir()
         run.best.write_bytes(b"w" * 1000)
         run.onnx("fp32").write_bytes(b"f" * 4000)

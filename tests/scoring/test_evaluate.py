@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from brainseg.data.external import load_external
 from brainseg.data.parts import read_test, to_input
 from brainseg.errors import InputError
-from brainseg.evaluation.cases import read_cases, summarize
+from brainseg.evaluation.cases import summarize
 from brainseg.experiment import find_evaluations, find_runs
 from brainseg.files import (
     read_csv,
@@ -82,7 +82,7 @@ def test_the_files_are_those_of_a_run(trained, other, caplog):
     test = read_test(found)
     assert test["ids"].tolist() == ["a", "b"]
     for mode in ("checkpoint", "fp32", "int8_dynamic"):
-        cases = read_cases(found.cases(mode))
+        cases = found.read(found.cases(mode))
         assert [case["id"] for case in cases] == ["a", "b"]
         metrics = read_json(found.metrics_of(mode))
         assert metrics.items() >= summarize(cases).items()
@@ -272,7 +272,7 @@ def test_an_earlier_evaluation_leaves_nothing_behind(trained, other):
     (other / "masks" / "b.png").unlink()
     again = evaluate(find_model(trained.path, ["fp32"]), other, progress=False)
     assert again.path == found.path
-    assert [case["id"] for case in read_cases(again.cases("fp32"))] == ["a"]
+    assert [case["id"] for case in again.read(again.cases("fp32"))] == ["a"]
     assert [file.name for file in again.path.glob("cases.*")] == ["cases.fp32.csv"]
     assert not again.metrics.exists()
     assert {file.name for file in again.path.glob("predictions.*")} == {"predictions.fp32.npz"}
@@ -427,7 +427,7 @@ def test_a_file_from_elsewhere_is_evaluated_with_a_warning(trained, other, tmp_p
     found = evaluate(find_model(file), other, progress=False)
     assert found.path == file.parent / "evaluation" / "mine-other"
     assert read_json(found.evaluation)["modes"] == ["fp32"]  # the file says it itself
-    assert len(read_cases(found.cases("fp32"))) == 3
+    assert len(found.read(found.cases("fp32"))) == 3
     assert "Nobody can tell whether training knows" in caplog.text
     assert "belongs to no run" in read_json(found.evaluation)["unchecked"]
     assert read_json(found.evaluation)["data"]["of_own_test"] is None
@@ -466,8 +466,10 @@ def test_what_is_missing_is_named(run, path, modes, message):
 
 def test_a_run_without_checkpoint_says_so(run):
     run.best.unlink()
-    with pytest.raises(InputError, match=r"best\.ckpt: train it first"):
-        find_model(run.path)
+    found = find_model(run.path)
+    assert (found.checkpoint, set(found.files)) == (False, {"fp32", "int8_dynamic"})
+    with pytest.raises(InputError, match=r"best\.ckpt is missing or damaged"):
+        find_model(run.path, ["checkpoint"])
     assert find_model(run.path, ["fp32"]).size == 32
 
 

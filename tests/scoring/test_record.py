@@ -7,7 +7,7 @@ import torch
 from brainseg.data.parts import read_test, to_input
 from brainseg.evaluation.appropriateness import measure_appropriateness
 from brainseg.evaluation.calibration import describe_probabilities
-from brainseg.evaluation.cases import read_cases, score_cases, summarize
+from brainseg.evaluation.cases import score_cases, summarize
 from brainseg.files import read_csv, read_json
 from brainseg.model.checkpoint import load_network
 from brainseg.model.coefficients import attention_coefficients
@@ -37,7 +37,7 @@ def test_files_hold_what_the_evaluation_room_says(part, maps, tmp_path):
     target = Run(tmp_path)
     metrics = record(target, "int8_static", part, maps)
     cases = score_cases(*names(part), maps, part["masks"])
-    assert read_cases(target.cases("int8_static")) == cases
+    assert target.read(target.cases("int8_static")) == cases
     expected = summarize(cases) | describe_probabilities(maps, part["masks"]) | {"unmasked": {}}
     assert metrics == expected == read_json(tmp_path / "metrics.int8_static.json")
     with np.load(target.predictions("int8_static")) as stored:
@@ -80,7 +80,7 @@ def test_where_nothing_was_outlined_nothing_is_scored(part, maps, tmp_path):
     assert (metrics["n"], metrics["dice"], metrics["false_positive_rate"]) == (1, None, 1)
     assert sum(row["n"] for row in metrics["unmasked"].values()) == 5
     record(Run(tmp_path), "fp32", part | {"unmasked": np.ones(6, bool)}, maps)
-    assert read_cases(Run(tmp_path).cases("fp32")) == []
+    assert Run(tmp_path).read(Run(tmp_path).cases("fp32")) == []
 
 
 def test_coefficients_are_kept_of_each_class(prepared):

@@ -6,7 +6,7 @@ import torch
 
 from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.errors import InputError
-from brainseg.evaluation.cases import read_cases, summarize
+from brainseg.evaluation.cases import summarize
 from brainseg.files import hash_file, read_json
 from brainseg.model.checkpoint import load_network
 from brainseg.rows import read_rows
@@ -39,7 +39,7 @@ def test_the_checkpoint_is_scored_as_torch_runs_it(run):
     test = read_test(run)
     with torch.no_grad():
         exact = load_network(run)(torch.from_numpy(to_input(test["images"])))[:, 0].numpy()
-    cases = read_cases(run.cases("checkpoint"))
+    cases = run.read(run.cases("checkpoint"))
     assert [case["id"] for case in cases] == test["ids"].tolist()
     assert [case["class"] for case in cases] == test["classes"].tolist()
     assert [case["patient"] for case in cases] == test["patients"].tolist()
@@ -88,15 +88,15 @@ def test_a_file_is_scored_image_by_image(run, mode):
     alone = [session.run(image[None])[0, 0] for image in to_input(test["images"])]
     with np.load(run.predictions(mode)) as stored:
         np.testing.assert_allclose(stored["probabilities"] / 255, alone, atol=0.51 / 255)
-    assert scores.test == read_cases(run.cases(mode))
-    assert scores.val == read_cases(run.cases(mode, "val"))
+    assert scores.test == run.read(run.cases(mode))
+    assert scores.val == run.read(run.cases(mode, "val"))
     found = [[case["tp"], case["fp"], case["fn"]] for case in scores.test]
     assert found == [counts(*each) for each in zip(alone, test["masks"], strict=True)]
 
 
 def test_the_values_of_a_row_that_need_no_clock(run):
     session = open_session(run.onnx("fp32"))
-    metrics = summarize(read_cases(run.cases("fp32")))
+    metrics = summarize(run.read(run.cases("fp32")))
     values = measure(run, "fp32", session)
     assert values == find_placement(session) | {
         "got": {"providers": ["CPUExecutionProvider"]},
@@ -182,8 +182,8 @@ def test_one_pixel_of_another_mask_is_enough_to_score_anew(run):
     assert predictions_of(run, "fp32")[3, 5, 5] != 128
     found = measure(run, "fp32", dataclasses.replace(session, device="cuda", run=predict))
     assert found["scores_from"] is None
-    cases = read_cases(run.cases("fp32", "test", "onnxruntime-cuda"))
-    usual = read_cases(run.cases("fp32"))
+    cases = run.read(run.cases("fp32", "test", "onnxruntime-cuda"))
+    usual = run.read(run.cases("fp32"))
     assert [case["id"] for case, same in zip(cases, usual, strict=True) if case != same] == [
         "case3"
     ]

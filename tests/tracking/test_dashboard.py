@@ -23,7 +23,8 @@ import yaml
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import score_cases, summarize
 from brainseg.files import read_json, write_csv, write_json, write_npz
-from brainseg.rows import Row, upsert_rows
+from brainseg.row import Row
+from brainseg.rows import upsert_rows
 from brainseg.run import Run
 from brainseg.tracking.dashboard import dashboard, headline, logged_keys, make_dashboard
 from brainseg.tracking.unsent import describe_unsent, sync_command
@@ -70,7 +71,8 @@ def write_run(path: Path, config: dict[str, Any]) -> Run:
     ids, patients = np.array(["a", "b"]), ["p", "q"]
     masks = np.zeros((2, 16, 16), np.uint8)
     masks[0, 4:9, 4:9] = 1
-    write_npz(run.test, ids=ids, images=masks * 100, masks=masks)
+    names = {"ids": ids, "classes": np.array(["glioma"] * len(ids)), "patients": ids}
+    write_npz(run.test, **names, images=masks * 100, masks=masks)
     write_npz(run.predictions(CHECKPOINT), ids=ids, probabilities=masks * 255)
     cases = score_cases(list(ids), ["glioma", "notumor"], patients, masks * 255, masks)
     write_csv(run.cases("fp32"), cases, list(cases[0]))

@@ -11,7 +11,8 @@ import yaml
 from brainseg.errors import InputError
 from brainseg.evaluation.cases import COLUMNS
 from brainseg.files import write_csv, write_json, write_npz, write_text
-from brainseg.rows import Row, upsert_rows
+from brainseg.row import Row
+from brainseg.rows import upsert_rows
 from brainseg.run import Run
 from brainseg.tracking.mirror import class_table, deploy_numbers, direction, media_of, to_table
 from brainseg.tracking.wandb_run import (
@@ -33,12 +34,16 @@ CONFIG = {
     "tracking": {"name": "wandb", "mode": "offline", "project": "brainseg", "entity": None},
 }
 ROW = Row(mode="fp32", device="cpu", threads=2, latency_ms={"p50": 2.5}, size_bytes=2**20)
+BIN = {"low": 0.0, "high": 1.0, "n": 1, "confidence": None, "share": None}
+COUNTS = {"n": 2, "n_tumor": 2, "n_patients": 2}
 SCORES = {
     "mean_iou": 0.75,
+    **{"tumor_iou": None, "dice": None},
     "hd95_px": 2.0,
     "dice_interval": [0.5, 0.75],
-    "calibration": {"ece": 0.125, "bins": [{"n": 1}]},
-    "classes": {"glioma": {"dice": None}},
+    "calibration": {"ece": 0.125, "bins": [BIN]},
+    "classes": {"glioma": {"dice": None, **COUNTS}},
+    **COUNTS,
 }
 
 
@@ -48,7 +53,8 @@ def run(tmp_path: Path) -> Run:
     ids = np.array(["a", "b"])
     masks = np.zeros((2, 16, 16), np.uint8)
     masks[0, 4:9, 4:9] = masks[1, 2:6, 3:7] = 1
-    write_npz(run.test, ids=ids, images=masks * 100, masks=masks)
+    names = {"ids": ids, "classes": np.array(["glioma"] * len(ids)), "patients": ids}
+    write_npz(run.test, **names, images=masks * 100, masks=masks)
     write_npz(run.predictions(CHECKPOINT), ids=ids, probabilities=masks * 255)
     write_json(run.metrics, SCORES)
     upsert_rows(run, [ROW])
@@ -103,6 +109,8 @@ def test_curves_are_drawn_over_epochs_and_every_score_has_a_direction(run: Run, 
         "val_mean_iou": "max",
         "val_tumor_iou": "max",
         "test/mean_iou": "max",
+        "test/tumor_iou": "max",
+        "test/dice": "max",
         "test/hd95_px": "min",
         "test/calibration/ece": "min",
         "test/classes/glioma/dice": "max",

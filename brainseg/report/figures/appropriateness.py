@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from brainseg.evaluation.appropriateness import EXPECTED
-from brainseg.evaluation.tumor import MEASURES
 from brainseg.report.appropriateness import Sources, collect_sources, is_truth
 from brainseg.report.figures import style
 from brainseg.report.rows import span
 from brainseg.report.table import Runs
+from brainseg.vocabulary import MEASURES
 
 TITLE = "Appropriateness"
 CAPTION = (

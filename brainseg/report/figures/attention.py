@@ -81,7 +81,7 @@ def _read(run: Run) -> tuple[Cases, list[tuple[int, dict[str, Coefficients]]]]:
     """The test cases whose coefficients a run kept, and these for each step."""
     if not (run.attention.exists() and run.test.exists()):
         return {}, []
-    kept = load_arrays(run.attention)
+    kept = load_arrays(run, run.attention)
     numbers = sorted((int(match[1]), name) for name in kept if (match := SKIP.fullmatch(name)))
     ids = kept["ids"].tolist() if numbers else []
     steps = [(step, dict(zip(ids, kept[name] / 255, strict=True))) for step, name in numbers]

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from brainseg.files import read_json
 from brainseg.report.figures import style
 from brainseg.report.table import Runs
 from brainseg.vocabulary import METRICS
@@ -34,8 +33,8 @@ Metrics = Mapping[str, Mapping[str, Any]]
 @style.styled
 def draw(runs: Runs) -> style.Drawing | None:
     """Draw what `metrics.json` says of probabilities, or nothing where it says nothing."""
-    files = {variant: members[0].metrics for variant, members in runs.items()}
-    read = {variant: read_json(file) for variant, file in files.items() if file.exists()}
+    firsts = {variant: members[0] for variant, members in runs.items()}
+    read = {name: run.read(run.metrics) for name, run in firsts.items() if run.metrics.exists()}
     found = {variant: metrics for variant, metrics in read.items() if metrics.get("calibration")}
     if not found:
         return None

@@ -9,7 +9,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from brainseg.files import read_csv
 from brainseg.report.figures import style
 from brainseg.report.table import Runs
 from brainseg.run import Run
@@ -74,9 +73,9 @@ def best_epoch(history: History) -> int | None:
 
 def read_history(run: Run) -> History:
     """The history of a run, empty where there is none."""
-    rows = read_csv(run.history) if run.history.exists() else []
+    rows = run.read(run.history) if run.history.exists() else []
     columns = ("epoch", *PANELS) if rows else ()
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
+    return {name: np.array([row.get(name) for row in rows], float) for name in columns}
 
 
 def _draw_variant(axes: Axes, histories: Sequence[History], column: str, look: style.Look) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
+from brainseg.content.read import read_content
 from brainseg.environment import physical_cores
-from brainseg.files import hash_file, read_json, write_json
+from brainseg.errors import InputError
+from brainseg.files import hash_file, write_json
 from brainseg.report.appropriateness import by_data_set
 from brainseg.report.comparisons import Comparison
 from brainseg.report.external import NOTE, note_synthetic
@@ -217,7 +220,9 @@ def _note(plan: Plan, alt: str) -> None:
 
 def _read_record(plan: Plan) -> dict[str, dict[str, str]]:
     file = plan.stem.with_name(RECORD)
-    return read_json(file) if file.exists() else {}
+    with suppress(InputError):  # missing or damaged: the figures are drawn again
+        return read_content(file)
+    return {}
 
 
 def _remove_others(folder: Path, drawn: Collection[Path]) -> None:

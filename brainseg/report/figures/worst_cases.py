@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from itertools import chain
 
-from brainseg.evaluation.cases import read_cases
 from brainseg.outline import SIMPLIFIED
 from brainseg.report import pictures
 from brainseg.report.figures import style
@@ -27,7 +26,7 @@ def draw(runs: Runs) -> style.Drawing | None:
     """Draw the worst cases of the only run, or nothing where it cannot be shown."""
     ((run,),) = runs.values()
     mode = pictures.shown_mode(run)
-    lines = choose_worst(read_cases(run.cases(mode)) if mode else [])
+    lines = choose_worst(run.read(run.cases(mode)) if mode else [])
     read = pictures.read_pictures(run, mode, [case["id"] for case in chain(*lines)])
     found = [[read[case["id"]] for case in line if case["id"] in read] for line in lines]
     shown = [line for line in found if line]

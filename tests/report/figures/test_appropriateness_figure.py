@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from brainseg.evaluation.appropriateness import COLUMNS, EXPECTED, read_appropriateness
-from brainseg.evaluation.tumor import MEASURES
+from brainseg.evaluation.appropriateness import COLUMNS, EXPECTED
 from brainseg.files import read_csv, write_csv
 from brainseg.report.appropriateness import collect_sources
 from brainseg.report.figures import appropriateness
+from brainseg.vocabulary import MEASURES
 
 CLASSES = list(EXPECTED)
 
@@ -36,7 +36,7 @@ def test_medians_are_those_of_the_files(runs):
     )
     expected = []
     for members in runs.values():
-        rows = read_appropriateness(members[0].appropriateness("fp32"))
+        rows = members[0].read(members[0].appropriateness("fp32"))
         for class_ in CLASSES:
             values = [row["roundness"] for row in rows if row["class"] == class_]
             expected.append(np.median([value for value in values if value is not None]))

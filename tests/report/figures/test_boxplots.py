@@ -3,7 +3,6 @@ from statistics import median
 import numpy as np
 import pytest
 
-from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv
 from brainseg.report.figures import boxplots
 
@@ -25,7 +24,7 @@ def test_points_are_the_cases_of_all_seeds(runs):
     axes = boxplots.draw(runs).figure.axes[0]
     assert len(axes.collections) == len(runs)
     for points, (variant, members) in zip(axes.collections, runs.items(), strict=True):
-        cases = [case for run in members for case in read_cases(run.cases("fp32"))]
+        cases = [case for run in members for case in run.read(run.cases("fp32"))]
         expected = [case["dice"] for case in cases if case["class"] == "glioma"]
         assert points.get_offsets()[:, 1].tolist() == expected, variant
 
@@ -34,7 +33,7 @@ def test_the_thick_line_is_the_median(runs):
     axes = boxplots.draw(runs).figure.axes[0]
     widths = [line.get_linewidth() for line in axes.lines]
     medians = [line.get_ydata()[0] for line in axes.lines if line.get_linewidth() == max(widths)]
-    cases = [case for run in runs["none"] for case in read_cases(run.cases("fp32"))]
+    cases = [case for run in runs["none"] for case in run.read(run.cases("fp32"))]
     assert medians[0] == pytest.approx(median(c["dice"] for c in cases if c["class"] == "glioma"))
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from brainseg import vocabulary
-from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv, write_npz
 from brainseg.report.pictures import (
     FALSE,
@@ -80,7 +79,7 @@ def test_without_a_mode_there_are_no_pictures(runs):
 
 def test_the_checkpoint_stands_in_for_fp32(own_runs):
     run = own_runs["ag"][0]
-    cases = read_cases(run.cases("fp32"))
+    cases = run.read(run.cases("fp32"))
     assert shown_mode(run) == "fp32"
     run.cases("fp32").rename(run.cases("checkpoint"))
     assert shown_mode(run) is None

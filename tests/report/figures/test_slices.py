@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from brainseg.evaluation.cases import read_cases
 from brainseg.files import read_csv, write_csv, write_npz
 from brainseg.report.figures import classes, qualitative, worst_cases
 from brainseg.report.figures.classes import (
@@ -25,7 +24,7 @@ CLASSES = ["glioma", "meningioma", "pituitary", "notumor"]
 
 
 def scores_of(run, mode):
-    cases = {case["id"]: case for case in read_cases(run.cases(mode))}
+    cases = {case["id"]: case for case in run.read(run.cases(mode))}
     return {
         name: f"{case['fp']} px wrong" if case["dice"] is None else f"Dice {case['dice']:.3f}"
         for name, case in cases.items()
@@ -164,7 +163,7 @@ def test_without_a_history_the_first_variant_shows_the_classes(own_runs, forget)
 
 def test_the_worst_cases_come_first(runs):
     run = runs["ag"][0]
-    cases = read_cases(run.cases("fp32"))
+    cases = run.read(run.cases("fp32"))
     dices = [case["dice"] for line in choose_worst(cases) for case in line if case["dice"]]
     assert dices == sorted(dices)
     assert min(dices) == min(case["dice"] for case in cases if case["dice"])
@@ -185,7 +184,7 @@ def rewrite(run, change):
 def test_false_positives_stand_in_a_line_of_their_own(own_runs):
     run = own_runs["ag"][0]
     rewrite(run, lambda row: {"fp": 7 if row["class"] == "notumor" else row["fp"]})
-    line = choose_worst(read_cases(run.cases("fp32")))[-1]
+    line = choose_worst(run.read(run.cases("fp32")))[-1]
     assert {case["class"] for case in line} == {"notumor"}
     assert len(line) == 2
     assert "notumor, id case3: 7 px wrong" in worst_cases.draw({"ag": [run]}).alt
@@ -194,13 +193,13 @@ def test_false_positives_stand_in_a_line_of_their_own(own_runs):
 def test_without_false_positives_there_is_no_such_line(own_runs):
     run = own_runs["ag"][0]
     rewrite(run, lambda row: {"fp": 0 if row["class"] == "notumor" else row["fp"]})
-    lines = choose_worst(read_cases(run.cases("fp32")))
+    lines = choose_worst(run.read(run.cases("fp32")))
     assert all(case["dice"] is not None for line in lines for case in line)
 
 
 def test_worst_cases_without_a_prediction_are_passed_over(own_runs):
     run = own_runs["ag"][0]
-    first = choose_worst(read_cases(run.cases("fp32")))[0][0]["id"]
+    first = choose_worst(run.read(run.cases("fp32")))[0][0]["id"]
     with np.load(run.predictions("fp32")) as file:
         kept = file["ids"] != first
         write_npz(run.predictions("fp32"), **{name: file[name][kept] for name in file})

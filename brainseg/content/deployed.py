@@ -1,0 +1,43 @@
+"""The shapes of what is known of exported networks: how they were made, and their timings."""
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from brainseg.content.kinds import Pair
+from brainseg.content.training import Environment
+from brainseg.row import Row
+
+
+class Made(TypedDict, total=False):
+    """`model.<mode>.json`; see `Run.read_made`."""
+
+    options: dict[str, Any]
+    network: str
+    checkpoint: str | None
+    export: str | None
+    parity: float | None
+
+
+class _Control(TypedDict):
+    mode: str
+    runtime: str
+    ratio: float
+    interval: Pair
+
+
+class _Session(TypedDict):
+    started_at: str
+    device: str
+    threads: int | list[int]
+    passes: int
+    other_cpu_share: float | None
+    control: _Control | None
+    environment: Environment
+
+
+Sessions = dict[str, _Session]
+"""`benchmarks.json`."""
+
+Rows = list[Row]
+"""`deploy.json`."""
