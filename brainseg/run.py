@@ -261,9 +261,12 @@ class Run:
         return {file.relative_to(self.path).as_posix(): hash_file(file) for file in there}
 
     def hash_trained(self) -> dict[str, str]:
-        """`hash_files` of what training leaves and nothing later changes."""
+        """`hash_files` of what training leaves and nothing later changes.
+
+        The configuration is none of it: people correct paths in it.
+        """
         tables = (self.split, self.leaks, self.data, self.history)
-        return self.hash_files([self.config, self.environment, *tables, self.val, self.test])
+        return self.hash_files([self.environment, *tables, self.val, self.test])
 
     def read_state(self) -> dict[str, Any]:
         """The state, or an empty dictionary where the run never started."""

@@ -137,9 +137,13 @@ def test_a_flipped_bit_is_noticed_in_all_but_what_changes_often(experiment: Path
             unknown.add(name)
         damage(run / name, content)
     made = {f"model.{mode}.json" for mode in ("fp32", MODE)}
-    assert unknown <= {"state.json", "scored.json", "deploy.json", "benchmarks.json"} | made | {
-        "model.json"
-    }
+    assert unknown <= {
+        "config.yaml",
+        "state.json",
+        "scored.json",
+        "deploy.json",
+        "benchmarks.json",
+    } | made | {"model.json"}
 
 
 @pytest.mark.parametrize(

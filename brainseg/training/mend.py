@@ -89,4 +89,4 @@ def mend_trained(config: Mapping[str, Any], run: Run, divide: Callable[[], Any])
         divide()
     logger.info("Made again: %s.", ", ".join(file.name for file in lost))
     if "files" in run.read_state():
-        run.update_state(files=run.read_state()["files"] | run.hash_files([run.config, *made]))
+        run.update_state(files=run.read_state()["files"] | run.hash_files(made))
