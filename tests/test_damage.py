@@ -123,7 +123,7 @@ def test_a_report_goes_on_without_what_is_damaged(experiment: Path):
         page = write_report(experiment)
         rows = read_json(experiment / "report" / "table.json")["rows"]
         assert [row["mode"] for row in rows if row["run"] == "none-seed1"] == ["fp32", MODE]
-        assert f"[1] none-seed0: {name} is damaged: " in "\n".join(page.tables[0].notes)
+        assert f"] none-seed0: {name} is damaged: " in "\n".join(page.tables[0].notes)
         damage(run / name, content)
 
 

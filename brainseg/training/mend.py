@@ -39,8 +39,8 @@ def read_state(run: Run) -> dict[str, Any]:
         return run.read_state()
     except DamagedFile as error:
         logger.warning("%s", error)
-    ended = run.best.exists() and not run.last.exists()
-    stage = Stage.deploy if ended else Stage.train if run.last.exists() else Stage.data
+    left = run.last.exists() or run.previous.exists()
+    stage = Stage.train if left else Stage.deploy if run.best.exists() else Stage.data
     state = {"stage": stage, "status": "failed", "reason": "its state was damaged"}
     run.state.unlink()
     run.update_state(**state, identity=identify(run.read_config()))
