@@ -80,7 +80,7 @@ def run_all() -> int:
                 attempt("timing", time_sweep, finished_jobs())
             finally:
                 note_cut_off(gather())
-                runs = [job.run for job in gather() if job.run]
+                runs = [job.run for job in gather() if job.run and job.run.state.exists()]
                 for experiment in dict.fromkeys(run.experiment for run in runs):
                     attempt("report", show_report, experiment)
         except KeyboardInterrupt:

@@ -76,7 +76,9 @@ def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
         InputError: it lists those that there are, and the nearest.
     """
     known = list(known)
-    if unknown := [name for name in dict.fromkeys(given) if name not in known]:
+    # Configurations hold whatever was typed, lists too.
+    if unknown := [str(name) for name in given if name not in known]:
+        unknown = list(dict.fromkeys(unknown))
         raise InputError(
             f"Unknown {what} {', '.join(unknown)}. Choose from: {', '.join(known)}."
             + suggest(unknown[0], known)

@@ -60,13 +60,22 @@ def telling_full_disk(target: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_disk_full(error):
             raise
         raise InputError(
             f"The disk is full: {target} could not be written. Free some space and repeat the "
             "command; everything finished so far is kept."
         ) from error
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is that of a full disk; torch raises its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

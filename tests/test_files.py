@@ -37,6 +37,13 @@ def test_full_disk_is_told_and_cleaned_up(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_behind_another_error_is_told(tmp_path: Path):
+    behind = RuntimeError("unexpected pos")  # torch.save's
+    behind.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(InputError, match="disk is full"), replacing(tmp_path / "a"):
+        raise behind
+
+
 def test_other_os_errors_pass_through(tmp_path: Path):
     with pytest.raises(PermissionError), replacing(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "denied")

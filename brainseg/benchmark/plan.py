@@ -50,10 +50,10 @@ class TimingPlan:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        check_known("mode", self.modes, MODES)
         object.__setattr__(self, "modes", tuple(with_reference(list(self.modes))))
         threads = tuple(dict.fromkeys(self.threads)) or (physical_cores(),)
         object.__setattr__(self, "threads", threads)
-        check_known("mode", self.modes, MODES)
         check_known("device", self.devices, DEVICES)
         check_known("runtime", self.runtimes or (), RUNTIMES)
         numbers = {"passes": (self.passes,), "threads": self.threads, "batch": (self.batch,)}

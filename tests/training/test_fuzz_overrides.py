@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from omegaconf import open_dict
 
 from brainseg.training.config import read_settings, register_schema
 from brainseg.training.refusal import explain_refusal
@@ -58,6 +59,8 @@ def outcome(typed: list[str]) -> str | None:
             warnings.simplefilter("ignore")  # Hydra's, of keys such as `hydra.job_logging`
             config = compose("train", overrides=typed, return_hydra_config=True)
             choices = config.hydra.runtime.choices
+            with open_dict(config):
+                del config["hydra"]
             plain = read_settings(config, choices)
     except Exception as error:
         told = explain_refusal(error)
@@ -73,6 +76,8 @@ def outcome(typed: list[str]) -> str | None:
 @example(["experiment=-1"])
 @example(["experiment_name=${oc.env:NOPE}"])
 @example(["~optim"])
+@example(["+deploy.modes=[[]]"])
+@example(["+schedule.name=[[]]"])
 @example(["+optim=[1,null]"])
 @example(["data.image_size=1e23"])
 @example(["+schedule.pct_start=null"])
