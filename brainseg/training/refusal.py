@@ -13,6 +13,8 @@ from brainseg.training.keys import describe_unknown
 
 def explain_refusal(error: BaseException) -> str | None:
     """What to tell a user of an error in what was typed; `None` of an error in the program."""
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "No name holds the character NUL. Take it out of the overrides."
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return f"{error} Expected the name of a choice, such as loss=bce."
     if not isinstance(error, HydraException | OmegaConfBaseException):

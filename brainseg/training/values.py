@@ -96,6 +96,7 @@ EXPECTED: dict[str, Kind] = {
     "trainer.max_epochs": Range(1, HUGE),
     "trainer.early_stopping": Range(0, HUGE, nullable=True),
     "trainer.max_minutes": Range(0.01, HUGE, whole=False, nullable=True),
+    "tracking.mode": Text(),
     "tracking.project": Text(),
     "tracking.entity": Text(nullable=True),
     "deploy.passes": Range(1),

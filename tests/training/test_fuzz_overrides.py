@@ -76,6 +76,8 @@ def outcome(typed: list[str]) -> str | None:
 @example(["experiment=-1"])
 @example(["experiment_name=${oc.env:NOPE}"])
 @example(["~optim"])
+@example(["++tracking.mode={}"])
+@example(["schedule='\0'"])
 @example(["+deploy.modes=[[]]"])
 @example(["+schedule.name=[[]]"])
 @example(["+optim=[1,null]"])
