@@ -56,7 +56,8 @@ def to_mask(
         lossy: whether compression may have changed the values, as in JPEG.
 
     Raises:
-        InputError: there are several labels and none was chosen, or it is not a mask at all.
+        InputError: there are several labels and none was chosen, compression changed them, or it is
+            not a mask at all.
     """
     numbers = np.asarray(values)
     if numbers.dtype == bool:
@@ -69,6 +70,11 @@ def to_mask(
             "and one value for the tumour; is it an image?"
         )
     found = np.unique(numbers[numbers > 0])
+    if lossy and found.size and (labels is not None or found[-1] < WHITE):
+        raise InputError(
+            f"{source} was compressed with loss, as JPEG does, which changes labels: it has "
+            f"{_listed(found)}. Expected black and white, without labels=…; save masks as PNG."
+        )
     if labels is not None:
         _check_labels(found, source)
         return np.isin(numbers, np.asarray(labels))
@@ -165,7 +171,7 @@ def _ambiguous(found: NDArray, source: object) -> InputError:
     listed = _listed(found)
     return InputError(
         f"{source} is no black and white mask: beside 0 it has {listed}. If these are labels, "
-        "choose those that are tumour with "
+        "choose those that are tumour in any of the masks with "
         f"data.labels=[{listed}] or some of them (--option labels={listed} for `brainseg`)."
     )
 

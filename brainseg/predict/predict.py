@@ -1,5 +1,6 @@
 """Images to masks, overlays and a table: what `brainseg predict` does."""
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from brainseg.data.case import name_some
 from brainseg.data.image import IMAGE_SUFFIXES, decode_image, resize_image
 from brainseg.data.layouts.folder import is_picture
+from brainseg.data.layouts.mask_names import find_masks
 from brainseg.data.layouts.walk import list_files
 from brainseg.data.parts import to_input
 from brainseg.errors import InputError
@@ -21,6 +24,8 @@ from brainseg.outline import overlay
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Session
 from brainseg.terminal import bar
+
+logger = logging.getLogger(__name__)
 
 MASK, OVERLAY = ".mask.png", ".overlay.png"
 COLUMNS = (
@@ -90,7 +95,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """The given files, and in place of a folder the images in it and below, sorted by path.
 
     In a folder, hidden files are no images, as for data sets, nor are masks and overlays of an
-    earlier prediction.
+    earlier prediction, nor masks beside their images (`x_mask.png` beside `x.png`), which are told.
 
     Raises:
         InputError: there is none.
@@ -183,7 +188,11 @@ def _find_in(folder: Path) -> list[Path]:
     """The pictures below a folder; also those, and folders, that cannot be opened."""
     files, left_out = list_files(folder)
     found = sorted([*files, *(path for paths in left_out.values() for path in paths)])
-    return [path for path in found if _is_image(path) or _is_folder(path)]
+    pictures = [path for path in found if _is_image(path) or _is_folder(path)]
+    if masks := find_masks(pictures):
+        named = name_some(map(printable, sorted(masks)))
+        logger.warning("%d masks beside their images are left out, such as %s.", len(masks), named)
+    return [path for path in pictures if path not in masks]
 
 
 def _is_image(path: Path) -> bool:

@@ -387,3 +387,27 @@ def test_links_to_nowhere_are_named_in_every_layout(tmp_path: Path, save, layout
     noted: list[Problem] = []
     read_set(layout, root, tmp_path / "cache", on_problem=noted.append)
     assert any("3 × link that leads nowhere" in problem.message for problem in noted)
+
+
+@pytest.mark.parametrize("ending", ["_mask", "_Segmentation", "-seg", " label"])
+def test_masks_may_be_named_as_masks(folder: Path, ending: str):
+    for path in sorted((folder / "masks").iterdir())[1:]:
+        path.rename(path.with_stem(path.stem + ending))
+    assert {case.id: case.mask is not None for case in read_folder(folder)} == {
+        path.stem: True for path in (folder / "images").iterdir()
+    }
+
+
+def test_two_masks_of_one_image_are_not_taken_for_one(folder: Path, save):
+    path = min((folder / "masks").iterdir())
+    save(path.with_stem(path.stem + "_mask"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(InputError, match=r"1 of 7 masks in .* have no image, such as .*_mask.png"):
+        read_folder(folder)
+
+
+def test_masks_in_class_folders_are_no_images(negatives: Path, save):
+    save(negatives / "Training" / "notumor" / "x_0001_mask.png", np.zeros((9, 9), np.uint8))
+    noted: list[Problem] = []
+    assert len(read_kaggle_mri(negatives, noted.append)) == 4
+    assert [problem.fatal for problem in noted] == [False]
+    assert "1 masks in" in noted[0].message

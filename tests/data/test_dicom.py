@@ -601,3 +601,31 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, content: bytes, place
     assert {case.id for case in cases} <= {"0", "1", "seg"}
     assert all(decode(case)[1].shape == RAMP.shape for case in cases if case.mask)
     assert all(str(tmp_path) in problem.message for problem in noted)
+
+
+def test_masks_may_lie_in_the_folder_of_each_patient(tmp_path: Path, save):
+    root = tmp_path / "study"
+    for name in ("P1", "P2"):
+        series = f"1.2.{name[1]}"
+        write_dicom(root / name / "images" / "1.dcm", RAMP, SeriesInstanceUID=series)
+    write_dicom(root / "P1" / "masks" / "1.dcm", SPOT.astype(int))
+    save(root / "P2" / "Masks" / "1.png", SPOT.astype(np.uint8) * 255)
+    assert read(root) == {"P1-images-1": SPOT.sum(), "P2-images-1": SPOT.sum()}
+
+
+def test_files_without_a_preamble_are_read(tmp_path: Path):
+    root = tmp_path / "study"
+    write_dicom(root / "1.dcm", RAMP)
+    expected = read_slice(root / "1.dcm")
+    dataset, bare = pydicom.dcmread(root / "1.dcm"), pydicom.Dataset()
+    bare.update(dataset)
+    bare.save_as(root / "1.dcm", implicit_vr=True, little_endian=True)
+    np.testing.assert_array_equal(read_slice(root / "1.dcm"), expected)
+    assert read_header(root / "1.dcm").patient == "anna"
+
+
+def test_a_mask_that_inherits_lossy_from_its_image_is_read(tmp_path: Path):
+    root = tmp_path / "study"
+    write_series(root / "images")
+    write_dicom(root / "masks" / "1.dcm", SPOT.astype(int), LossyImageCompression="01")
+    assert read(root)["images-1"] == SPOT.sum()

@@ -54,6 +54,12 @@ def test_lossy_compression_does_not_change_a_mask(quality):
     assert np.array_equal(to_mask(as_jpeg(WHITE, quality), "m", lossy=True), DRAWN)
 
 
+@pytest.mark.parametrize(("pixels", "labels"), [(WHITE // 255, None), (WHITE, [255])])
+def test_labels_that_were_compressed_with_loss_are_refused(pixels, labels):
+    with pytest.raises(InputError, match=r"compressed with loss, .* save masks as PNG"):
+        to_mask(as_jpeg(pixels, 75), "m", labels, lossy=True)
+
+
 @pytest.mark.parametrize(
     ("pixels", "listed"),
     [

@@ -118,3 +118,36 @@ def test_patients_that_names_do_not_tell_are_asked_for(tmp_path: Path):
     assert [(problem.kind, problem.fatal) for problem in noted] == [("patient", False)]
     assert "P1_1 and P1_2 may be examinations of one patient" in noted[0].message
     assert "such as patient_pattern='(.+)[-_.][0-9]+'" in noted[0].message
+
+
+def test_pairs_of_two_folders_share_the_rest_of_their_names(tmp_path: Path):
+    names = [
+        f"images_structural/UPENN-GBM-00001_{k}/UPENN-GBM-00001_{k}_{kind}.nii.gz"
+        for k in (11, 21)
+        for kind in ("FLAIR", "T1", "T1GD")
+    ]
+    masks = [f"images_segm/UPENN-GBM-00001_{k}_segm.nii.gz" for k in (11, 21)]
+    found, patients, noted = pair(tmp_path, *names, *masks)
+    assert found == {
+        "UPENN-GBM-00001_11": (names[2], masks[0]),
+        "UPENN-GBM-00001_21": (names[5], masks[1]),
+    }
+    assert (patients, noted) == (["UPENN-GBM-00001"] * 2, [])
+
+
+def test_derivatives_of_bids_pair_with_its_images(tmp_path: Path):
+    names = [f"sub-0{k}/ses-1/anat/sub-0{k}_ses-1_ce-GD_T1w.nii.gz" for k in (1, 2)]
+    masks = [
+        f"derivatives/manual/sub-0{k}/ses-1/anat/sub-0{k}_ses-1_desc-tumor_mask.nii.gz"
+        for k in (1, 2)
+    ]
+    chosen = {"image": "ce-GD_T1w", "label": "desc-tumor_mask"}
+    found, patients, noted = pair(tmp_path, *names, *masks, **chosen)
+    assert list(found.values()) == list(zip(names, masks, strict=True))
+    assert (patients, noted) == (["sub-01", "sub-02"], [])
+
+
+def test_files_of_two_patients_are_no_pair(tmp_path: Path):
+    found, _, noted = pair(tmp_path, "P1/scan1_t1c.nii", "P2/scan1_seg.nii")
+    assert found == {}
+    assert [problem.fatal for problem in noted] == [False, True]

@@ -305,3 +305,11 @@ def test_results_lie_on_the_image_as_a_viewer_shows_it(model: Path, tmp_path: Pa
     agreement = read(row["mask"]) == np.where(np.rot90(image, -1) > 127, 255, 0)
     assert agreement.mean() > 0.97
     assert "EXIF" in row["note"]
+
+
+def test_masks_beside_their_images_are_left_out_and_told(tmp_path: Path, caplog):
+    for name in ("x.png", "x_mask.png", "a_mask.png"):
+        (tmp_path / name).touch()
+    assert find_images([tmp_path]) == [tmp_path / "a_mask.png", tmp_path / "x.png"]
+    assert "1 masks beside their images are left out" in caplog.text
+    assert find_images([tmp_path / "x_mask.png"]) == [tmp_path / "x_mask.png"]

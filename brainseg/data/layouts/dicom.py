@@ -22,10 +22,17 @@ from brainseg.data.layouts.dicom_file import (
     read_slice,
 )
 from brainseg.data.layouts.dicom_notes import note, tell_patients, tell_unmarked, tell_unread
-from brainseg.data.layouts.dicom_pairs import Masks, find_unread, join, pair_drawn, pair_segments
+from brainseg.data.layouts.dicom_pairs import (
+    Masks,
+    find_unread,
+    is_in_masks,
+    join,
+    pair_drawn,
+    pair_segments,
+)
 from brainseg.data.layouts.dicom_seg import read_segmentation
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
-from brainseg.data.layouts.walk import find_files, find_folder
+from brainseg.data.layouts.walk import find_files
 from brainseg.data.mask import check_extent
 from brainseg.errors import InputError
 
@@ -44,10 +51,10 @@ def read_dicom(
     """Find DICOM images, series by series, and their masks.
 
     A mask is a frame of a DICOM SEG object that refers to the image or lies at its position, or a
-    file in `ROOT/masks/` with the same relative path (DICOM or a picture); images may be in
-    `ROOT/images/`. Where every mask has found its image, slices without one in a series with some
-    have no tumour; a series without any is unlabelled. The patient is `PatientID`, else the study,
-    else the series.
+    file in a folder `masks` with the same path (DICOM or a picture), where folders named `images`
+    and `masks` do not count: `P1/masks/3.png` is of `P1/images/3.dcm`, or of `P1/3.dcm`. Where
+    every mask has found its image, slices without one in a series with some have no tumour; a
+    series without any is unlabelled. The patient is `PatientID`, else the study, else the series.
 
     Args:
         root: the data set's folder.
@@ -59,14 +66,13 @@ def read_dicom(
     Raises:
         InputError: there are no DICOM images, or segments must be chosen.
     """
-    folders = find_folder(root, "images"), find_folder(root, "masks")
     lost: list[Problem] = []
 
     def lose(problem: Problem) -> None:
         lost.append(problem)
         on_problem(problem)
 
-    headers, drawn, others = _sort_files(root, folders[1], on_problem, lose)
+    headers, drawn, others = _sort_files(root, on_problem, lose)
     images = headers["image"]
     if not images:
         raise InputError(f"No DICOM images below {root}. Expected files of one slice each.")
@@ -83,11 +89,9 @@ def read_dicom(
         except InputError as error:
             lose(Problem("mask", str(header.path), str(error)))
     masks = pair_segments(found, images, segments, lose)
-    beside = folders[0] if folders[0].is_dir() else root
-    paths = [image.path for image in images if beside in image.path.parents]
-    places = beside, folders[1]
-    drawn += find_unread(places, paths, others)
-    for path, read in pair_drawn(places, paths, drawn, labels, lose).items():
+    paths = [image.path for image in images]
+    drawn += find_unread(root, paths, others)
+    for path, read in pair_drawn(root, paths, drawn, labels, lose).items():
         masks.setdefault(path, []).extend(read)
     series: dict[str, list[Header]] = defaultdict(list)
     for image in images:
@@ -102,13 +106,13 @@ def read_dicom(
 
 
 def _sort_files(
-    root: Path, masks: Path, on_problem: OnProblem, lose: OnProblem
+    root: Path, on_problem: OnProblem, lose: OnProblem
 ) -> tuple[dict[str, list[Header]], list[Path], list[Path]]:
     """Headers by kind, the files of drawn masks, and those that are neither."""
     headers: dict[str, list[Header]] = defaultdict(list)
     drawn, others = [], []
     for path in find_files(root, on_problem):
-        within = masks in path.parents
+        within = is_in_masks(path, root)
         if within and path.suffix.lower() in IMAGE_SUFFIXES:
             drawn.append(path)
         elif not looks_like_dicom(path):

@@ -12,10 +12,16 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.misc import is_dicom
 from pydicom.pixels import apply_modality_lut
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from brainseg.data.intensity import invert, to_grey
 from brainseg.errors import InputError, brief
@@ -71,6 +77,22 @@ def looks_like_dicom(path: Path) -> bool:
         return False
 
 
+def open_dicom(path: Path, stop_before_pixels: bool = False) -> pydicom.Dataset:
+    """Read a file, also one that lacks the preamble, as those of old software do.
+
+    Raises:
+        InvalidDicomError: it is something else.
+    """
+    dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels, force=True)
+    if "SOPClassUID" not in dataset and not is_dicom(path):
+        raise InvalidDicomError("no DICOM file")
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
 def read_header(path: Path) -> Header:
     """Read a header.
 
@@ -79,7 +101,7 @@ def read_header(path: Path) -> Header:
     """
     with telling_damage(path):
         _check_deflated(path)
-        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        dataset = open_dicom(path, stop_before_pixels=True)
         return Header(
             path,
             kind=_kind(dataset),
@@ -102,7 +124,7 @@ def read_stored(path: Path) -> tuple[NDArray, pydicom.Dataset]:
     """
     with telling_damage(path):
         _check_deflated(path)
-        dataset = pydicom.dcmread(path)
+        dataset = open_dicom(path)
         frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.SamplesPerPixel)
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         if samples != 1 or dataset.PhotometricInterpretation not in GREY:
@@ -152,9 +174,11 @@ def read_frame(path: Path) -> tuple[NDArray, pydicom.Dataset]:
 
 
 def is_lossy(dataset: pydicom.Dataset) -> bool:
-    """Whether compression may have changed the pixels."""
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-    return syntax in LOSSY or dataset.get("LossyImageCompression") == "01"
+    """Whether compression may have changed the pixels of this file.
+
+    `LossyImageCompression` does not tell: masks inherit it from their images.
+    """
+    return str(dataset.file_meta.get("TransferSyntaxUID", "")) in LOSSY
 
 
 def read_numbers(dataset: Any, name: str, count: int) -> NDArray[np.float64] | None:

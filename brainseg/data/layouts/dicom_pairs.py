@@ -26,11 +26,12 @@ from brainseg.data.layouts.dicom_seg import (
     find_images,
     read_mask_of_frame,
 )
+from brainseg.data.layouts.mask_names import image_name
 from brainseg.data.mask import to_mask
 from brainseg.errors import InputError
 
-ENDING = re.compile(r"[-_. ](mask|seg|segmentation|label|labels|roi)$")
-"""What the name of a mask may have beyond the name of its image, in small letters."""
+FOLDERS = ("images", "masks")
+"""Names of folders, in small letters, that do not count in the paths of images and masks."""
 
 ReadMask = Callable[[], NDArray[np.bool_]]
 """Reads one of the masks of an image, H×W."""
@@ -40,38 +41,38 @@ Masks = dict[Path, list[ReadMask]]
 
 
 def pair_drawn(
-    folders: tuple[Path, Path],
+    root: Path,
     images: Sequence[Path],
     drawn: Sequence[Path],
     labels: Sequence[float] | None,
     on_problem: OnProblem,
 ) -> Masks:
-    """Files in `masks/` for the images with the same relative path.
+    """Files in folders named `masks` for the images with the same path below `root`.
 
-    Endings do not matter, nor does the case of letters, nor `_mask` and its like after the name. A
-    file that fits no image, or several, is a fatal problem.
+    Endings do not matter, nor does the case of letters, nor `_mask` and its like after the name,
+    nor the folders `images` and `masks`. A file that fits no image, or several, is a fatal problem.
 
     Args:
-        folders: of the images and of the masks.
+        root: the data set's folder.
         images: files of images.
-        drawn: pictures and DICOM files below the folder of masks.
+        drawn: pictures and DICOM files in folders of masks.
         labels: the values that are tumour, see `brainseg.data.mask.to_mask`.
         on_problem: receives the files that fit no image.
     """
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in images:
-        by_name[_name(path, folders[0])].append(path)
+        by_name[_name(path, root)].append(path)
     found: dict[Path, list[Path]] = defaultdict(list)
     for path in drawn:
-        name = _name(path, folders[1])
-        names = (name, ENDING.sub("", name), _name(path.with_suffix(""), folders[1]))
+        name = _name(path, root)
+        names = (name, image_name(name), _name(path.with_suffix(""), root))
         fitting = next((by_name[each] for each in names if each in by_name), [])
         if len(fitting) == 1:
             found[fitting[0]].append(path)
         else:
             fits = f"fits {name_some(map(str, fitting))}" if fitting else "fits no image"
             message = (
-                f"The mask {path} {fits}. Expected one image of its name below {folders[0]}. "
+                f"The mask {path} {fits}. Expected one image of its name below {root}. "
                 "Rename it, or remove it."
             )
             on_problem(Problem("mask", str(path), message))
@@ -83,13 +84,16 @@ def pair_drawn(
     return {image: [partial(read, path) for path in paths] for image, paths in found.items()}
 
 
-def find_unread(
-    folders: tuple[Path, Path], images: Sequence[Path], others: Sequence[Path]
-) -> list[Path]:
-    """Files in the folder of masks that have the name of an image, but another format."""
-    names = {_name(path, folders[0]) for path in images}
-    within = [path for path in others if folders[1] in path.parents]
-    return [path for path in within if _name(path.with_suffix(""), folders[1]) in names]
+def find_unread(root: Path, images: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    """Files in folders of masks that have the name of an image, but another format."""
+    names = {_name(path, root) for path in images}
+    within = [path for path in others if is_in_masks(path, root)]
+    return [path for path in within if _name(path.with_suffix(""), root) in names]
+
+
+def is_in_masks(path: Path, root: Path) -> bool:
+    """Whether a file below `root` lies in a folder named `masks`, or in one below it."""
+    return "masks" in map(str.lower, path.relative_to(root).parts[:-1])
 
 
 def pair_segments(
@@ -151,9 +155,10 @@ def join(masks: Sequence[ReadMask], shape: tuple[int, ...], path: Path) -> NDArr
     return joined
 
 
-def _name(path: Path, folder: Path) -> str:
-    """The path in a folder without endings, in small letters."""
-    name = path.relative_to(folder).as_posix().lower()
+def _name(path: Path, root: Path) -> str:
+    """The path below `root` without `FOLDERS` and endings, in small letters."""
+    parts = path.relative_to(root).as_posix().lower().split("/")
+    name = "/".join([*(part for part in parts[:-1] if part not in FOLDERS), parts[-1]])
     ends = "|".join(re.escape(end) for end in (*SUFFIXES, *IMAGE_SUFFIXES))
     while (shorter := re.sub(f"({ends})$", "", name)) != name:
         name = shorter

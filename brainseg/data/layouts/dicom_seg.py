@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from brainseg.data.layouts.dicom_file import (
     Header,
+    open_dicom,
     read_numbers,
     read_stored,
     telling_damage,
@@ -62,7 +63,7 @@ def read_segmentation(header: Header) -> Segmentation:
         InputError: it is damaged.
     """
     with telling_damage(header.path):
-        dataset = pydicom.dcmread(header.path, stop_before_pixels=True)
+        dataset = open_dicom(header.path, stop_before_pixels=True)
         count = int(dataset.get("NumberOfFrames") or 1)
         shared = (*(dataset.get("SharedFunctionalGroupsSequence") or ()), pydicom.Dataset())[0]
         groups = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())

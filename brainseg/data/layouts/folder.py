@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path
 
 from brainseg.data.case import Case, OnProblem, Problem, name_some, refuse
@@ -9,6 +10,7 @@ from brainseg.data.image import IMAGE_SUFFIXES
 from brainseg.data.layouts.class_names import find_class
 from brainseg.data.layouts.figshare import read_folds
 from brainseg.data.layouts.labels import read_labels
+from brainseg.data.layouts.mask_names import find_masks, image_name
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files, find_folder
 from brainseg.vocabulary import CLASSES
@@ -25,6 +27,7 @@ def read_folder(
 ) -> list[Case]:
     """Read `images/` + `masks/` with the same names, and `labels.csv` where there is one.
 
+    A mask may have `_mask` and its like after the name, see `brainseg.data.layouts.mask_names`.
     `labels.csv` has the columns `id,class,patient` and optionally `plane`; others are ignored. The
     id of a picture is its stem, after the names of the folders that it lies in: `siteB-y0`.
 
@@ -50,6 +53,7 @@ def read_folder(
         on_problem(Problem("layout", str(root), message))
         return []
     images, masks = (_find_pictures(folder, on_problem) for folder in folders)
+    masks = _name_by_images(masks, images)
     _check_pairs(folders, images, masks, on_problem)
     table = read_labels(root, images, on_problem)
     folds = read_folds(root, on_problem)
@@ -74,8 +78,17 @@ def read_kaggle_mri(root: Path, on_problem: OnProblem = refuse) -> list[Case]:
         InputError: by default, where there are no class folders, or they are empty.
     """
     folders: dict[str, list[Path]] = defaultdict(list)
-    for path in filter(is_picture, find_files(root, on_problem)):
-        folders[path.parent.name].append(path)
+    pictures = [path for path in find_files(root, on_problem) if is_picture(path)]
+    if marked := find_masks(pictures):
+        masks = sorted(marked)
+        message = (
+            f"{len(masks)} masks in {root} are left out, such as {_some(masks, root)}: class "
+            "folders are read without masks. Move them and their images into masks/ and images/."
+        )
+        on_problem(Problem("mask", str(masks[0]), message, fatal=False))
+    for path in pictures:
+        if path not in marked:
+            folders[path.parent.name].append(path)
     for name, paths in folders.items():
         if (known := find_class(name)) != name:
             message = (
@@ -131,6 +144,16 @@ def _find_pictures(folder: Path, on_problem: OnProblem) -> dict[str, Path]:
             continue
         names[name] = path
     return names
+
+
+def _name_by_images(masks: dict[str, Path], images: Container[str]) -> dict[str, Path]:
+    """Masks by the names of their images: `x_mask` is of `x`, where that has no other mask."""
+    named: dict[str, Path] = {}
+    for name, path in masks.items():
+        image = image_name(name)
+        free = image in images and image not in masks and image not in named
+        named[image if name not in images and free else name] = path
+    return named
 
 
 def _check_pairs(

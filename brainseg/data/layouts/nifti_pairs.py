@@ -49,7 +49,7 @@ def pair_volumes(
     volumes = [path for path in files if path.name.lower().endswith((".nii", ".nii.gz"))]
     labels = {path for path in volumes if path.parent != root and label.search(path.parent.name)}
     found = (
-        _pair_by_name(volumes, labels, image, on_problem)
+        _pair_by_name(volumes, labels, image, label, on_problem)
         if labels
         else _pair_by_folder(volumes, image, label, on_problem)
     )
@@ -65,9 +65,16 @@ def pair_volumes(
 
 
 def _pair_by_name(
-    volumes: Sequence[Path], labels: set[Path], image: re.Pattern[str], on_problem: OnProblem
+    volumes: Sequence[Path],
+    labels: set[Path],
+    image: re.Pattern[str],
+    pattern: re.Pattern[str],
+    on_problem: OnProblem,
 ) -> list[Found]:
-    """Pairs of the same name in two folders; images may end with nnU-Net's sequence number."""
+    """Pairs of the same name in two folders, or of the same rest of the name.
+
+    Images may end with nnU-Net's sequence number; `pattern` is that of label volumes.
+    """
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(labels):
         by_name[_bare(path).lower()].append(path)
@@ -81,10 +88,15 @@ def _pair_by_name(
             images[max(same, key=lambda label: _count_shared(label, path))].append(path)
         else:
             alone.append(path)
-    several = any(len(paths) > 1 for paths in images.values())
+    lonely = [label for label, paths in images.items() if not paths]
+    apart = _pair_apart((alone, image), (lonely, pattern))
+    for _, drawn, label in apart:
+        images.pop(label)
+        alone.remove(drawn)
+    several = bool(apart) or any(len(paths) > 1 for paths in images.values())
     if alone := [path for path in alone if not several or image.search(path.name)]:
         _leave_out(alone, "no label volume has the same name", on_problem)
-    pairs = []
+    pairs = apart
     for label, paths in images.items():
         chosen = [path for path in paths if not several or image.search(path.name)]
         if len(chosen) == 1:
@@ -103,25 +115,59 @@ def _pair_by_folder(
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in volumes:
         by_folder[path.parent].append(path)
-    pairs = []
+    sides = {folder: _take_sides(paths, image, label) for folder, paths in by_folder.items()}
+    alone = [path for images, masks in sides.values() if not masks for path in images]
+    lonely = [path for images, masks in sides.values() if not images for path in masks]
+    pairs = _pair_apart((alone, image), (lonely, label))
+    used = {path for _, *both in pairs for path in both}
     for folder, paths in sorted(by_folder.items()):
-        masks = [path for path in paths if label.search(path.name)]
-        images = [path for path in paths if path not in masks and image.search(path.name)]
-        masks = [path for path in masks if not BRAIN.search(path.name)]
+        images, masks = sides[folder]
+        if not (images and masks):
+            images, masks = ([p for p in side if p not in used] for side in sides[folder])
         if len(masks) == len(images) == 1:
             pairs.append((folder, images[0], masks[0]))
+        elif masks and not images:
+            others = name_some(path.name for path in paths if path not in masks) or "none"
+            _lose(masks, f"'{image.pattern}' matches none of: {others}", on_problem)
         elif masks:
-            if not images:
-                others = name_some(path.name for path in paths if path not in masks) or "none"
-                _lose(masks, f"'{image.pattern}' matches none of: {others}", on_problem)
-                continue
             pairs += _pair_by_rest(folder, (images, image), (masks, label), on_problem)
-        else:
+        elif used.isdisjoint(paths):
             message = (
                 f"{folder} is left out: it holds {len(images)} images and 0 label volumes. "
                 f"Expected one of each; its files: {name_some(path.name for path in paths)}."
             )
             on_problem(Problem("layout", str(folder), message, fatal=False))
+    return pairs
+
+
+def _take_sides(
+    paths: Sequence[Path], image: re.Pattern[str], label: re.Pattern[str]
+) -> tuple[list[Path], list[Path]]:
+    """The images and the label volumes of a folder."""
+    masks = [path for path in paths if label.search(path.name)]
+    images = [path for path in paths if path not in masks and image.search(path.name)]
+    return images, [path for path in masks if not BRAIN.search(path.name)]
+
+
+def _pair_apart(
+    images: tuple[list[Path], re.Pattern[str]], labels: tuple[list[Path], re.Pattern[str]]
+) -> list[Found]:
+    """Pairs of two folders whose names are equal but for what the patterns match.
+
+    The rest must tell the examination: every number in the folders that differ is part of it.
+    """
+    fitting = [path for path in images[0] if images[1].search(path.name)]
+    drawn, masks = _group_by_rest(fitting, images[1]), _group_by_rest(*labels)
+    pairs = []
+    for rest, (label, *more) in masks.items():
+        if more or len(drawn.get(rest, ())) != 1:
+            continue
+        image = drawn[rest][0]
+        shared = os.path.commonpath((image, label))
+        folders = {*image.relative_to(shared).parts[:-1], *label.relative_to(shared).parts[:-1]}
+        numbered = [_words(folder) for folder in folders if re.search(r"\d", folder)]
+        if re.search(r"\d", rest) and all(f"-{words}-" in f"-{rest}-" for words in numbered):
+            pairs.append((image.with_name(_rest(labels[1], _bare(label))), image, label))
     return pairs
 
 
@@ -201,8 +247,17 @@ def _bare(path: Path) -> str:
 
 
 def _cut_out(pattern: re.Pattern[str], name: str) -> str:
-    """A name without the word that a pattern finds in it: `P1_t1ce_2` becomes `P1-2`."""
+    """The words of a name without that which a pattern finds in it: `P1_t1ce_2` becomes `P1-2`."""
+    return _words(_rest(pattern, name))
+
+
+def _rest(pattern: re.Pattern[str], name: str) -> str:
+    """A name without the word that a pattern finds in it: `P_1_t1ce` becomes `P_1`."""
     found = pattern.search(name)
     start, end = found.span() if found else (len(name), len(name))
     after = re.sub(r"^[a-z]+", "", name[end:], flags=re.IGNORECASE)
-    return "-".join(re.findall(r"[^\W_]+", f"{name[:start]}-{after}"))
+    return f"{name[:start]}-{after}".strip("-_. ")
+
+
+def _words(name: str) -> str:
+    return "-".join(re.findall(r"[^\W_]+", name))

@@ -1,0 +1,23 @@
+"""Names of mask files."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+ENDING = re.compile(r"[-_. ](mask|seg|segmentation|label|labels|roi)(_\d+)?$", re.IGNORECASE)
+"""What the name of a mask may have beyond the name of its image."""
+
+
+def image_name(name: str) -> str:
+    """The name of the image that a mask is named after: `x_mask` and `x_seg` are of `x`."""
+    return ENDING.sub("", name)
+
+
+def find_masks(pictures: Collection[Path]) -> set[Path]:
+    """Those among pictures that are named as masks of others in their folder."""
+    stems = {path.with_suffix("") for path in pictures}
+    return {
+        path
+        for path in pictures
+        if (name := image_name(path.stem)) not in ("", path.stem) and path.with_name(name) in stems
+    }
