@@ -80,9 +80,11 @@ def attempt(chosen: argparse.Namespace, folder: Path, name: str, kind: str) -> b
     before = rows_of(run)
     content = (run / name).read_bytes()
     (run / name).write_bytes(DAMAGES[kind](content))
-    code, said = call([*COMMAND, "report", str(copy)])
+    code, printed = call([*COMMAND, "report", str(copy)])
+    reasons = read_reasons(copy)  # as they are before a terminal breaks their lines
+    said = printed if "Traceback" in printed else reasons
     others = set(rows_of_table(copy)) >= {path.name for path in copy.glob("*/state.json")}
-    seen = tell(said, run)
+    seen = tell(said)
     by, lost = mend(chosen, run, name, said)
     same = (run / name).exists() and (run / name).read_bytes() == content
     after = rows_of(run)
@@ -122,12 +124,17 @@ def call(command: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def tell(said: str, run: Path) -> str:
+def read_reasons(experiment: Path) -> str:
+    """Why rows of the report are not as they should be."""
+    rows = json.loads((experiment / "report/table.json").read_text())["rows"]
+    return "\n".join(row["reason"] for row in rows if row["reason"])
+
+
+def tell(said: str) -> str:
     """The line that names the file, short."""
     if "Traceback" in said:
         return "TRACEBACK " + said.strip().splitlines()[-1]
-    words = " ".join(said.replace("│", " ").split())
-    found = re.search(r"\[\d+\] [^\[]*?is damaged: (.*?)\. ", words)
+    found = re.search(r"is damaged: (.*?)\. ", said)
     return found[1].replace("|", "/")[:90] if found else "–"
 
 
