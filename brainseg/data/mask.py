@@ -34,6 +34,8 @@ LARGEST_SHARE = {2: 0.7, 3: 0.5}
 """Largest share of the head, in a slice and in a volume, that a tumour may fill."""
 
 
+DOUBT = "is it an image, or were labels resampled other than by the nearest neighbour?"
+
 LEAST_HEAD = 0.1
 """Share of a slice that shows the head, below which a tumour may fill all that is left of it."""
 
@@ -158,15 +160,15 @@ def _check_labels(found: NDArray, source: object) -> None:
     if found.size > MOST_LABELS or not np.array_equal(found, np.rint(found)):
         raise InputError(
             f"{source} is not a label map: it has {found.size} values ({_listed(found)}). Expected "
-            "few whole numbers; is it an image?"
+            f"few whole numbers; {DOUBT}"
         )
 
 
 def _ambiguous(found: NDArray, source: object) -> InputError:
-    if found.size > MOST_LABELS:
+    if found.size > MOST_LABELS or not np.array_equal(found, np.rint(found)):
         return InputError(
             f"{source} is not a mask: it has {found.size} values between 0 and {found[-1]:g}. "
-            "Expected 0, and one value for the tumour; is it an image?"
+            f"Expected 0, and one value for the tumour; {DOUBT}"
         )
     listed = _listed(found)
     return InputError(

@@ -124,5 +124,10 @@ def test_a_tumour_may_fill_the_last_slice_of_a_head():
 
 
 def test_a_faint_mask_does_not_vanish():
-    with pytest.raises(InputError, match="black and white"):
+    with pytest.raises(InputError, match="is not a mask"):
         to_mask(DRAWN / 65535, "m")
+
+
+def test_fractions_are_not_recommended_as_labels():
+    with pytest.raises(InputError, match=r"1 values between 0 and 0.7.* by the nearest neighbour"):
+        to_mask(DRAWN * 0.7, "m")

@@ -151,3 +151,29 @@ def test_files_of_two_patients_are_no_pair(tmp_path: Path):
     found, _, noted = pair(tmp_path, "P1/scan1_t1c.nii", "P2/scan1_seg.nii")
     assert found == {}
     assert [problem.fatal for problem in noted] == [False, True]
+
+
+def test_volumes_in_folders_named_as_they_are(tmp_path: Path):
+    names = [
+        f"{p}/{p}_{kind}.nii/{p}_{kind}.nii"
+        for p in ("BraTS20_Training_001", "BraTS20_Training_002")
+        for kind in ("flair", "t1", "t1ce", "seg")
+    ]
+    found, patients, noted = pair(tmp_path, *names)
+    assert list(found.values()) == [(names[2], names[3]), (names[6], names[7])]
+    assert (patients, noted) == (["BraTS20_Training_001", "BraTS20_Training_002"], [])
+
+
+def test_one_of_two_folders_of_labels_is_chosen(tmp_path: Path):
+    image = "images_structural/UPENN-GBM-00001_11/UPENN-GBM-00001_11_T1GD.nii.gz"
+    label = "images_segm/UPENN-GBM-00001_11_segm.nii.gz"
+    other = "automated_segm/UPENN-GBM-00001_11_automated_approx_segm.nii.gz"
+    found, _, noted = pair(tmp_path, image, label, other, label="images_segm")
+    assert (list(found.values()), noted) == ([(image, label)], [])
+
+
+def test_labels_may_be_named_after_images_without_a_word_for_the_sequence(tmp_path: Path):
+    names = [f"images/P{k}.nii" for k in (1, 2)], [f"labels/P{k}_seg.nii" for k in (1, 2)]
+    found, patients, noted = pair(tmp_path, *names[0], *names[1])
+    assert list(found.values()) == list(zip(*names, strict=True))
+    assert (patients, noted) == (["P1", "P2"], [])

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-ENDING = re.compile(r"[-_. ](mask|seg|segmentation|label|labels|roi)(_\d+)?$", re.IGNORECASE)
+ENDING = re.compile(r"[-_. ](mask|segm?|segmentation|label|labels|roi)(_\d+)?$", re.IGNORECASE)
 """What the name of a mask may have beyond the name of its image."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainseg.data.case import OnProblem, Problem, name_some, refuse
+from brainseg.data.layouts.mask_names import image_name
 from brainseg.data.layouts.patients import Place, find_doubtful, find_patients, unique_names
 from brainseg.data.layouts.walk import find_files
 
@@ -155,20 +156,26 @@ def _pair_apart(
     """Pairs of two folders whose names are equal but for what the patterns match.
 
     The rest must tell the examination: every number in the folders that differ is part of it.
+    Where the pattern matches no image, any may be meant.
     """
-    fitting = [path for path in images[0] if images[1].search(path.name)]
+    fitting = [path for path in images[0] if images[1].search(path.name)] or images[0]
     drawn, masks = _group_by_rest(fitting, images[1]), _group_by_rest(*labels)
     pairs = []
     for rest, (label, *more) in masks.items():
         if more or len(drawn.get(rest, ())) != 1:
             continue
         image = drawn[rest][0]
-        shared = os.path.commonpath((image, label))
-        folders = {*image.relative_to(shared).parts[:-1], *label.relative_to(shared).parts[:-1]}
-        numbered = [_words(folder) for folder in folders if re.search(r"\d", folder)]
-        if re.search(r"\d", rest) and all(f"-{words}-" in f"-{rest}-" for words in numbered):
+        words = [*_folder_words(image, label, images[1]), *_folder_words(label, image, labels[1])]
+        if re.search(r"\d", rest) and all(f"-{each}-" in f"-{rest}-" for each in words):
             pairs.append((image.with_name(_rest(labels[1], _bare(label))), image, label))
     return pairs
+
+
+def _folder_words(path: Path, other: Path, pattern: re.Pattern[str]) -> list[str]:
+    """Words, without those of a pattern, of the numbered folders in which only `path` lies."""
+    folders = path.relative_to(os.path.commonpath((path, other))).parts[:-1]
+    rests = [_cut_out(pattern, _bare(Path(folder))) for folder in folders]
+    return [rest for rest in rests if re.search(r"\d", rest)]
 
 
 def _pair_by_rest(
@@ -254,7 +261,9 @@ def _cut_out(pattern: re.Pattern[str], name: str) -> str:
 def _rest(pattern: re.Pattern[str], name: str) -> str:
     """A name without the word that a pattern finds in it: `P_1_t1ce` becomes `P_1`."""
     found = pattern.search(name)
-    start, end = found.span() if found else (len(name), len(name))
+    if not found:  # the folder was meant
+        return image_name(name)
+    start, end = found.span()
     after = re.sub(r"^[a-z]+", "", name[end:], flags=re.IGNORECASE)
     return f"{name[:start]}-{after}".strip("-_. ")
 
