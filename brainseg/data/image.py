@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainseg.data.intensity import invert, to_grey
-from brainseg.data.mask import check_extent, to_mask
+from brainseg.data.mask import check_extent, find_others, to_mask
 from brainseg.data.matlab import is_mat, read_plane
 from brainseg.data.picture import Picture, read_picture
 from brainseg.errors import InputError
@@ -83,10 +83,8 @@ def read_mask(path: Path, labels: Sequence[float] | None = None) -> NDArray[np.b
     Raises:
         InputError: the file is unreadable or not a mask, or it has labels and none was chosen.
     """
-    if is_mat(path):
-        return to_mask(read_plane(path, "tumorMask"), path, labels)
-    picture = read_picture(path)
-    return to_mask(_mask_values(picture, path), path, labels, picture.lossy)
+    values, lossy = _read_values(path)
+    return to_mask(values, path, labels, lossy)
 
 
 def decode_case(
@@ -94,12 +92,18 @@ def decode_case(
 ) -> tuple[Decoded, NDArray[np.bool_]]:
     """Decode an image and its mask (H×W bool; no file: all `False`).
 
+    The note also lists labels of the mask that are not among `labels`.
+
     Raises:
         InputError: a file cannot be used, or the two differ in size.
     """
     decoded = decode_image(image)
-    empty = np.zeros(decoded.pixels.shape, bool)
-    return decoded, read_mask_of(decoded.pixels, image, mask, labels) if mask else empty
+    if mask is None:
+        return decoded, np.zeros(decoded.pixels.shape, bool)
+    tumor = read_mask_of(decoded.pixels, image, mask, labels)
+    others = find_others(_read_values(mask)[0], labels) if labels is not None else ""
+    notes = [decoded.note, f"labels that are not chosen: {others}" if others else None]
+    return replace(decoded, note="; ".join(filter(None, notes)) or None), tumor
 
 
 def read_mask_of(
@@ -172,6 +176,14 @@ def _check_grey(rgb: NDArray[np.uint8], path: Path) -> None:
 
 def _spread(rgb: NDArray) -> NDArray:
     return rgb.max(axis=-1) - rgb.min(axis=-1)
+
+
+def _read_values(path: Path) -> tuple[NDArray, bool]:
+    """The numbers of a mask, H×W, and whether compression may have changed them."""
+    if is_mat(path):
+        return read_plane(path, "tumorMask"), False
+    picture = read_picture(path)
+    return _mask_values(picture, path), picture.lossy
 
 
 def _mask_values(picture: Picture, path: Path) -> NDArray:

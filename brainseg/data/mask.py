@@ -89,6 +89,12 @@ def to_mask(
     return numbers >= found[-1] / 2
 
 
+def find_others(values: NDArray, labels: Sequence[float]) -> str:
+    """The values of a label map that are not among `labels`, with commas between."""
+    found = np.unique(_round_near(np.asarray(values)))
+    return _listed(found[(found > 0) & ~np.isin(found, labels)])
+
+
 def parse_labels(given: Any) -> tuple[float, ...] | None:
     """The option `labels`: a number, several with commas between, or a list; `None` for none.
 

@@ -247,3 +247,11 @@ def test_labels_that_no_mask_holds_are_a_problem(masked: Path, tmp_path: Path):
     (problem,) = to_json(audit([masked], tmp_path, options={"labels": "7"}))["problems"]
     assert "holds any of the labels 7" in problem["message"]
     assert not to_json(audit([masked], tmp_path, options={"labels": "255"}))["problems"]
+
+
+def test_notes_are_printed_once_with_their_number(tmp_path: Path, save, capsys):
+    for name in ("a", "b"):
+        save(tmp_path / "images" / f"{name}.png", np.tile(np.arange(60, dtype=np.uint16), (60, 1)))
+        save(tmp_path / "masks" / f"{name}.png", np.zeros((60, 60), np.uint8))
+    print_audit(to_json(audit([tmp_path], tmp_path / "cache")), Console(width=120))
+    assert capsys.readouterr().out.count("2 of 2 files: 16-bit image scaled to 8 bits.") == 1

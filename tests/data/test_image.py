@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainseg.data.image import decode_image, read_image, read_mask, resize_image, resize_mask
+from brainseg.data.image import (
+    decode_case,
+    decode_image,
+    read_image,
+    read_mask,
+    resize_image,
+    resize_mask,
+)
 from brainseg.errors import InputError
 
 GRADIENT = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))
@@ -108,3 +115,13 @@ def test_mask_keeps_pixels_that_are_at_least_half_tumour():
 def test_any_shape_becomes_square(size: int):
     assert resize_image(GRADIENT, size).shape == (size, size)
     assert resize_mask(GRADIENT > 100, size).dtype == bool
+
+
+def test_labels_that_are_not_chosen_are_noted(tmp_path: Path, save):
+    image = save(tmp_path / "image.png", GRADIENT)
+    labels = np.zeros(GRADIENT.shape, np.uint8)
+    labels[2:4, 20:24], labels[6:8, 20:24] = 2, 3
+    mask = save(tmp_path / "mask.png", labels)
+    decoded, tumor = decode_case(image, mask, [2])
+    assert (decoded.note, tumor.sum()) == ("labels that are not chosen: 3", 8)
+    assert decode_case(image, mask, [2, 3])[0].note is None

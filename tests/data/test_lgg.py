@@ -64,3 +64,14 @@ def test_a_channel_of_16_bits_is_scaled(root: Path, tmp_path: Path):
     tifffile.imwrite(path, np.dstack([deep * 0, deep, deep * 0]), photometric="rgb")
     case = read_set("lgg", root, tmp_path / "cache")[0]
     assert np.array_equal(read_image(case.image), to_grey(deep, ""))
+
+
+def test_two_dates_of_one_patient_are_one_patient(root: Path, tmp_path: Path):
+    for date in ("19970222", "19980101"):
+        (root / f"TCGA_CS_4942_{date}").mkdir()
+        for path in (root / "TCGA_A").iterdir():
+            name = path.name.replace("TCGA_A", f"TCGA_CS_4942_{date}")
+            (root / f"TCGA_CS_4942_{date}" / name).write_bytes(path.read_bytes())
+    cases = read_set("lgg", root, tmp_path / "cache")
+    assert len(cases) == 9
+    assert {case.patient for case in cases} == {"TCGA_A", "TCGA_CS_4942"}

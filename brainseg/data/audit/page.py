@@ -82,6 +82,9 @@ def print_audit(facts: dict[str, Any], console: Console) -> None:
             spreads = (_format_spread(row[name]) for name in ("mean", "border"))
             table.add_row(escape(label), *map(str, counts), area, *spreads)
         console.print(table)
+        for note, count in described["notes"].items():
+            told = f"{count} of {described['images']} files: {note}."
+            console.print(told, soft_wrap=True, markup=False, highlight=False)
     console.print("Ranges: median (5th–95th percentile). border: mean of the outermost pixels.")
     if facts["overlaps"]:
         console.print(_overlap_table(facts["overlaps"]))

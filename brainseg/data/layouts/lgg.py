@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from brainseg.data.case import OnProblem, Problem, name_some, refuse
 from brainseg.data.image import read_image, read_mask_of
 from brainseg.data.intensity import to_grey
+from brainseg.data.layouts.patients import find_patients
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.data.layouts.walk import find_files
 from brainseg.data.picture import read_picture
@@ -36,7 +37,7 @@ def read_lgg(
 
     `channel` is the sequence, of `CHANNELS`, `tumor` the class of slices with a tumour, and
     `labels` the values of the masks that are tumour. Images without a mask are left out and named;
-    a mask without an image is a problem.
+    a mask without an image is a problem. A date at the end of a folder's name tells no patient.
 
     Raises:
         InputError: there are no such files, or the channel is unknown.
@@ -66,7 +67,8 @@ def read_lgg(
         )
         on_problem(Problem("mask", str(alone[0]), message, fatal=False))
     cut = partial(_cut, root, on_problem, CHANNELS.index(channel), tumor, labels)
-    return [partial(cut, both) for both in pairs.values()]
+    patients = find_patients([(folder.name,) for folder in pairs])
+    return [partial(cut, *each) for each in zip(patients, pairs.values(), strict=True)]
 
 
 def is_lgg_mask(path: Path) -> bool:
@@ -80,9 +82,10 @@ def _cut(
     channel: int,
     tumor: str,
     labels: Sequence[float] | None,
+    patient: str,
     pairs: list[tuple[Path, Path]],
 ) -> Iterator[VolumeSlice]:
-    """The slices of one patient."""
+    """The slices of one examination."""
     for image, path in sorted(pairs, key=lambda pair: (len(pair[0].name), pair[0].name)):
         try:
             pixels = _read_channel(image, channel)
@@ -93,7 +96,7 @@ def _cut(
         yield VolumeSlice(
             id=image.stem,
             label=label_of(mask, tumor),
-            patient=path.parent.name,
+            patient=patient,
             examination=path.parent.name,
             place=path.parent.name,
             pixels=pixels,

@@ -29,7 +29,7 @@ NOTES = "problems.json"
 LONGEST = 120
 """Bytes of a slice's name; the rest becomes a hash."""
 
-FORMAT = 2
+FORMAT = 3
 """Part of the folder's name: raise it when the slices change."""
 
 
