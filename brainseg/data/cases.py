@@ -14,6 +14,7 @@ from brainseg.data.layouts.dicom_file import looks_like_dicom
 from brainseg.data.layouts.figshare import find_mats, read_mats
 from brainseg.data.layouts.folder import is_picture, read_folder, read_kaggle_mri
 from brainseg.data.layouts.lgg import is_lgg_mask
+from brainseg.data.layouts.mask_names import IMAGES, MASKS
 from brainseg.data.layouts.options import READERS, check_options
 from brainseg.data.layouts.slices import read_slices
 from brainseg.data.layouts.walk import find_files, find_folder
@@ -75,7 +76,7 @@ def detect_layout(root: Path) -> str:
         return "lgg"
     if any(is_mat(path) and path.stem.isdecimal() for path in files):
         return "figshare"
-    images, masks = (find_folder(root, name) for name in ("images", "masks"))
+    images, masks = (find_folder(root, names) for names in (IMAGES, MASKS))
     both = masks.is_dir() and images.is_dir()
     if both and any(images in path.parents for path in pictures):
         return "folder"

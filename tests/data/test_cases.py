@@ -208,7 +208,7 @@ def test_the_plane_comes_from_the_labels_and_other_columns_are_ignored(folder: P
     ("break_it", "message"),
     [
         (lambda root: (root / "masks" / "p0_1.png").unlink(), "1 of 6 images .* p0_1.png"),
-        (lambda root: (root / "masks").rename(root / "labels"), "has no images/ and masks/"),
+        (lambda root: (root / "masks").rename(root / "drawn"), "has no images/ and masks/"),
         (
             lambda root: (root / "images" / "p0_0.jpg").write_bytes(
                 (root / "images" / "p0_0.png").read_bytes()
@@ -411,3 +411,11 @@ def test_masks_in_class_folders_are_no_images(negatives: Path, save):
     assert len(read_kaggle_mri(negatives, noted.append)) == 4
     assert [problem.fatal for problem in noted] == [False]
     assert "1 masks in" in noted[0].message
+
+
+@pytest.mark.parametrize(("images", "masks"), [("images", "labels"), ("Image", "Mask")])
+def test_folders_by_their_usual_names(folder: Path, images: str, masks: str):
+    (folder / "images").rename(folder / images)
+    (folder / "masks").rename(folder / masks)
+    assert detect_layout(folder) == "folder"
+    assert len(read_folder(folder)) == 6

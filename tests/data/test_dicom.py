@@ -629,3 +629,19 @@ def test_a_mask_that_inherits_lossy_from_its_image_is_read(tmp_path: Path):
     write_series(root / "images")
     write_dicom(root / "masks" / "1.dcm", SPOT.astype(int), LossyImageCompression="01")
     assert read(root)["images-1"] == SPOT.sum()
+
+
+@pytest.mark.parametrize("folder", ["masks", "Segmentations", "seg", "labels"])
+def test_folders_of_masks_by_their_usual_names(tmp_path: Path, folder: str):
+    root = tmp_path / "study"
+    write_series(root / "images")
+    write_dicom(root / folder / "1.dcm", SPOT.astype(int))
+    assert read(root) == {"images-0": 0, "images-1": SPOT.sum(), "images-2": 0}
+
+
+def test_a_mask_among_the_images_is_told(tmp_path: Path):
+    root = tmp_path / "study"
+    write_series(root / "a")
+    write_dicom(root / "drawn" / "1.dcm", SPOT.astype(int))
+    with pytest.raises(InputError, match=r"1.dcm has two values, as a mask does"):
+        read(root)

@@ -39,10 +39,12 @@ def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch):
 
 
 def test_folders_are_found_whatever_their_case(tmp_path: Path):
-    assert find_folder(tmp_path, "masks") == tmp_path / "masks"
+    assert find_folder(tmp_path, ["masks", "labels"]) == tmp_path / "masks"
+    (tmp_path / "Labels").mkdir()
+    assert find_folder(tmp_path, ["masks", "labels"]) == tmp_path / "Labels"
     (tmp_path / "Masks").mkdir()
     (tmp_path / "MASKS.txt").touch()
-    assert find_folder(tmp_path, "masks") == tmp_path / "Masks"
+    assert find_folder(tmp_path, ["masks", "labels"]) == tmp_path / "Masks"
     (tmp_path / "masks").mkdir(exist_ok=True)
-    assert find_folder(tmp_path, "masks") == tmp_path / "masks"
-    assert find_folder(tmp_path / "none", "masks") == tmp_path / "none" / "masks"
+    assert find_folder(tmp_path, ["masks", "labels"]) == tmp_path / "masks"
+    assert find_folder(tmp_path / "none", ["masks"]) == tmp_path / "none" / "masks"

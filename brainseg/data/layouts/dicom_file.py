@@ -144,9 +144,14 @@ def read_slice(path: Path) -> NDArray[np.uint8]:
     """The pixels of an image of one frame, H×W, without padding, and with white as the highest.
 
     Raises:
-        InputError: the file cannot be used, or holds several frames.
+        InputError: the file cannot be used, holds several frames, or looks like a mask.
     """
     stored, dataset = read_frame(path)
+    if np.unique(stored).size == 2:
+        raise InputError(
+            f"{path} has two values, as a mask does. Expected an image; put masks into a folder "
+            "named masks, or remove it."
+        )
     with telling_damage(path):
         padding = _find_padding(stored, dataset)
         values = stored

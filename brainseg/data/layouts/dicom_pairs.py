@@ -26,12 +26,9 @@ from brainseg.data.layouts.dicom_seg import (
     find_images,
     read_mask_of_frame,
 )
-from brainseg.data.layouts.mask_names import image_name
+from brainseg.data.layouts.mask_names import IMAGES, MASKS, image_name
 from brainseg.data.mask import to_mask
 from brainseg.errors import InputError
-
-FOLDERS = ("images", "masks")
-"""Names of folders, in small letters, that do not count in the paths of images and masks."""
 
 ReadMask = Callable[[], NDArray[np.bool_]]
 """Reads one of the masks of an image, H×W."""
@@ -72,8 +69,8 @@ def pair_drawn(
         else:
             fits = f"fits {name_some(map(str, fitting))}" if fitting else "fits no image"
             message = (
-                f"The mask {path} {fits}. Expected one image of its name below {root}. "
-                "Rename it, or remove it."
+                f"The mask {path} {fits}. Expected one image of its name below {root}, in "
+                "folders that are the same but for images and masks. Rename it, or remove it."
             )
             on_problem(Problem("mask", str(path), message))
     for image, paths in found.items():
@@ -92,8 +89,8 @@ def find_unread(root: Path, images: Sequence[Path], others: Sequence[Path]) -> l
 
 
 def is_in_masks(path: Path, root: Path) -> bool:
-    """Whether a file below `root` lies in a folder named `masks`, or in one below it."""
-    return "masks" in map(str.lower, path.relative_to(root).parts[:-1])
+    """Whether a file below `root` lies in a folder named as one of `MASKS`, or in one below it."""
+    return any(part.lower() in MASKS for part in path.relative_to(root).parts[:-1])
 
 
 def pair_segments(
@@ -156,9 +153,9 @@ def join(masks: Sequence[ReadMask], shape: tuple[int, ...], path: Path) -> NDArr
 
 
 def _name(path: Path, root: Path) -> str:
-    """The path below `root` without `FOLDERS` and endings, in small letters."""
+    """The path below `root` without folders of images and masks, and endings, in small letters."""
     parts = path.relative_to(root).as_posix().lower().split("/")
-    name = "/".join([*(part for part in parts[:-1] if part not in FOLDERS), parts[-1]])
+    name = "/".join([*(part for part in parts[:-1] if part not in (*IMAGES, *MASKS)), parts[-1]])
     ends = "|".join(re.escape(end) for end in (*SUFFIXES, *IMAGE_SUFFIXES))
     while (shorter := re.sub(f"({ends})$", "", name)) != name:
         name = shorter

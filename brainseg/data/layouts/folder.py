@@ -10,7 +10,7 @@ from brainseg.data.image import IMAGE_SUFFIXES
 from brainseg.data.layouts.class_names import find_class
 from brainseg.data.layouts.figshare import read_folds
 from brainseg.data.layouts.labels import read_labels
-from brainseg.data.layouts.mask_names import find_masks, image_name
+from brainseg.data.layouts.mask_names import IMAGES, MASKS, find_masks, image_name
 from brainseg.data.layouts.pattern import match_patient
 from brainseg.data.layouts.walk import find_files, find_folder
 from brainseg.vocabulary import CLASSES
@@ -27,7 +27,8 @@ def read_folder(
 ) -> list[Case]:
     """Read `images/` + `masks/` with the same names, and `labels.csv` where there is one.
 
-    A mask may have `_mask` and its like after the name, see `brainseg.data.layouts.mask_names`.
+    The folders may have other usual names (`labels/`), and a mask `_mask` and its like after the
+    name, see `brainseg.data.layouts.mask_names`.
     `labels.csv` has the columns `id,class,patient` and optionally `plane`; others are ignored. The
     id of a picture is its stem, after the names of the folders that it lies in: `siteB-y0`.
 
@@ -42,7 +43,7 @@ def read_folder(
     Raises:
         InputError: by default, at the first problem.
     """
-    folders = [find_folder(root, name) for name in ("images", "masks")]
+    folders = [find_folder(root, names) for names in (IMAGES, MASKS)]
     if not all(folder.is_dir() for folder in folders):
         deeper = sorted(path.parent for path in root.glob("*/images"))
         found = f" Did you mean {deeper[0]}?" if deeper else ""

@@ -1,8 +1,12 @@
-"""Names of mask files."""
+"""Names of mask files, and of the folders of images and masks."""
 
 import re
 from collections.abc import Collection
 from pathlib import Path
+
+IMAGES = ("images", "image", "imgs")
+MASKS = ("masks", "mask", "labels", "label", "segmentations", "segmentation", "seg")
+"""Names of folders, in small letters; the first is the usual one."""
 
 ENDING = re.compile(r"[-_. ](mask|segm?|segmentation|label|labels|roi)(_\d+)?$", re.IGNORECASE)
 """What the name of a mask may have beyond the name of its image."""

@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from brainseg.data.case import OnProblem, Problem, name_some
@@ -46,16 +47,15 @@ def list_files(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
     return sorted(files), left_out
 
 
-def find_folder(root: Path, name: str) -> Path:
-    """The folder `name` (in small letters) in `root`, whatever the case of its letters there.
+def find_folder(root: Path, names: Sequence[str]) -> Path:
+    """The first of the folders `names` (in small letters) in `root`, whatever the case there.
 
-    Where there are several, the exact one comes first; where there is none, it is `root / name`.
+    The exact one comes first; where there is none, it is the first name in `root`.
     """
-    exact = root / name
-    if exact.is_dir() or not root.is_dir():
-        return exact
-    similar = (path for path in sorted(root.iterdir()) if path.name.lower() == name)
-    return next((path for path in similar if path.is_dir()), exact)
+    inside = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+    found = (path for name in names for path in inside if path.name.lower() == name)
+    exact = root / names[0]
+    return exact if exact in inside else next(found, exact)
 
 
 def _find_obstacle(path: Path) -> str | None:
