@@ -95,7 +95,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """The given files, and in place of a folder the images in it and below, sorted by path.
 
     In a folder, hidden files are no images, as for data sets, nor are masks and overlays of an
-    earlier prediction, nor masks beside their images (`x_mask.png` beside `x.png`), which are told.
+    earlier prediction, nor masks beside their images (`x_mask.png` beside `x.png`, `masks/` beside
+    `images/`), which are told.
 
     Raises:
         InputError: there is none.

@@ -313,3 +313,12 @@ def test_masks_beside_their_images_are_left_out_and_told(tmp_path: Path, caplog)
     assert find_images([tmp_path]) == [tmp_path / "a_mask.png", tmp_path / "x.png"]
     assert "1 masks beside their images are left out" in caplog.text
     assert find_images([tmp_path / "x_mask.png"]) == [tmp_path / "x_mask.png"]
+
+
+def test_the_masks_of_a_data_set_are_left_out(tmp_path: Path):
+    for name in ("images/x.png", "masks/x.png", "other/masks/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    expected = [tmp_path / "images" / "x.png", tmp_path / "other" / "masks" / "x.png"]
+    assert find_images([tmp_path]) == expected
+    assert find_images([tmp_path / "masks"]) == [tmp_path / "masks" / "x.png"]

@@ -18,10 +18,18 @@ def image_name(name: str) -> str:
 
 
 def find_masks(pictures: Collection[Path]) -> set[Path]:
-    """Those among pictures that are named as masks of others in their folder."""
+    """Those among pictures that are masks of others, by their names or by their folders."""
     stems = {path.with_suffix("") for path in pictures}
+    roots = {folder.parent for path in pictures for folder in _named(path, IMAGES)}
     return {
         path
         for path in pictures
-        if (name := image_name(path.stem)) not in ("", path.stem) and path.with_name(name) in stems
+        if (
+            (name := image_name(path.stem)) not in ("", path.stem) and path.with_name(name) in stems
+        )
+        or any(folder.parent in roots for folder in _named(path, MASKS))
     }
+
+
+def _named(path: Path, names: Collection[str]) -> list[Path]:
+    return [folder for folder in path.parents if folder.name.lower() in names]
