@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from brainseg.errors import brief
+from brainseg.errors import InputError, brief
 from brainseg.files import read_csv, replacing, write_csv
 from brainseg.run import Run
 from brainseg.training.module import MONITORED
@@ -132,10 +132,26 @@ class History(pl.Callback):
         self.on_row = on_row
         self.rows: list[dict[str, Any]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far: a checkpoint to resume from brings its own history."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the rows of the checkpoint."""
+        self.rows = list(state_dict["rows"])
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows of finished epochs when resuming."""
-        rows = read_csv(self.run.history) if self.run.history.exists() else []
+        rows = self.rows or self._read()
         self.rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The rows of a run that was cut off before its checkpoints held them."""
+        try:
+            return read_csv(self.run.history) if self.run.history.exists() else []
+        except (InputError, ValueError) as error:
+            logger.warning("%s begins anew, since it cannot be read: %s", self.run.history, error)
+            return []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""

@@ -84,3 +84,17 @@ def test_it_goes_on_from_what_can_be_read(
     assert cut_off.best.read_bytes() == undisturbed.best.read_bytes()
     assert not cut_off.last.exists()
     assert not cut_off.previous.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"epoch,lr\n0", b"\xff\xfe\0garbage", None])
+def test_the_history_comes_from_what_it_goes_on_from(
+    cut_off: Run, undisturbed: Run, configure, content: bytes | None
+):
+    if not undisturbed.best.exists():
+        run_job(configure(), undisturbed)
+    if content is None:
+        cut_off.history.unlink()
+    else:
+        cut_off.history.write_bytes(content)
+    run_job(configure(), cut_off)
+    assert learnt(cut_off) == learnt(undisturbed)
