@@ -92,9 +92,14 @@ def _myself() -> dict[str, str | int]:
     return {
         "process": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join([Path(program).name, *arguments]),
+        "command": shlex.join([_name(Path(program)), *arguments]),
         "since": datetime.now().astimezone().isoformat(timespec="minutes"),
     }
+
+
+def _name(program: Path) -> str:
+    """What was typed, also where that was `python -m brainseg`."""
+    return program.parent.name if program.name == "__main__.py" else program.name
 
 
 def is_abandoned(folder: Path) -> bool:
