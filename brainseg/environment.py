@@ -25,6 +25,7 @@ FLAGS = (
 """The CPU features that decide how fast 8-bit and 16-bit arithmetic is."""
 
 SECRET = re.compile(r"((?:key|token|secret|password)\w*=).+", re.IGNORECASE | re.DOTALL)
+"""An argument that nobody else may read; brainseg takes none as two words."""
 
 GPU_FULL = ("out of memory", "failed to allocate memory", "alloc_failed")
 """What is said of a GPU whose memory is full, in lower case."""
@@ -69,7 +70,7 @@ def hide_home(value: Any) -> Any:
     home = str(Path.home()).rstrip("/")
     if not isinstance(value, str) or not home:
         return value
-    return re.sub(rf"{re.escape(home)}(?![^/\s'\"])", "~", value)
+    return re.sub(rf"(?<![^\s'\"=:,\[]){re.escape(home)}(?![^/\s'\"])", "~", value)
 
 
 def _without_secrets(argument: str) -> str:

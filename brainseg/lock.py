@@ -61,7 +61,8 @@ def _locked(folder: Path, wait_s: float) -> Iterator[None]:
     try:
         if isinstance(lock, SoftFileLock):  # such a lock outlives a process that is killed
             raise _without_locks(folder)
-        file.write_text(json.dumps(_myself()))
+        with suppress(OSError):  # a full disk has no room for the note, but the lock holds
+            file.write_text(json.dumps(_myself()))
         yield
     finally:
         with suppress(OSError):  # the folder may be gone

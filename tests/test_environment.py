@@ -42,6 +42,8 @@ def test_neither_home_nor_secrets_are_told(monkeypatch, tmp_path):
         ("/home/alice/data", "~/data"),
         ("/home/alicia/data", "/home/alicia/data"),
         ("'/home/alice'", "'~'"),
+        ("/backup/home/alice/data", "/backup/home/alice/data"),
+        ("data.root=/home/alice/data", "data.root=~/data"),
         (
             {"data": {"root": "/home/alice/set", "size": 64}},
             {"data": {"root": "~/set", "size": 64}},

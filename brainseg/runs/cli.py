@@ -40,7 +40,9 @@ def show(folder: Folder = OUTPUTS) -> None:
 @app.command()
 def prune(
     folder: Folder = OUTPUTS,
-    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed, too.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Runs that failed before their first epoch, too.")
+    ] = False,
     quantized: Annotated[
         bool,
         typer.Option(
@@ -48,7 +50,8 @@ def prune(
         ),
     ] = False,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete it; without, it is only listed.")
+        bool,
+        typer.Option("--delete", help="Delete what is listed; without this, nothing is deleted."),
     ] = False,
 ) -> None:
     """List what can be deleted: what interrupted commands left and, if asked, more."""

@@ -20,6 +20,9 @@ KEY_METRICS = ("mean_iou", "tumor_iou", "dice")
 
 MOST_REASONS = 4
 
+INTERRUPTED = "interrupted"
+"""The reason in the state of a run that was stopped by a signal."""
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -80,6 +83,8 @@ def _read_state(run: Run) -> tuple[str, str, str]:
     status, stage = state["status"], state.get("stage", "")
     if status == "running" and is_abandoned(run.path):
         return "interrupted", stage, "its process was killed; the same command goes on from there"
+    if status == "failed" and state.get("reason") == INTERRUPTED:
+        return "interrupted", stage, "the same command goes on from there"
     return status, stage, state.get("reason") or ""
 
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from brainseg.errors import InputError
 from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.listing import Listed, files_of, tell_size
@@ -35,7 +36,13 @@ class Prunable:
 
 
 def find_leftovers(folder: Path) -> list[Prunable]:
-    """What interrupted commands left below a folder: temporary files, and half-deleted runs."""
+    """What interrupted commands left below a folder: temporary files, and half-deleted runs.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder. Give a run, or a folder of runs (outputs/…).")
     found = [path for path in folder.rglob(".*") if _is_leftover(path)]
     inside = {path for path in found if any(parent in found for parent in path.parents)}
     unneeded = "nothing refers to it"
@@ -43,10 +50,14 @@ def find_leftovers(folder: Path) -> list[Prunable]:
 
 
 def find_failed(listed: Sequence[Listed]) -> list[Prunable]:
-    """The runs that failed."""
+    """The runs that failed, and have no epoch from which anything could go on."""
     again = "its training, from the start"
-    failed = (each for each in listed if each.state == "failed")
+    failed = (each for each in listed if each.state == "failed" and not _has_weights(each.run))
     return [Prunable(each.run.path, each.size_bytes, again) for each in failed]
+
+
+def _has_weights(run: Run) -> bool:
+    return any(file.exists() for file in (run.best, run.last, run.previous))
 
 
 def find_quantized(listed: Sequence[Listed]) -> list[Prunable]:
@@ -78,19 +89,26 @@ def delete(prunable: Sequence[Prunable]) -> None:
     """Delete what was found; a folder gets another name first, so that no half of a run is one.
 
     Raises:
-        InputError: another process has begun to work on a run among them.
+        InputError: another process works on a run among them, or has trained it meanwhile.
     """
     for each in prunable:
-        if not each.path.is_dir():
-            each.path.unlink(missing_ok=True)
-        elif each.path.name.endswith(GONE):
-            shutil.rmtree(each.path)
+        if each.path.name.startswith("."):
+            shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink(missing_ok=True)
+        elif each.path.is_dir():
+            _discard(Run(each.path))
         else:
-            doomed = each.path.with_name(f".{each.path.name}{GONE}")
-            shutil.rmtree(doomed, ignore_errors=True)
-            with locked(each.path):
-                each.path.rename(doomed)
-            shutil.rmtree(doomed)
+            with locked(each.path.parent):
+                each.path.unlink(missing_ok=True)
+
+
+def _discard(run: Run) -> None:
+    doomed = run.path.with_name(f".{run.name}{GONE}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    with locked(run.path):
+        if _has_weights(run):
+            raise InputError(f"{run.path} was trained meanwhile. Nothing of it is deleted.")
+        run.path.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _is_leftover(path: Path) -> bool:

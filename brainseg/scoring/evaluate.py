@@ -198,7 +198,9 @@ def _write_data(
     for key in ("negatives", "test", "duplicates"):
         data.pop(key, None)
     described = {**config, "data": data, "split": {"name": "external"}}
-    write_text(target.config, yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+    write_text(
+        target.config, yaml.safe_dump(hide_home(described), sort_keys=False, allow_unicode=True)
+    )
     write_json(target.environment, describe())
     write_csv(target.leaks, leaks, LEAK_COLUMNS)
     write_json(target.data, describe_data(external.table, external.slices, parts, leaks))

@@ -128,6 +128,29 @@ def test_failed_runs_and_quantized_networks_go_where_asked(experiment: Path):
     assert not run.onnx("int8_static").exists()
 
 
+@pytest.mark.parametrize("name", ["best", "last", "previous"])
+def test_a_failed_run_that_could_go_on_stays(experiment: Path, name: str):
+    run = Run(experiment / "se-seed0")
+    checkpoint = getattr(run, name)
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+
+    assert "Nothing to delete" in call("prune", experiment, "--failed")
+
+
+def test_an_interrupted_run_is_no_failure(experiment: Path):
+    make(experiment / "se-seed0", "failed", "data", reason="interrupted")
+
+    assert list_runs(experiment)[1].state == "interrupted"
+    assert "Nothing to delete" in call("prune", experiment, "--failed")
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
+    result = CliRunner().invoke(app, ["runs", "prune", str(tmp_path / "outptus"), "--delete"])
+
+    assert "is not a folder" in str(result.exception)
+
+
 def test_a_network_without_its_checkpoint_stays(experiment: Path):
     run = Run(experiment / "ag-seed0")
     run.best.unlink()
