@@ -13,7 +13,7 @@ import typer
 
 from brainseg import interrupt
 from brainseg.data.cli import app as data
-from brainseg.errors import DamagedFile, InputError, explain
+from brainseg.errors import DamagedFile, InputError, explain, in_words
 from brainseg.experiment import find_experiment, find_runs
 from brainseg.lock import locked
 from brainseg.run import Run
@@ -327,7 +327,7 @@ def _each(runs: Sequence[Run], work: Callable[[Run], list[str]]) -> Done:
                 done = work(run)
         except Exception as error:  # whatever it is, the other runs can still be done
             interrupt.settle()
-            failed[run] = f"{run.path}: {explain(error) or error}"
+            failed[run] = f"{run.path}: {in_words(error)}"
             continue
         print(f"{run.path}: {', '.join(done) or 'up to date, nothing to do'}")
         changed += [run] if done else []
@@ -349,7 +349,7 @@ def _time_experiments(runs: Sequence[Run], plan: "TimingPlan") -> Done:
                 timed = time_together(members, plan)
         except Exception as error:  # whatever it is, the other experiments can still be timed
             interrupt.settle()
-            failed[members[0]] = f"{experiment}: {error}"
+            failed[members[0]] = f"{experiment}: {in_words(error)}"
             continue
         for run, done in timed.items():
             if done:
@@ -381,13 +381,15 @@ def _finish(runs: list[Run], job: str, failed: list[str]) -> None:
         try:
             show_report(experiment)
         except Exception as error:  # whatever it is, it must not hide what failed before
-            failed = [*failed, f"{experiment}: {error}"]
+            interrupt.settle()
+            failed = [*failed, f"{experiment}: {in_words(error)}"]
     for run in filter(lambda run: run.wandb.exists(), runs):
         from brainseg.tracking.wandb_run import mirror_results  # importing wandb takes a second
 
         try:
             mirror_results(run, job)
         except Exception as error:  # whatever it is, the files are what counts
-            logger.warning("%s: its new results are not in W&B: %s", run.path, error)
+            interrupt.settle()
+            logger.warning("%s: its new results are not in W&B: %s", run.path, in_words(error))
     if failed:
         raise InputError("\n".join(failed))

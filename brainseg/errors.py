@@ -92,6 +92,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {by_lower[near[0]]}?" if near else ""
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """The kind and the first words of a library's error, for use in a message of ours."""
-    return f"{type(error).__name__}: {shorten(str(error), 300, placeholder=' …')}"
+    words = shorten(str(error), 300, placeholder=" …")
+    return f"{type(error).__name__}{words and f': {words}'}"
+
+
+def in_words(error: BaseException) -> str:
+    """What to say of any error; never nothing, as `str` of a bare `MemoryError` is."""
+    return explain(error) or brief(error)

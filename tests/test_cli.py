@@ -155,7 +155,7 @@ def test_a_run_that_breaks_does_not_stop_the_others(monkeypatch, tmp_path: Path,
 
     monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
     code = brainseg(monkeypatch, "export", tmp_path)
-    assert "a-seed0: the exporter broke" in str(code)
+    assert "a-seed0: RuntimeError: the exporter broke" in str(code)
     assert "b-seed0: up to date, nothing to do" in capsys.readouterr().out
 
 
@@ -249,7 +249,7 @@ def test_a_report_that_fails_hides_no_other_failure(finished, monkeypatch):
     monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
     monkeypatch.setattr("brainseg.report.write.show_report", show_report)
     code = str(brainseg(monkeypatch, "export", finished.experiment))
-    assert "se-seed0: the exporter broke" in code
+    assert "se-seed0: RuntimeError: the exporter broke" in code
     assert f"{finished.experiment}: the report broke" in code
 
 

@@ -21,8 +21,10 @@ from brainseg.benchmark.session import (
 )
 from brainseg.benchmark.variant import Choice, Variant, choices, open_variant, spread_images
 from brainseg.data.parts import read_test, read_val, to_input
+from brainseg.errors import in_words
 from brainseg.experiment import explain_missing
 from brainseg.files import write_json
+from brainseg.interrupt import settle
 from brainseg.row import Row
 from brainseg.rows import read_rows, read_sessions, upsert_rows
 from brainseg.run import Run
@@ -126,7 +128,8 @@ def _attempt(work: Callable[[], Any]) -> Any:
     except Unavailable as error:
         return {"status": "unavailable", "reason": str(error)}
     except Exception as error:  # runtimes' errors have no base class of their own
-        return {"status": "failed", "reason": str(error)}
+        settle()
+        return {"status": "failed", "reason": in_words(error)}
 
 
 def _limit(

@@ -17,7 +17,7 @@ from brainseg.data.external import External, find_copies, load_external
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.parts import read_test, write_part, write_split
 from brainseg.environment import describe, hide_home
-from brainseg.errors import InputError, explain
+from brainseg.errors import InputError, in_words
 from brainseg.files import write_csv, write_json, write_text
 from brainseg.interrupt import settle
 from brainseg.lock import locked
@@ -60,7 +60,7 @@ def evaluate_all(
                 tell(evaluate(model, root, **options, loaded=loaded))
         except Exception as error:  # whatever it is, the others can still be done
             settle()
-            failed[explain(error) or str(error)].append(model.name)
+            failed[in_words(error)].append(model.name)
     if failed:
         raise InputError("\n".join(f"{', '.join(who)}: {why}" for why, who in failed.items()))
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from brainseg.environment import is_gpu_full
 from brainseg.errors import brief
+from brainseg.interrupt import settle
 from brainseg.training.module import SegmentationModule
 
 MODES = {"cuda": "reduce-overhead"}
@@ -40,6 +41,7 @@ class Compilation(pl.Callback):
                     loss = pl_module.batch_loss(_example(trainer))
                 loss.backward()
         except Exception as error:  # compilers raise whatever they meet
+            settle()
             if is_gpu_full(error):
                 raise
             pl_module.train_forward = eager

@@ -18,7 +18,7 @@ from brainseg.data.load import divide, load_data
 from brainseg.data.parts import write_part, write_split
 from brainseg.deploy.stages import prepare
 from brainseg.environment import describe
-from brainseg.errors import explain
+from brainseg.errors import in_words
 from brainseg.files import write_csv, write_json
 from brainseg.interrupt import is_stopping
 from brainseg.lock import locked
@@ -119,7 +119,7 @@ def _noted_failure(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reason = explain(error) or f"{type(error).__name__}: {error}"
+        reason = in_words(error)
         if is_stopping() or isinstance(error, KeyboardInterrupt | SystemExit):
             reason = "interrupted"
         run.update_state(status="failed", reason=reason)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from brainseg import interrupt
 from brainseg.benchmark.together import time_together
 from brainseg.environment import physical_cores
-from brainseg.errors import InputError
+from brainseg.errors import InputError, brief
 from brainseg.files import read_json, write_json
 from brainseg.lock import locked
 from brainseg.run import Run
@@ -147,7 +147,7 @@ def start_job(config: DictConfig) -> None:
     except (Exception, SystemExit) as error:
         interrupt.settle()
         told = explain_refusal(error)
-        outcome.failure = told or str(error)
+        outcome.failure = told or brief(error)
         if told:
             logger.error("Error: %s", told)
         else:

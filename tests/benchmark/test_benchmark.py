@@ -1,11 +1,13 @@
 import dataclasses
 import re
+import signal
 from itertools import chain
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from brainseg import interrupt as stopping
 from brainseg.benchmark import benchmark as subject
 from brainseg.benchmark import rounds
 from brainseg.benchmark import session as timing_session
@@ -312,6 +314,17 @@ def test_an_interrupted_look_at_memory_costs_no_row(run, replace_times, monkeypa
     with pytest.raises(KeyboardInterrupt):
         benchmark([run], MODES, ["cpu"], 20)
     assert [row.mode for row in read_rows(run) if row.median_ms] == ["fp32", "int8_dynamic"]
+
+
+def test_a_failure_has_words_and_an_interruption_is_none(monkeypatch):
+    def look():
+        return {}["key"]
+
+    assert subject._attempt(look) == {"status": "failed", "reason": "KeyError: 'key'"}
+    monkeypatch.setattr(stopping, "_received", signal.SIGINT)
+    monkeypatch.setattr(stopping, "listen", lambda: None)
+    with pytest.raises(KeyboardInterrupt):  # what a library made an error of its own
+        subject._attempt(look)
 
 
 def test_without_room_for_a_control_there_is_none(run, replace_times, monkeypatch, caplog):

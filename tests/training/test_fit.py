@@ -1,15 +1,18 @@
 """A fit that ends early, that meets a full GPU, and that is compiled."""
 
 import logging
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from brainseg import interrupt
 from brainseg.errors import InputError
 from brainseg.files import read_csv
 from brainseg.run import Run
+from brainseg.training.compilation import Compilation
 from brainseg.training.job import run_job
 from brainseg.training.module import SegmentationModule
 
@@ -175,6 +178,14 @@ class TestCompilation:
         assert learnt(run) == learnt(plain)
         warnings = [each.message for each in caplog.records if each.levelno == logging.WARNING]
         assert len([text for text in warnings if "cannot be compiled" in text]) == 1
+
+    def test_an_interruption_is_no_missing_compiler(self, compiler, monkeypatch):
+        module = SimpleNamespace(device=torch.device("cpu"), network=torch.nn.Conv2d(1, 1, 1))
+        module.train_forward = module.network.forward
+        monkeypatch.setattr(interrupt, "_received", signal.SIGINT)
+        monkeypatch.setattr(interrupt, "listen", lambda: None)
+        with pytest.raises(KeyboardInterrupt):  # whatever a library made of it, here of no trainer
+            Compilation().on_train_start(None, module)
 
     def test_a_cut_off_run_resumes_with_or_without(
         self, plain, tmp_path, configure, compiler, monkeypatch

@@ -186,7 +186,8 @@ def test_what_libraries_make_of_an_interruption_is_one(monkeypatch, stopped, swa
     [
         (None, None),
         (InputError("No such data."), "No such data."),
-        (ValueError("odd"), "odd"),
+        (ValueError("odd"), "ValueError: odd"),
+        (MemoryError(), "MemoryError"),
         (OSError(errno.ENAMETOOLONG, "", "x"), "x: File name too long. Choose shorter names"),
     ],
 )
