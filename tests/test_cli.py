@@ -14,6 +14,7 @@ from brainseg.errors import InputError
 from brainseg.files import read_csv, read_json, write_json, write_text
 from brainseg.row import Row
 from brainseg.run import Run
+from brainseg.scoring.models import Model
 
 OK = Row(mode="fp32", device="cpu", threads=1)
 BROKEN = Row(mode="fp16", device="cpu", threads=1, status="failed", reason="broken")
@@ -321,12 +322,15 @@ def test_each_model_is_evaluated_and_told(monkeypatch, finished: Run, tmp_path: 
     write_text(other, "")
     monkeypatch.setattr(
         "brainseg.scoring.models.find_models",
-        lambda paths, modes: [(path, modes) for path in paths],
+        lambda paths, modes: [
+            Model(None, dict.fromkeys(modes, path), False, 32, str(path)) for path in paths
+        ],
     )
 
     def evaluate(model, data, *, layout, data_options, out, device, same_patients, loaded):
-        done.append((*model, data, layout, data_options, out, device, same_patients))
-        return model[0]
+        path, modes = Path(model.name), tuple(model.files)
+        done.append((path, modes, data, layout, data_options, out, device, same_patients))
+        return path
 
     monkeypatch.setattr("brainseg.scoring.evaluate.evaluate", evaluate)
     shown: list[Path] = []
