@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 import zipfile
@@ -104,21 +105,33 @@ def building(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def staging(target: Path) -> Iterator[Path]:
+def staging(target: Path, table: str) -> Iterator[Path]:
     """Yield an empty folder in `target`; on success its files replace those of their names.
 
-    Until then, and on any error, `target` keeps what it had. What it has besides stays.
+    Until then, and on any error, `target` keeps what it had. What it has besides stays. Where the
+    process is killed while files are put in place, there is no `table`.
+
+    Args:
+        target: a folder that is locked.
+        table: the file that lists the others. The old one goes before, the new one comes last.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the disk is full, or a folder has the name of one of the files.
     """
     target.mkdir(parents=True, exist_ok=True)
+    for left in target.glob(".new.*"):  # by a process that was killed
+        shutil.rmtree(left)
     with (
         telling_full_disk(target),
         tempfile.TemporaryDirectory(dir=target, prefix=".new.") as folder,
     ):
         yield Path(folder)
-        for file in sorted(Path(folder).iterdir()):
+        files = sorted(Path(folder).iterdir(), key=lambda file: (file.name == table, file.name))
+        for place in (target / file.name for file in files):
+            if place.is_dir():
+                raise InputError(f"{place} is a folder; expected a file or nothing. Rename it.")
+        (target / table).unlink(missing_ok=True)
+        for file in files:
             file.replace(target / file.name)
 
 

@@ -15,6 +15,7 @@ from brainseg.files import (
     read_csv,
     read_json,
     replacing,
+    staging,
     write_csv,
     write_json,
     write_npz,
@@ -54,6 +55,39 @@ def test_written_file_has_the_permissions_of_any_other(tmp_path: Path):
     (tmp_path / "plain").write_text("x")
     modes = {(tmp_path / name).stat().st_mode for name in ("atomic", "plain")}
     assert len(modes) == 1
+
+
+def stage(target: Path, **files: str) -> None:
+    with staging(target, "c") as made:
+        for name, text in files.items():
+            (made / name).write_text(text)
+
+
+def test_results_replace_the_earlier_ones_and_the_table_comes_last(tmp_path: Path, monkeypatch):
+    stage(tmp_path, a="1", c="1", d="1")
+    (tmp_path / ".new.killed").mkdir()
+    placed = []
+    replace = Path.replace
+
+    def put(file: Path, target: Path) -> None:
+        assert not (tmp_path / "c").exists()
+        placed.append(target.name)
+        replace(file, target)
+
+    monkeypatch.setattr(Path, "replace", put)
+    stage(tmp_path, a="2", b="2", c="2")
+    assert placed == ["a", "b", "c"]
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"a": "2", "b": "2", "c": "2", "d": "1"}
+
+
+def test_a_folder_in_the_place_of_a_result_leaves_the_earlier_ones(tmp_path: Path):
+    stage(tmp_path, a="1", c="1")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(InputError, match="b is a folder"):
+        stage(tmp_path, a="2", b="2", c="2")
+    assert [(tmp_path / name).read_text() for name in "ac"] == ["1", "1"]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_json_round_trip_and_refusal_of_nan(tmp_path: Path):

@@ -28,6 +28,7 @@ from brainseg.terminal import bar
 logger = logging.getLogger(__name__)
 
 MASK, OVERLAY = ".mask.png", ".overlay.png"
+TABLE = "predictions.csv"
 COLUMNS = (
     "image",
     "mask",
@@ -82,12 +83,12 @@ def predict(
     session = open_session(model, device, threads)
     _make_folder(out)
     names = unique_stems(files)
-    with locked(out), staging(out) as made:
+    with locked(out), staging(out, TABLE) as made:
         progress = bar(list(zip(files, names, strict=True)), "Predicting")
         rows = [_predict_file(session, file, made, name) for file, name in progress]
         for row in rows:
             row |= {key: str(out / row[key]) for key in ("mask", "overlay") if row[key]}
-        write_csv(made / "predictions.csv", rows, COLUMNS)
+        write_csv(made / TABLE, rows, COLUMNS)
     return rows
 
 

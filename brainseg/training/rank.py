@@ -21,6 +21,8 @@ from brainseg.training.ranks import READY, Rank
 
 def main() -> None:
     """Load the data, and take part in the training."""
+    ready = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # nobody reads a pipe that a network of one's own prints to, and it would fill
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches rank 0, which ends this process
     for name in ("pytorch_lightning", "lightning_fabric"):  # rank 0 has said it all
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -30,7 +32,8 @@ def main() -> None:
     table, slices = load_data(config["data"], config["split"]["seed"])
     parts = divide(table, slices, config["split"], config["data"]["duplicates"], lambda leaks: None)
     network = make_network(config)
-    print(READY, end="", flush=True)
+    with ready:
+        ready.write(READY)
     train(config, run, network, slices, parts, rank)
 
 

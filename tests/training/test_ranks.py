@@ -24,6 +24,11 @@ class Plain(nn.Sequential):
     def __init__(self, width):
         first, middle = nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
         super().__init__(first, nn.ReLU(), middle, nn.ReLU(), nn.Conv2d(width, 1, 1))
+        print("made")
+
+    def forward(self, images):
+        print("." * 30_000)  # a pipe that nobody reads is soon full
+        return super().forward(images)
 """
 
 
