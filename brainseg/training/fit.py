@@ -160,11 +160,13 @@ def _full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
     except RuntimeError as error:
         if not is_gpu_full(error):
             raise
+        half = f"data.batch_size={max(batch_size // 2, 2)}"
+        less = half if batch_size > 2 else "a smaller data.image_size"
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
         raise InputError(
             f"The GPU's memory is full: a training with batches of {batch_size} images of "
             f"{image_size}×{image_size} requires more than the {free:.1f} of {total:.1f} GiB that "
-            f"are free without it. Choose data.batch_size={max(batch_size // 2, 1)} or less, or "
+            f"are free without it. Choose {less}, or "
             "end other processes on this GPU; nvidia-smi lists them."
         ) from error
 

@@ -6,6 +6,7 @@ folder: the same command goes on from there.
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,13 +95,17 @@ class Tuner(Sweeper):
         at_once = self.settings.at_once or max(1, self.config.hydra.launcher.get("n_jobs", 1))
         started, failed = 0, 0
         while chosen := self._choose(study, space, at_once, failed):
+            alike: dict[tuple[str, ...], list[FrozenTrial]] = defaultdict(list)
+            for trial in chosen:  # two may be the same run, which one job makes
+                alike[tuple(_as_overrides(trial, space))].append(trial)
             jobs = [
-                [*fixed, *_as_overrides(trial, space), f"hydra.sweeper.trial={trial.number}"]
-                for trial in chosen
+                [*fixed, *values, f"hydra.sweeper.trial={trials[0].number}"]
+                for values, trials in alike.items()
             ]
             self.launcher.launch(jobs, initial_job_idx=started)
             outcomes = gather()[-len(jobs) :]
-            failed += sum(_tell(study, *pair) for pair in zip(chosen, outcomes, strict=True))
+            for trials, outcome in zip(alike.values(), outcomes, strict=True):
+                failed += sum(_tell(study, trial, outcome) for trial in trials)
             started += len(jobs)
         _describe(study, folder)
 

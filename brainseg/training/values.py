@@ -16,7 +16,7 @@ HUGE = 10**6
 class Range:
     """Numbers of at least `low` and less than `below`; `None` may stand instead if `nullable`.
 
-    `low` itself is left out if `above`.
+    `low` itself is left out if `above`, and `below` itself is allowed if `closed`.
     """
 
     low: float
@@ -24,6 +24,7 @@ class Range:
     whole: bool = True
     nullable: bool = False
     above: bool = False
+    closed: bool = False
 
     def __contains__(self, value: Any) -> bool:
         if value is None:
@@ -31,12 +32,16 @@ class Range:
         number = isinstance(value, int if self.whole else (int, float))
         if not number or isinstance(value, bool) or (self.above and value == self.low):
             return False
-        return self.low <= value < self.below
+        return self.low <= value < self.below or (self.closed and value == self.below)
 
     def __str__(self) -> str:
         number = "a whole number" if self.whole else "a number"
         least = "above" if self.above else "of at least"
-        bound = f" and below {self.below}" if self.below < math.inf else ""
+        bound = (
+            f" and {'at most' if self.closed else 'below'} {self.below}"
+            if self.below < math.inf
+            else ""
+        )
         return f"{number} {least} {self.low}{bound}{', or null' if self.nullable else ''}"
 
 
@@ -80,7 +85,7 @@ EXPECTED: dict[str, Kind] = {
     "data.cache_dir": Text(nullable=True),
     "data.duplicates": Choice(("keep", "one_per_cluster")),
     "data.image_size": Range(16, 8193),
-    "data.augmentation": Range(0, 4, whole=False),
+    "data.augmentation": Range(0, 4, whole=False, closed=True),
     "data.batch_size": Range(2, 65537),  # batch norm cannot learn from one image
     "data.workers": Range(0, 1025, nullable=True),
     "data.patients": Range(1, HUGE),

@@ -94,22 +94,26 @@ class TestMaxMinutes:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "size", "advice"),
     [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 4, r"data\.batch_size=2, or"),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+            2,
+            r"smaller data\.image_size, or",
+        ),
     ],
 )
-def test_a_full_gpu_is_told(tmp_path: Path, configure, monkeypatch, error):
+def test_a_full_gpu_is_told(tmp_path: Path, configure, monkeypatch, error, size: int, advice: str):
     def full(epoch: int, batch: int) -> None:
         raise error
 
     before_each_step(monkeypatch, full)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 2**29, 8 * 2**30))
     run = Run(tmp_path / "run")
-    told = r"batches of 4 images of 32×32 .* 1\.5 of 8\.0 GiB .* data\.batch_size=2 or less"
+    told = rf"batches of {size} images of 32×32 .* 1\.5 of 8\.0 GiB .* {advice}"
     with pytest.raises(InputError, match=told):
-        run_job(configure(), run)
+        run_job(configure(data={"batch_size": size}), run)
     assert "memory is full" in run.read_state()["reason"]
 
 

@@ -189,6 +189,8 @@ def test_ranges():
     assert True not in Range(0)
     assert 0.5 in Range(0, whole=False)
     assert 1 not in Range(0, below=1)
+    assert 1 in Range(0, below=1, closed=True)
+    assert 2 not in Range(0, below=1, closed=True)
     assert None in Range(0, nullable=True)
     assert None not in Range(0)
     assert "abc" not in Range(0)

@@ -127,6 +127,15 @@ def test_trials_are_chosen_together(tmp_path, monkeypatch):
     assert numbers == [(5, 0), (5, 5), (2, 10)]
 
 
+def test_equal_choices_are_one_job(tmp_path, monkeypatch):
+    launcher = search(tmp_path, monkeypatch, ["optim.lr=1e-2,1e-3"], n_trials=8, at_once=4)
+    chosen = [values["optim.lr"] for values in launcher.launched]
+    assert len(chosen) <= 4  # at most both, in each of two rounds
+    assert [trial.value for trial in trials(tmp_path)] == [
+        score(float(trial.params["optim.lr"])) for trial in trials(tmp_path)
+    ]
+
+
 def test_another_search_or_another_process_in_the_folder_is_refused(tmp_path, monkeypatch):
     search(tmp_path, monkeypatch)
     search(tmp_path, monkeypatch, [*SPACE, "tracking=none", "data.root=moved"])  # the same
