@@ -1,6 +1,7 @@
 """Checkpoints and history of a fit, written so that a cut-off run resumes exactly."""
 
 import logging
+import os
 import time
 import zipfile
 from pathlib import Path
@@ -41,6 +42,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with replacing(target) as temporary:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)  # given a path, it would write its random name too
+                file.flush()
+                os.fsync(file.fileno())  # before the one that it replaces is moved
             run = Run(target.parents[1])
             if target == run.last and target.exists():
                 target.replace(run.previous)  # killed here, the run goes on from that
@@ -80,11 +83,13 @@ class BestCheckpoint(ModelCheckpoint):
 def find_state(run: Run) -> Path | None:
     """The state to resume from: the last that can be read, `None` where there is none.
 
-    What is damaged is told.
+    What is damaged is told, and a damaged last state removed where there is one before it.
     """
     there = [file for file in (run.last, run.previous) if file.exists()]
     for file in there:
         if not (reason := _find_damage(file)):
+            if file != run.last:  # the next state would move the damaged one over this one
+                run.last.unlink(missing_ok=True)
             return file
         logger.warning("%s is damaged (%s): the training goes back further.", file, reason)
     if there:

@@ -28,7 +28,8 @@ from brainseg.terminal import has_bars, spent
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
-from brainseg.training.mend import add_fingerprint, mend_trained, read_state, write_config
+from brainseg.training.mend import add_fingerprint, mend_trained, write_config
+from brainseg.training.state import has_begun, read_state
 from brainseg.vocabulary import NEGATIVE
 
 TELLING_AUC = 0.9
@@ -63,7 +64,7 @@ def run_job(config: Mapping[str, Any], run: Run, watch: Watch = lambda row: None
     if config["data"]["name"] == "phantom":
         logger.info("Synthetic data (phantoms): the numbers say nothing about patients.")
     announce(run, config["tracking"])
-    if config["force"] and run.state.exists():
+    if config["force"] and has_begun(run):
         with locked(run.path):
             _check_usable(config)
             _remove(run)
@@ -104,7 +105,7 @@ def _go_on(config: Mapping[str, Any], run: Run, watch: Watch) -> None:
         check_same(add_fingerprint(state["identity"], run, table, slices), identity, run.path)
     with _noted_failure(run):
         if finished or run.is_trained():
-            mend_trained(config, run, partial(_write_split, config, run, table, slices))
+            mend_trained(config, run, partial(_write_split, config, table, slices))
         if finished:
             _refresh(config, run)
         else:
@@ -136,7 +137,7 @@ def _attempt(
         write_config(config, run)
         write_json(run.environment, describe())
         with spent("data"):
-            parts = _write_split(config, run, table, slices)
+            parts = _write_split(config, table, slices, run)
     with tracked(run, config) as opened:
         if parts is not None:
             start = partial(run.update_state, stage=Stage.train)
@@ -166,7 +167,7 @@ def _tell_epoch(config: Mapping[str, Any], opened: Any, watch: Watch, row: dict[
 
 
 def _write_split(
-    config: Mapping[str, Any], run: Run, table: pd.DataFrame, slices: Slices
+    config: Mapping[str, Any], table: pd.DataFrame, slices: Slices, run: Run
 ) -> pd.Series:
     """Split the cases; write `split.csv`, and what later stages need of the data."""
     leaks: list[dict[str, Any]] = []

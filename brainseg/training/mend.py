@@ -1,20 +1,22 @@
 """Files of a run that were damaged, or are gone, and that training makes again without training."""
 
 import logging
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from brainseg.content.read import read_content
 from brainseg.data.cache import Slices
 from brainseg.data.parts import read_test
 from brainseg.environment import hide_home
-from brainseg.errors import DamagedFile, InputError
+from brainseg.errors import InputError
 from brainseg.files import write_text
-from brainseg.run import Run, Stage
-from brainseg.training.identity import identify
+from brainseg.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -24,28 +26,6 @@ FINGERPRINT = "data.fingerprint"
 def write_config(config: Mapping[str, Any], run: Run) -> None:
     """Write the resolved configuration."""
     write_text(run.config, yaml.safe_dump(hide_home(config), sort_keys=False, allow_unicode=True))
-
-
-def read_state(run: Run) -> dict[str, Any]:
-    """The state of a run; where it is damaged, what its other files tell.
-
-    Its identity is that of its configuration. The state written then has no fingerprint of the
-    data, see `add_fingerprint`.
-
-    Raises:
-        InputError: the configuration is damaged, too.
-    """
-    try:
-        return run.read_state()
-    except DamagedFile as error:
-        logger.warning("%s", error)
-    left = run.last.exists() or run.previous.exists()
-    stage = Stage.train if left else Stage.deploy if run.best.exists() else Stage.data
-    state = {"stage": stage, "status": "failed", "reason": "its state was damaged"}
-    run.state.unlink()
-    run.update_state(**state, identity=identify(run.read_config()))
-    logger.info("%s is made again from the run's other files.", run.state)
-    return run.read_state()
 
 
 def add_fingerprint(
@@ -70,23 +50,54 @@ def add_fingerprint(
     return {**identity, FINGERPRINT: slices.fingerprint}
 
 
-def mend_trained(config: Mapping[str, Any], run: Run, divide: Callable[[], Any]) -> None:
+def mend_trained(config: Mapping[str, Any], run: Run, divide: Callable[[Run], Any]) -> None:
     """Make those files of a trained run again that follow from its settings and data.
 
     Args:
         config: the resolved configuration, of the run's identity.
         run: whose training has ended.
-        divide: writes what is known of the data and their split.
+        divide: writes into a run what is known of the data and their split.
+
+    Raises:
+        InputError: a file that is lost would not fit to one that is there.
     """
     damaged = run.find_damage()
     made = [run.split, run.leaks, run.data, run.val, run.test]
     lost = [file for file in (run.config, *made) if file in damaged or not file.exists()]
     if not lost:
         return
+    if {*lost} & {*made}:
+        staged = Run(run.path / ".new")
+        shutil.rmtree(staged.path, ignore_errors=True)  # left by a process that was killed
+        try:
+            divide(staged)
+            for file in made:
+                if file not in lost:
+                    _check_fits(run, lost, file, staged.path / file.name)
+            for file in {*lost} & {*made}:
+                (staged.path / file.name).replace(file)
+        finally:
+            shutil.rmtree(staged.path, ignore_errors=True)
     if run.config in lost:
         write_config(config, run)
-    if {*lost} & {*made}:
-        divide()
     logger.info("Made again: %s.", ", ".join(file.name for file in lost))
     if "files" in run.read_state():
         run.update_state(files=run.read_state()["files"] | run.hash_files(made))
+
+
+def _check_fits(run: Run, lost: Sequence[Path], kept: Path, made: Path) -> None:
+    """Refuse to make files again where one that is there would be made otherwise today.
+
+    Entries that an older version did not write are no difference.
+    """
+    before, now = run.read(kept), read_content(made)
+    if isinstance(before, Mapping):
+        same = all(np.array_equal(before[key], now[key]) for key in before.keys() & now.keys())
+    else:
+        same = before == now
+    if not same:
+        names = ", ".join(file.name for file in lost)
+        raise InputError(
+            f"{names} in {run.path} cannot be made again to fit to the rest: {kept.name} would be "
+            "another one today. Restore what is lost from a copy, or start over with force=true."
+        )

@@ -1,13 +1,16 @@
 """A state to resume from that is damaged."""
 
 import logging
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from brainseg.files import read_csv
 from brainseg.run import Run
+from brainseg.training.checkpoint import AtomicCheckpointIO, find_state
 from brainseg.training.job import run_job
 from brainseg.training.module import SegmentationModule
 
@@ -98,3 +101,28 @@ def test_the_history_comes_from_what_it_goes_on_from(
         cut_off.history.write_bytes(content)
     run_job(configure(), cut_off)
     assert learnt(cut_off) == learnt(undisturbed)
+
+
+def test_a_damaged_state_does_not_take_the_place_of_the_good_one(cut_off: Run):
+    good = cut_off.previous.read_bytes()
+    flip(cut_off.last)
+    assert find_state(cut_off) == cut_off.previous
+    assert not cut_off.last.exists()
+    next_state = torch.load(cut_off.previous, weights_only=True)
+    AtomicCheckpointIO().save_checkpoint(next_state, cut_off.last)
+    assert find_state(cut_off) == cut_off.last
+    assert cut_off.previous.read_bytes() == good
+
+
+def test_a_new_state_is_on_the_disk_before_the_old_one_moves(cut_off: Run, monkeypatch):
+    done = []
+    sync, move = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("synced") or sync(handle))
+
+    def replace(file, target):
+        done.append(f"moved {file.name}" if file == cut_off.last else "put in place")
+        return move(file, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    AtomicCheckpointIO().save_checkpoint({"epoch": 2}, cut_off.last)
+    assert [*dict.fromkeys(done)] == ["synced", "moved last.ckpt", "put in place"]
