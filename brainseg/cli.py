@@ -60,7 +60,7 @@ Runtimes = Annotated[
         "--runtime", help=f"{', '.join(RUNTIMES)}; comma-separated, or all (those installed)."
     ),
 ]
-Passes = Annotated[int, typer.Option(help="The most timed passes of a row.", min=1)]
+Passes = Annotated[int, typer.Option(help="Maximum number of timed passes per row.", min=1)]
 Threads = Annotated[
     str, typer.Option(help="CPU threads, a row for each: 1,2,4,all; all is the physical cores.")
 ]
@@ -134,7 +134,7 @@ def quantize(
     modes = _list(mode) or tuple(quantized_modes())
     threads_typed = parse_threads(threads.split(","))
     plan = TimingPlan(modes, _list(device) or DEVICES, _list(runtime), passes, threads_typed)
-    check_chosen(chosen, modes)  # a mistake is told before any work
+    check_chosen(chosen, modes)  # a mistake is reported before any work
     found = _found(runs)
     changed, failed = _each(found, lambda run: prepare(run, modes, chosen))
     if time:
@@ -275,7 +275,7 @@ def predict(
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is told in one message, with exit code 1."""
+    """Run the command line; what the user can mend is reported in one message, with exit code 1."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("brainseg").setLevel(logging.INFO)
     interrupt.listen()

@@ -25,7 +25,7 @@ ADVICE = {
     errno.ENAMETOOLONG: "Choose shorter names: 255 bytes each, and 4095 for the whole path",
     errno.ENOTDIR: "A part of this path is a file; expected folders",
     errno.EISDIR: "It is a folder; expected a file",
-    errno.EEXIST: "It is there already, and is no folder; choose another name",
+    errno.EEXIST: "Something with this name exists and is not a folder; choose another name",
     errno.ENOENT: "Check the name; a file that was there a moment ago was removed meanwhile",
     errno.ELOOP: "It is a link that leads to itself; remove or correct it",
     errno.EIO: "The disk or the network drive fails; try again, or choose another folder",

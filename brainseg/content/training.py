@@ -14,13 +14,18 @@ from brainseg.content.kinds import CASE, Count, Curve, check_maps, check_named
 
 
 class State(TypedDict, total=False):
-    """`state.json`; `files` are the hashes of what training left: see `Run.written`."""
+    """`state.json`.
+
+    `files` are the hashes of what training left, see `Run.written`; `devices` how many trained at
+    once, in each attempt that trained.
+    """
 
     stage: Literal["data", "train", "deploy", "done"]
     status: Required[Literal["running", "finished", "failed"]]
     reason: str | None
     identity: dict[str, Any]
     attempts: int
+    devices: list[int]
     files: dict[str, str]
 
 

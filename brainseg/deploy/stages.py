@@ -56,8 +56,8 @@ def prepare(
     Raises:
         InputError: a mode or an option has another name, or the run lacks what training leaves.
 
-    A damaged file that is made here is made again. Where the checkpoint is lost, what was exported
-    from it serves.
+    A damaged file that is made here is made again. Where the checkpoint is lost, the
+    exported networks are used instead.
     """
     chosen = chosen or {}
     check_known("mode", modes, MODES)
@@ -70,13 +70,13 @@ def prepare(
         done += _score_checkpoint(run, network, progress)
     elif run.is_current(REFERENCE):
         logger.warning(
-            "%s is missing or damaged: what was exported from it is used on. Only another training "
-            "(force=true) makes it again.",
+            "%s is missing or damaged: the exported networks are used instead. Only another "
+            "training (force=true) makes it again.",
             run.best,
         )
     else:
         raise InputError(
-            f"{run.best} is missing or damaged, and so is what was exported from it: train it "
+            f"{run.best} is missing or damaged, and so are the exported networks: train it "
             "first, or to its end; a finished run again, with force=true."
         )
     for mode in with_reference(modes):

@@ -38,8 +38,8 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
     if zipfile.is_zipfile(path) and not is_whole(Path(path)):
         raise InputError(
             f"{path} is damaged: its weights are not those that were written, as their checksums "
-            "tell. Only another training makes it again (force=true); what was exported from it "
-            "before can still be used."
+            "tell. Only another training makes it again (force=true); networks exported from "
+            "it before can still be used."
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -23,7 +23,7 @@ def ask(opened: Any, what: str, work: Callable[[], Result]) -> Result | None:
     Args:
         opened: the W&B run, or what stands for it before there is one. After it was lost, nothing
             is asked any more.
-        what: is done, for people.
+        what: is done, for people, such as `sending the results`.
         work: does it, in a thread of its own, which is left behind if it hangs.
 
     Returns:
@@ -48,7 +48,7 @@ def ask(opened: Any, what: str, work: Callable[[], Result]) -> Result | None:
     _lost.append(opened)
     why = brief(failed[0]) if failed else f"no answer within {PATIENCE_S} s"
     logger.warning(
-        "W&B: it could not %s (%s). The run goes on without; its files hold everything. Send it "
+        "W&B: %s failed (%s). The run goes on without; its files hold everything. Send it "
         "later with tracking.mode=offline, or turn tracking off: tracking=none.",
         *(what, why),
     )

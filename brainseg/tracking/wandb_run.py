@@ -95,12 +95,12 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
         reinit="finish_previous",
         settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
     )
-    opened = ask(object(), f"start with tracking.mode={mode}", start)
+    opened = ask(object(), f"starting with tracking.mode={mode}", start)
     if opened is None:
         yield None
         return
-    ask(opened, "define metrics", lambda: opened.define_metric("*", step_metric=STEP))
-    ask(opened, "define metrics", lambda: _define(opened, CURVES))
+    ask(opened, "defining metrics", lambda: opened.define_metric("*", step_metric=STEP))
+    ask(opened, "defining metrics", lambda: _define(opened, CURVES))
     if mode == "offline" and run.history.exists():
         for row in run.read(run.history):
             told = {key: float(value) for key, value in row.items() if value not in ("", None)}
@@ -108,9 +108,9 @@ def tracked(run: Run, config: Mapping[str, Any], job: str = "train") -> Iterator
     try:
         yield opened
     except BaseException:
-        ask(opened, "finish", lambda: opened.finish(exit_code=1))
+        ask(opened, "finishing", lambda: opened.finish(exit_code=1))
         raise
-    ask(opened, "finish", lambda: opened.finish(exit_code=0))
+    ask(opened, "finishing", lambda: opened.finish(exit_code=0))
 
 
 def mirror_results(run: Run, job: str) -> None:
@@ -145,7 +145,7 @@ def log_epoch(opened: Any, row: Mapping[str, float]) -> None:
     """Mirror a row of the history; its epoch is the step."""
     if opened is None:
         return
-    ask(opened, "log an epoch", lambda: opened.log(dict(row), step=int(row["epoch"])))
+    ask(opened, "logging an epoch", lambda: opened.log(dict(row), step=int(row["epoch"])))
 
 
 def log_results(opened: Any, run: Run) -> None:
@@ -153,10 +153,10 @@ def log_results(opened: Any, run: Run) -> None:
     if opened is None:
         return
     summary = summary_of(run)
-    ask(opened, "define metrics", lambda: _define(opened, summary))
-    ask(opened, "take the results", lambda: opened.summary.update(summary))
+    ask(opened, "defining metrics", lambda: _define(opened, summary))
+    ask(opened, "sending the results", lambda: opened.summary.update(summary))
     if media := {name: make() for name, make in media_of(run).items()}:
-        ask(opened, "take tables and images", lambda: opened.log(media))
+        ask(opened, "sending tables and images", lambda: opened.log(media))
 
 
 def _kept_id(run: Run) -> str:

@@ -83,7 +83,7 @@ class BestCheckpoint(ModelCheckpoint):
 def find_state(run: Run) -> Path | None:
     """The state to resume from: the last that can be read, `None` where there is none.
 
-    What is damaged is told, and a damaged last state removed where there is one before it.
+    What is damaged is reported, and a damaged last state removed where there is one before it.
     """
     there = [file for file in (run.last, run.previous) if file.exists()]
     for file in there:
@@ -91,7 +91,7 @@ def find_state(run: Run) -> Path | None:
             if file != run.last:  # the next state would move the damaged one over this one
                 run.last.unlink(missing_ok=True)
             return file
-        logger.warning("%s is damaged (%s): the training goes back further.", file, reason)
+        logger.warning("%s is damaged (%s): trying the epoch before.", file, reason)
     if there:
         logger.warning("No state of the training can be read: it starts from its beginning.")
     return None

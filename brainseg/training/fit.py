@@ -74,6 +74,18 @@ def fit(
         train(config, run, network, slices, parts, rank, [History(run, on_row)])
 
 
+def _note_devices(run: Run, count: int, *, resumed: bool) -> None:
+    """Keep on how many devices each attempt trains; warn where one that resumes changes that."""
+    before = run.read_state().get("devices", [])
+    if before and before[-1] != count and resumed:
+        logger.warning(
+            "%s was trained on %d devices until now, and goes on with %d (trainer.devices). "
+            "Dropout differs then, among CPUs batch norm too: it is the training of neither.",
+            *(run.path, before[-1], count),
+        )
+    run.update_state(devices=[*before, count])
+
+
 def make_network(config: Mapping[str, Any]) -> nn.Module:
     """The network with its first weights, the same in every process.
 
@@ -118,8 +130,10 @@ def train(
     callbacks += checkpoint_callbacks(run, settings["early_stopping"])
     trainer = make_trainer(settings, callbacks, rank)
     resumed = find_state(run)
-    if resumed and trainer.is_global_zero:
-        logger.info("Resuming after a cut-off: %s", resumed)
+    if trainer.is_global_zero:
+        _note_devices(run, rank.count, resumed=resumed is not None)
+        if resumed:
+            logger.info("Resuming after a cut-off: %s", resumed)
     with _without_advice(), _full_gpu_told(data["batch_size"], data["image_size"]):
         trainer.fit(module, datamodule, ckpt_path=resumed)
     left = timer.time_remaining()

@@ -23,7 +23,8 @@ def check_keys(config: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     """
     if gone := next(_missing_keys(config, usual), None):
         raise InputError(
-            f"{gone} is missing. Take out what removes or replaces it: ~{gone}, …=null."
+            f"{gone} was removed or replaced. Leave out the override that does this (~{gone} or "
+            "…=null)."
         )
     read = {f"data.{name}" for name in option_types(config["data"]["name"])}
     for key in unknown_keys(config, usual):

@@ -16,7 +16,7 @@ def impatient(monkeypatch):
 
 
 def test_what_works_is_handed_on(caplog):
-    assert ask(object(), "start", lambda: 7) == 7
+    assert ask(object(), "starting", lambda: 7) == 7
     assert not caplog.records
 
 
@@ -32,10 +32,10 @@ def test_one_warning_and_nothing_more_is_asked(caplog, hangs: bool):
         raise ConnectionError("no route")
 
     with caplog.at_level(logging.WARNING, "brainseg"):
-        assert [ask(run, "log an epoch", work) for _ in range(3)] == [None] * 3
+        assert [ask(run, "logging an epoch", work) for _ in range(3)] == [None] * 3
     forever.set()
     assert asked == [1]
     (warning,) = caplog.records
     reason = "no answer within" if hangs else "ConnectionError: no route"
-    assert f"could not log an epoch ({reason}" in warning.getMessage()
-    assert ask(object(), "start", lambda: 7) == 7  # another run
+    assert f"W&B: logging an epoch failed ({reason}" in warning.getMessage()
+    assert ask(object(), "starting", lambda: 7) == 7  # another run

@@ -101,7 +101,7 @@ def test_a_finished_run_is_left_alone(finished: Run, configure, caplog, monkeypa
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
 def test_a_cut_off_run_resumes_to_the_same_end(
-    schedule: str, tmp_path: Path, configure, monkeypatch
+    schedule: str, tmp_path: Path, configure, monkeypatch, caplog
 ):
     options = {"factor": 0.5, "patience": 0, "min_lr": 1e-6} if schedule == "plateau" else {}
     config = configure()
@@ -116,8 +116,11 @@ def test_a_cut_off_run_resumes_to_the_same_end(
     assert (state["status"], state["stage"]) == ("failed", "train")
     assert "power cut" in state["reason"]
     assert len(learnt(cut)) == 2
+    cut.update_state(devices=[2])
     run_job(config, cut)
+    assert "trained on 2 devices until now, and goes on with 1" in caplog.text
     assert cut.read_state()["attempts"] == 2
+    assert cut.read_state()["devices"] == [2, 1]
     assert learnt(cut) == learnt(straight)
     assert cut.metrics.read_bytes() == straight.metrics.read_bytes()
     weights = [torch.load(run.best, weights_only=True)["state_dict"] for run in (cut, straight)]
