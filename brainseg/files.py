@@ -202,11 +202,11 @@ def read_json(source: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is not JSON in UTF-8.
     """
     try:
         return json.loads(source.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not valid JSON ({error}). Restore or remove it.") from error
 
 

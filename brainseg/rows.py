@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from brainseg.files import write_json
@@ -49,3 +50,8 @@ def drop_rows(run: Run, modes: Collection[str]) -> None:
 def write_rows(run: Run, rows: Iterable[Row]) -> None:
     """Write `rows` in place of all that there are, with what compares them."""
     write_json(run.deploy, [asdict(row) for row in derive(rows)])
+
+
+def set_aside(file: Path) -> Path:
+    """Give damaged rows or sessions another name: what can be read in them is not lost."""
+    return file.replace(file.with_name(f"{file.name}.damaged"))

@@ -187,7 +187,9 @@ def test_without_its_checkpoint_a_run_serves_what_was_exported(
     run.metrics.unlink()  # which only the checkpoint gives
     assert prepare(run, [MODE], progress=False) == []
     damage(run.onnx("fp32"), b"")
-    with pytest.raises(InputError, match=r"best\.ckpt is missing or damaged, and so is what was"):
+    with pytest.raises(
+        InputError, match=r"best\.ckpt is missing or damaged, and so are the exported"
+    ):
         prepare(run, [MODE], progress=False)
 
 

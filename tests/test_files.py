@@ -180,3 +180,10 @@ def test_a_made_array_is_a_file_with_all_its_space(tmp_path: Path):
     array.flush()
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 3000
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy")[1], np.full(1000, 7))
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 100_000])
+def test_what_is_no_json_is_one_message(tmp_path: Path, content: bytes):
+    (tmp_path / "dashboard.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"dashboard\.json is not valid JSON .*Restore or remove"):
+        read_json(tmp_path / "dashboard.json")

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from brainseg.errors import InputError
+from brainseg.rows import set_aside
 from brainseg.run import Run
 from brainseg.vocabulary import MODES
 
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 def choose_ready(runs: Sequence[Run]) -> tuple[list[Run], dict[Run, str]]:
     """The runs whose files a timing can rely on, and what is wrong with the others.
 
-    Damaged rows and sessions, which a timing makes again, are removed, and that is told.
+    Damaged rows and sessions, which a timing makes again, are put aside, and that is told.
     """
     ready, failed = [], {}
     for run in runs:
@@ -23,8 +24,11 @@ def choose_ready(runs: Sequence[Run]) -> tuple[list[Run], dict[Run, str]]:
             failed[run] = " ".join(told)
             continue
         for file in damage.keys() & {run.deploy, run.benchmarks}:
-            logger.warning("%s It is removed, and what is timed now is written anew.", damage[file])
-            file.unlink()
+            aside = set_aside(file).name
+            logger.warning(
+                "%s It is put aside as %s, and what is timed now is written anew.",
+                *(damage[file], aside),
+            )
         ready.append(run)
     return ready, failed
 

@@ -16,8 +16,8 @@ from brainseg.content.kinds import CASE, Count, Curve, check_maps, check_named
 class State(TypedDict, total=False):
     """`state.json`.
 
-    `files` are the hashes of what training left, see `Run.written`; `devices` how many trained at
-    once, in each attempt that trained.
+    `files` are the hashes of what training left, see `Run.hash_trained`; `devices` how many trained
+    at once, in each attempt that trained.
     """
 
     stage: Literal["data", "train", "deploy", "done"]

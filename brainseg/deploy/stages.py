@@ -13,9 +13,9 @@ from brainseg.deploy.options import Chosen, check_chosen, is_made_with
 from brainseg.errors import InputError, check_known
 from brainseg.files import write_json
 from brainseg.row import Row
-from brainseg.rows import drop_rows, read_rows, upsert_rows
+from brainseg.rows import drop_rows, read_rows, set_aside, upsert_rows
 from brainseg.run import SCORED, Run
-from brainseg.scoring.kept import files_of, home_of
+from brainseg.scoring.kept import files_of, home_of, network_scored
 from brainseg.terminal import spent
 from brainseg.vocabulary import (
     CHECKPOINT,
@@ -64,8 +64,8 @@ def prepare(
     check_chosen(chosen, modes)
     done = _remove_damaged(run)
     network = cache(partial(_load_network, run))
+    done += (_adopt if run.has_checkpoint() else _restore_record)(run, network)
     if run.has_checkpoint():
-        _adopt(run)
         _describe_network(run, network)
         done += _score_checkpoint(run, network, progress)
     elif run.is_current(REFERENCE):
@@ -85,7 +85,7 @@ def prepare(
 
 
 def _remove_damaged(run: Run) -> list[str]:
-    """Remove the damaged files that are made again here; what they held is lost already.
+    """Remove the damaged files that are made again here; what was timed is put aside.
 
     Those that need the checkpoint stay where it is lost too.
     """
@@ -96,9 +96,15 @@ def _remove_damaged(run: Run) -> list[str]:
     for mode in (CHECKPOINT, *MODES):
         if doomed & {*files_of(run, mode)}:
             run.cases(mode).unlink(missing_ok=True)  # without it, the mode is not scored
-    for file in doomed:
-        file.unlink(missing_ok=True)
-    return [f"removed {file.relative_to(run.path)}, which was damaged" for file in sorted(doomed)]
+    done = []
+    for file in sorted(doomed):
+        name = file.relative_to(run.path)
+        if file in (run.deploy, run.benchmarks):
+            done.append(f"put {name}, which was damaged, aside as {set_aside(file).name}")
+        else:
+            file.unlink(missing_ok=True)
+            done.append(f"removed {name}, which was damaged")
+    return done
 
 
 def _describe_network(run: Run, network: "Callable[[], nn.Sequential]") -> None:
@@ -112,15 +118,21 @@ def _describe_network(run: Run, network: "Callable[[], nn.Sequential]") -> None:
     write_json(run.model, summarize(built, config["data"]["image_size"], names))
 
 
-def _adopt(run: Run) -> None:
+def _adopt(run: Run, network: "Callable[[], nn.Sequential]") -> list[str]:
     """Take an older run's files over, or forget those of another checkpoint."""
-    if run.onnx(REFERENCE).exists() and not run.is_recorded():
+    if not run.onnx(REFERENCE).exists():
+        return []
+    if not run.is_recorded():
         from brainseg.deploy.adopt import adopt
 
-        if not adopt(run):
-            _forget(run, REFERENCE)
-            for file in (*map(run.onnx, MODES), run.cases(CHECKPOINT)):
-                file.unlink(missing_ok=True)
+        if adopt(run):
+            return []
+    restored = _restore_record(run, network)
+    if not run.is_recorded():
+        _forget(run, REFERENCE)
+        for file in (*map(run.onnx, MODES), run.cases(CHECKPOINT)):
+            file.unlink(missing_ok=True)
+    return restored
 
 
 def _load_network(run: Run) -> "nn.Sequential":
@@ -152,7 +164,6 @@ def _prepare_mode(
     session = cache(partial(_open, run, mode))
     done = []
     if not (run.is_current(mode) if mode == REFERENCE else is_made_with(run, mode, chosen)):
-        _forget(run, mode)  # first: what exists then always belongs to the file
         with spent("export and quantization"):
             _make(run, mode, chosen, network, session)
         done.append(f"made {run.onnx(mode).name}")
@@ -188,12 +199,34 @@ def _open_on_gpu(run: Run, mode: str) -> "Session | None":
         return None
 
 
+def _known_networks(run: Run, mode: str) -> set[str | None]:
+    """The SHA-256 of each network in `mode` that was scored or timed."""
+    return {network_scored(run, mode), *(row.network for row in read_rows(run) if row.mode == mode)}
+
+
+def _restore_record(run: Run, network: "Callable[[], nn.Sequential]") -> list[str]:
+    """Write the lost record of an export that is, as its scores or rows tell, what it was.
+
+    Where the checkpoint is there, it must compute the same.
+    """
+    hashed, record = run.hash_network(REFERENCE), run.made(REFERENCE)
+    if record.exists() or hashed is None or hashed not in _known_networks(run, REFERENCE):
+        return []
+    rows = [row for row in read_rows(run) if row.network == hashed]
+    parity = next((row.parity for row in rows if row.parity is not None), None)
+    if run.has_checkpoint():
+        from brainseg.deploy.export import PARITY_LIMIT, check_parity
+
+        parity = check_parity(run, network(), _open(run, REFERENCE))
+        if parity > PARITY_LIMIT:
+            return []
+    run.note_made(REFERENCE, options={}, parity=parity)
+    return [f"wrote {record.name} again"]
+
+
 def _forget(run: Run, mode: str) -> None:
-    """Remove rows and scores of a file that is about to change, and of those made from it."""
-    changing = [mode]
-    if mode == REFERENCE:
-        changing = with_reference(quantized_modes())
-        run.made(mode).unlink(missing_ok=True)  # it would tell another file than is about to come
+    """Remove rows and scores of a file that is another one now, and of those made from it."""
+    changing = with_reference(quantized_modes()) if mode == REFERENCE else [mode]
     drop_rows(run, changing)
     for each in changing:
         for part in SCORED:
@@ -211,15 +244,22 @@ def _make(
     network: "Callable[[], nn.Sequential]",
     session: "Callable[[], Session]",
 ) -> None:
+    """Make the file of `mode`; scores and rows stay where it is the same one again."""
+    known = _known_networks(run, mode)
     if mode == REFERENCE:
         from brainseg.deploy.export import check_parity, export
 
+        run.made(mode).unlink(missing_ok=True)  # it tells of another file than is about to come
         export(run, network())
+        if run.hash_network(mode) not in known:
+            _forget(run, mode)  # before the record: until then, nothing is current
         run.note_made(mode, options={}, parity=check_parity(run, network(), session()))
     else:
         from brainseg.deploy.quantize import quantize
 
         quantize(run, mode, chosen)
+        if run.hash_network(mode) not in known:
+            _forget(run, mode)
 
 
 def _describe(run: Run, mode: str, session: "Session") -> None:

@@ -42,6 +42,12 @@ def home_of(run: Run, mode: str) -> str | None:
     return noted["place"] if same and _is_whole(run, files_of(run, mode), noted) else None
 
 
+def network_scored(run: Run, mode: str) -> str | None:
+    """SHA-256 of the network whose scores are kept as those of `mode`, `None` where none are."""
+    noted = _read(run).get(mode)
+    return noted["network"] if noted else None
+
+
 def _is_lost(run: Run, mode: str) -> bool:
     """Whether nobody can score the checkpoint again."""
     return mode == CHECKPOINT and not run.has_checkpoint()

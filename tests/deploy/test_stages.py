@@ -35,9 +35,10 @@ def only_onnxruntime(monkeypatch):
 
 @pytest.fixture
 def graph(prepared, monkeypatch):
-    """The exporter takes seconds: it gives the graph of the prepared run, another one each time."""
-    content = prepared("none").onnx("fp32").read_bytes()
-    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(content))
+    """The exporter takes seconds: it gives the graph of the prepared run, called otherwise."""
+    model = onnx.load(prepared("none").onnx("fp32"))
+    model.doc_string = "exported anew"
+    monkeypatch.setattr(export, "_write_graph", lambda *given: onnx.save(model, given[-1]))
 
 
 def time(run, *modes, passes=1):
@@ -109,14 +110,71 @@ def test_another_checkpoint_changes_everything_that_follows(run, graph):
     assert changed >= {run.metrics, run.scored, run.deploy, *made}
 
 
-def test_another_quantized_file_redoes_only_its_mode(run, change_graph):
+@pytest.mark.parametrize("lose", ["changed", "pruned", "without record"])
+def test_a_quantized_file_that_is_made_again_keeps_its_scores_and_times(run, change_graph, lose):
     time(run, *ALL)
-    timed = read_rows(run)[0]
-    change_graph(run.onnx("int8_dynamic"))
-    assert stages.prepare(run, ALL) == EVERYTHING[4:]
-    fp32, int8 = read_rows(run)
-    assert fp32 == timed
-    assert int8.latency_ms is None
+    file, before = run.onnx("int8_dynamic"), contents(run)
+    if lose == "changed":
+        change_graph(file)
+    else:
+        (file if lose == "pruned" else run.made("int8_dynamic")).unlink()
+    assert stages.prepare(run, ALL) == ["made model.int8_dynamic.onnx"]
+    assert contents(run) == before
+    assert time(run, *ALL) == []
+
+
+@pytest.mark.parametrize("modes", [[], ALL])
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_lost_record_of_the_export_costs_nothing(run, graph, modes, checkpoint):
+    time(run, *ALL)
+    if not modes:
+        run.onnx("int8_dynamic").unlink()
+        run.made("int8_dynamic").unlink()
+    if not checkpoint:
+        run.best.unlink()
+    kept = run.read_made("fp32")
+    before = contents(run)
+    run.made("fp32").write_bytes(b"{")
+    removed, written = stages.prepare(run, modes)
+    assert (removed, written) == (
+        "removed model.fp32.json, which was damaged",
+        "wrote model.fp32.json again",
+    )
+    if checkpoint:
+        assert contents(run) == before
+    else:
+        assert run.read_made("fp32") == kept | {"checkpoint": None}
+    assert stages.prepare(run, modes) == []
+
+
+def test_a_lost_record_of_an_export_of_another_checkpoint_is_no_excuse(run, graph):
+    other_checkpoint(run)
+    run.made("fp32").unlink()
+    assert stages.prepare(run, ALL) == EVERYTHING
+
+
+def test_an_export_that_is_made_again_as_it_was_costs_nothing(run, monkeypatch):
+    time(run, *ALL)
+    before, content = contents(run), run.onnx("fp32").read_bytes()
+    monkeypatch.setattr(export, "_write_graph", lambda *given: given[-1].write_bytes(content))
+    run.onnx("fp32").unlink()
+    assert stages.prepare(run, ALL) == ["made model.fp32.onnx"]
+    assert contents(run) == before
+
+
+def test_damaged_timings_are_put_aside(run, caplog):
+    time(run, *ALL)
+    damaged = run.deploy.read_text()[:-2]
+    run.deploy.write_text(damaged)
+    assert stages.prepare(run, ALL)[0] == (
+        "put deploy.json, which was damaged, aside as deploy.json.damaged"
+    )
+    assert run.deploy.with_name("deploy.json.damaged").read_text() == damaged
+    run.benchmarks.write_text("{")
+    time(run, *ALL)
+    assert "put aside as benchmarks.json.damaged" in caplog.text
+    assert run.benchmarks.with_name("benchmarks.json.damaged").read_text() == "{"
+    assert run.find_damage() == {}
 
 
 def test_one_checkpoint_is_built_and_each_file_opened_once_and_profiled_once(
@@ -172,12 +230,6 @@ def test_scores_that_are_gone_cost_no_mode_its_row(run):
     assert read_rows(run) == before
 
 
-def test_a_file_whose_making_was_interrupted_is_made_again(run):
-    run.made("int8_dynamic").unlink()
-    assert not run.is_current("int8_dynamic")
-    assert stages.prepare(run, ALL) == EVERYTHING[4:]
-
-
 def test_metrics_that_are_gone_are_written_again(run):
     run.metrics_of("fp32").unlink()
     assert stages.prepare(run, ALL) == ["scored fp32"]
@@ -199,15 +251,16 @@ def test_taking_over_that_was_interrupted_goes_on(run, monkeypatch):
     assert [row.median_ms for row in read_rows(run)] == [1.0, 1.0]
 
 
-def test_a_failing_mode_keeps_no_row_of_the_old_file(run, monkeypatch):
+def test_a_failing_mode_keeps_the_old_file_and_its_rows(run, monkeypatch):
     def fail(model, run, options):
         raise RuntimeError("interrupted")
 
     monkeypatch.setitem(quantize.QUANTIZERS, "int8_dynamic", fail)
-    run.made("int8_dynamic").write_text('{"network": "another"}')
+    run.made("int8_dynamic").unlink()
     with pytest.raises(RuntimeError, match="interrupted"):
         stages.prepare(run, ALL)
-    assert [row.mode for row in read_rows(run)] == ["fp32"]
+    for row in read_rows(run):
+        assert row.network == run.hash_network(row.mode)
 
 
 @pytest.fixture
@@ -329,5 +382,5 @@ def test_wrong_requests_are_refused_before_any_work(run, modes, chosen, message)
 def test_a_run_without_checkpoint_and_export_is_refused(run):
     run.best.unlink()
     run.onnx("fp32").unlink()
-    with pytest.raises(InputError, match=r"best\.ckpt is missing or damaged, and so is"):
+    with pytest.raises(InputError, match=r"best\.ckpt is missing or damaged, and so are"):
         stages.prepare(run, ALL)
