@@ -46,7 +46,7 @@ def prune(
     quantized: Annotated[
         bool,
         typer.Option(
-            "--quantized", help="Quantized networks of finished runs, too; scores and times stay."
+            "--quantized", help="Quantized networks of finished runs, too; their scores stay."
         ),
     ] = False,
     delete: Annotated[
