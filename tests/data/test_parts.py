@@ -42,7 +42,9 @@ def test_chosen_slices_are_read_back(tmp_path: Path):
 
 def test_files_of_older_versions_have_more_arrays(tmp_path: Path):
     run = Run(tmp_path)
-    write_npz(run.val, ids=np.array(["a"]), images=IMAGES[:1], spacing=np.ones((1, 2)))
+    named = {name: np.array(["a"]) for name in ("ids", "classes", "patients")}
+    shown = dict.fromkeys(("images", "masks"), IMAGES[:1])
+    write_npz(run.val, **named, **shown, spacing=np.ones((1, 2)))
     assert read_val(run)["ids"].tolist() == ["a"]
 
 

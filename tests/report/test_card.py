@@ -22,7 +22,7 @@ CONFIG = {
     "loss": {"name": "bce_dice"},
     "trainer": {"max_epochs": 12},
 }
-MODEL = {"parameters": 33_120_000, "multiply_adds": 1_234_000_000}
+MODEL = {"parameters": 33_120_000, "multiply_adds": 1_234_000_000, "parts": {}}
 
 
 def case(name, patient, tp, class_="glioma"):
@@ -33,7 +33,7 @@ def case(name, patient, tp, class_="glioma"):
 
 CASES = [case(f"a{number}", f"p{number}", 60 + 2 * number) for number in range(10)]
 METRICS_FILE = summarize([*CASES, case("c", "r", 0, "notumor")]) | {
-    "calibration": {"ece": 0.0123, "ece_uncertain": 0.1234},
+    "calibration": {"bins": [], "ece": 0.0123, "ece_uncertain": 0.1234},
     "unmasked": {},
 }
 

@@ -87,13 +87,10 @@ def evaluated(tmp_path):
     run = Run(tmp_path / "ag-seed0")
     found = Run(run.evaluations / "clinic [1]")
     unmasked = {"pituitary": {"n": 60, "predicted_share": 0.75}}
-    write_json(
-        found.evaluation,
-        {"data": CLINIC, "modes": ["checkpoint"], "status": "finished"}
-        | {"left_out": {}, "unchecked": None},
-    )
+    facts = {"data": CLINIC, "modes": ["checkpoint"], "left_out": {}, "unchecked": None}
+    write_json(found.evaluation, facts | {"status": "finished"})
     write_json(found.metrics, METRICS | {"unmasked": unmasked})
-    write_json(Run(run.evaluations / "unfinished").evaluation, {"status": "running"})
+    write_json(Run(run.evaluations / "unfinished").evaluation, facts | {"status": "running"})
     return run
 
 

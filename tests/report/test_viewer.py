@@ -129,7 +129,7 @@ def test_every_case_of_a_figure_is_there(tmp_path: Path) -> None:
     for name in ("none", "ag"):
         drawn = [square(size, 1, 1, side=64) for size in random.permutation(len(cases)) // 2]
         runs[name] = [write_run(tmp_path / name, cases, {"fp32": drawn, "int8_static": drawn})]
-    history = dict.fromkeys(("epoch", *PANELS), 0.5)
+    history = {"epoch": 0, **dict.fromkeys(PANELS, 0.5)}
     write_csv(runs["ag"][0].history, [history], list(history))
     kept = {"ids": np.array(["g30", "n30"]), "decoder.1.attention": np.ones((2, 4, 4), np.uint8)}
     write_npz(runs["ag"][0].attention, **kept)
