@@ -62,6 +62,8 @@ def prepare(
     chosen = chosen or {}
     check_known("mode", modes, MODES)
     check_chosen(chosen, modes)
+    for part in run.path.glob(".model.*"):  # written when an earlier command was killed
+        part.unlink()
     done = _remove_damaged(run)
     network = cache(partial(_load_network, run))
     done += (_adopt if run.has_checkpoint() else _restore_record)(run, network)

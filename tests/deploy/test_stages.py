@@ -384,3 +384,11 @@ def test_a_run_without_checkpoint_and_export_is_refused(run):
     run.onnx("fp32").unlink()
     with pytest.raises(InputError, match=r"best\.ckpt is missing or damaged, and so are"):
         stages.prepare(run, ALL)
+
+
+def test_what_a_killed_command_was_writing_goes(run):
+    part = run.path / ".model.fp32.onnx.x1y2.onnx"
+    part.touch()
+
+    stages.prepare(run, [])
+    assert not part.exists()
