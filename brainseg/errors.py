@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
@@ -101,3 +102,24 @@ def brief(error: BaseException) -> str:
 def in_words(error: BaseException) -> str:
     """What to say of any error; never nothing, as `str` of a bare `MemoryError` is."""
     return explain(error) or brief(error)
+
+
+@contextmanager
+def telling_damage(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises for a damaged or made-up file into an error that names it.
+
+    Args:
+        path: the file.
+        kind: what it should be, such as `a NIfTI volume`.
+
+    Raises:
+        InputError: the block raised something; one of ours stays as it is.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read as {kind} ({brief(error)}). Replace the file or remove it."
+        ) from error

@@ -135,6 +135,18 @@ def staging(target: Path, table: str) -> Iterator[Path]:
             file.replace(target / file.name)
 
 
+GONE = ".removed"
+"""How the name of a folder ends that is being deleted, or was when its process was stopped."""
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder; it gets another, hidden name first, so that no half of it is left."""
+    doomed = folder.with_name(f".{folder.name}{GONE}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
+
+
 def make_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
     """Make a memory-mapped `.npy` whose space is reserved.
 

@@ -13,6 +13,9 @@ from brainseg.errors import DamagedFile, InputError
 from brainseg.files import hash_file, is_whole, write_json
 from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, MODES, REFERENCE
 
+INTERRUPTED = "interrupted"
+"""The reason in the state of a run that was stopped, by a signal or with its process."""
+
 
 class Stage(StrEnum):
     """How far a run has come; only `training/job.py` advances it."""

@@ -12,16 +12,13 @@ from rich.text import Text
 from brainseg.errors import InputError
 from brainseg.experiment import find_runs
 from brainseg.lock import is_abandoned
-from brainseg.run import Run
+from brainseg.run import INTERRUPTED, Run
 from brainseg.terminal import bar
 
 KEY_METRICS = ("mean_iou", "tumor_iou", "dice")
 """Those of the checkpoint on the test split that the list shows."""
 
 MOST_REASONS = 4
-
-INTERRUPTED = "interrupted"
-"""The reason in the state of a run that was stopped by a signal."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,9 @@ def _read_state(run: Run) -> tuple[str, str, str]:
         return "damaged", "", str(error)
     status, stage = state["status"], state.get("stage", "")
     if status == "running" and is_abandoned(run.path):
-        return "interrupted", stage, "its process was killed; the same command goes on from there"
+        return INTERRUPTED, stage, "its process was killed; the same command goes on from there"
     if status == "failed" and state.get("reason") == INTERRUPTED:
-        return "interrupted", stage, "the same command goes on from there"
+        return INTERRUPTED, stage, "the same command goes on from there"
     return status, stage, state.get("reason") or ""
 
 

@@ -11,13 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from brainseg.errors import InputError
+from brainseg.files import GONE, discard
 from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.listing import Listed, files_of, tell_size
 from brainseg.vocabulary import quantized_modes
-
-GONE = ".removed"
-"""How the name of a folder ends that was being deleted when its process was stopped."""
 
 IN_USE = 3600.0
 """Seconds in which a temporary file may still belong to a command that writes it."""
@@ -86,7 +84,7 @@ def to_table(found: Sequence[Prunable]) -> Table:
 
 
 def delete(prunable: Sequence[Prunable]) -> None:
-    """Delete what was found; a folder gets another name first, so that no half of a run is one.
+    """Delete what was found.
 
     Raises:
         InputError: another process works on a run among them, or has trained it meanwhile.
@@ -102,13 +100,10 @@ def delete(prunable: Sequence[Prunable]) -> None:
 
 
 def _discard(run: Run) -> None:
-    doomed = run.path.with_name(f".{run.name}{GONE}")
-    shutil.rmtree(doomed, ignore_errors=True)
     with locked(run.path):
         if _has_weights(run):
             raise InputError(f"{run.path} was trained meanwhile. Nothing of it is deleted.")
-        run.path.rename(doomed)
-    shutil.rmtree(doomed)
+        discard(run.path)
 
 
 def _is_leftover(path: Path) -> bool:

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from brainseg.errors import InputError, brief
-from brainseg.files import read_csv, replacing, write_csv
+from brainseg.files import is_whole, replacing, write_csv
 from brainseg.run import Run
 from brainseg.training.module import MONITORED
 
@@ -99,13 +98,12 @@ def find_state(run: Run) -> Path | None:
 
 def _find_damage(file: Path) -> str | None:
     try:
-        with zipfile.ZipFile(file) as archive:
-            if broken := archive.testzip():
-                return f"{broken} in it has changed"
+        if not is_whole(file):
+            return "it is not what was written, as its checksums tell"
         kept = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         missing = [key for key in STATE if key not in kept]
         return f"it lacks {', '.join(missing)}" if missing else None
-    except Exception as error:  # zipfile and torch raise whatever they meet
+    except Exception as error:  # torch raises whatever it meets
         return brief(error)
 
 
@@ -153,9 +151,9 @@ class History(pl.Callback):
     def _read(self) -> list[dict[str, Any]]:
         """The rows of a run that was cut off before its checkpoints held them."""
         try:
-            return read_csv(self.run.history) if self.run.history.exists() else []
-        except (InputError, ValueError) as error:
-            logger.warning("%s begins anew, since it cannot be read: %s", self.run.history, error)
+            return self.run.read(self.run.history) if self.run.history.exists() else []
+        except InputError as error:
+            logger.warning("The history begins anew: %s", error)
             return []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -19,11 +18,11 @@ from brainseg.data.parts import write_part, write_split
 from brainseg.deploy.stages import prepare
 from brainseg.environment import describe
 from brainseg.errors import in_words
-from brainseg.files import write_csv, write_json
+from brainseg.files import discard, write_csv, write_json
 from brainseg.interrupt import is_stopping
 from brainseg.lock import locked
 from brainseg.model.registry import build_network, check_network
-from brainseg.run import Run, Stage
+from brainseg.run import INTERRUPTED, Run, Stage
 from brainseg.terminal import has_bars, spent
 from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracked
 from brainseg.training.fit import fit, make_trainer
@@ -67,7 +66,7 @@ def run_job(config: Mapping[str, Any], run: Run, watch: Watch = lambda row: None
     if config["force"] and has_begun(run):
         with locked(run.path):
             _check_usable(config)
-            _remove(run)
+            discard(run.path)
     with locked(run.path):
         _go_on(config, run, watch)
 
@@ -81,14 +80,6 @@ def _check_usable(config: Mapping[str, Any]) -> None:
         model["weights"] = "none"  # downloading takes time
     check_network(build_network(model), config["data"]["image_size"])
     make_trainer(config["trainer"])
-
-
-def _remove(run: Run) -> None:
-    """Delete a run; what an interruption leaves has another name, and is no run."""
-    doomed = run.path.with_name(f".{run.name}.removed")
-    shutil.rmtree(doomed, ignore_errors=True)
-    run.path.rename(doomed)
-    shutil.rmtree(doomed)
 
 
 def _go_on(config: Mapping[str, Any], run: Run, watch: Watch) -> None:
@@ -122,7 +113,7 @@ def _noted_failure(run: Run) -> Iterator[None]:
     except BaseException as error:
         reason = in_words(error)
         if is_stopping() or isinstance(error, KeyboardInterrupt | SystemExit):
-            reason = "interrupted"
+            reason = INTERRUPTED
         run.update_state(status="failed", reason=reason)
         raise
 

@@ -22,7 +22,7 @@ from brainseg.environment import physical_cores
 from brainseg.errors import InputError, brief
 from brainseg.files import read_json, write_json
 from brainseg.lock import locked
-from brainseg.run import Run
+from brainseg.run import INTERRUPTED, Run
 from brainseg.terminal import SPENT, share_terminal, spent
 from brainseg.tracking.wandb_run import log_results, tracked
 from brainseg.training.config import (
@@ -43,7 +43,6 @@ Job = tuple[Mapping[str, Any], Run]
 OUTCOMES = "BRAINSEG_OUTCOMES"
 """The environment variable that names the folder where the jobs of a command leave outcomes."""
 
-CUT_OFF = "interrupted"
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Outcome:
         seconds: spent on each part of the job, and on the whole `job`.
     """
 
-    failure: str | None = CUT_OFF
+    failure: str | None = INTERRUPTED
     path: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     pruned: bool = False
@@ -121,10 +120,10 @@ def gather() -> list[Outcome]:
 def note_cut_off(outcomes: Sequence[Outcome]) -> None:
     """Say in the state of runs whose process was killed that they were interrupted."""
     for outcome in outcomes:
-        if outcome.failure == CUT_OFF and (run := outcome.run):
+        if outcome.failure == INTERRUPTED and (run := outcome.run):
             with suppress(InputError), locked(run.path):  # unless it is another command's
                 if run.read_state().get("status") == "running":
-                    run.update_state(status="failed", reason=CUT_OFF)
+                    run.update_state(status="failed", reason=INTERRUPTED)
 
 
 def start_job(config: DictConfig) -> None:

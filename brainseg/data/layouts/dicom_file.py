@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from brainseg.data.intensity import invert, to_grey
-from brainseg.errors import InputError, brief
+from brainseg.errors import InputError, telling_damage
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # what matters here is checked here
 
@@ -99,7 +99,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: the file is damaged, or no DICOM.
     """
-    with telling_damage(path):
+    with reading(path):
         _check_deflated(path)
         dataset = open_dicom(path, stop_before_pixels=True)
         return Header(
@@ -122,7 +122,7 @@ def read_stored(path: Path) -> tuple[NDArray, pydicom.Dataset]:
     Raises:
         InputError: the file is damaged, too large, or its pixels are colours.
     """
-    with telling_damage(path):
+    with reading(path):
         _check_deflated(path)
         dataset = open_dicom(path)
         frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.SamplesPerPixel)
@@ -152,7 +152,7 @@ def read_slice(path: Path) -> NDArray[np.uint8]:
             f"{path} has two values, as a mask does. Expected an image; put masks into a folder "
             "named masks, or remove it."
         )
-    with telling_damage(path):
+    with reading(path):
         padding = _find_padding(stored, dataset)
         values = stored
         if "ModalityLUTSequence" in dataset:
@@ -194,22 +194,11 @@ def read_numbers(dataset: Any, name: str, count: int) -> NDArray[np.float64] | N
 
 
 @contextmanager
-def telling_damage(path: Path) -> Iterator[None]:
-    """Turn whatever pydicom and its decoders raise for a file into an error that names it.
-
-    Their warnings, of odd values, are dropped.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except InputError:
-        raise
-    except Exception as error:  # of any kind, where a file is damaged or made up
-        raise InputError(
-            f"{path} cannot be read as a DICOM image ({brief(error)}). Replace the file or remove "
-            "it."
-        ) from error
+def reading(path: Path) -> Iterator[None]:
+    """As `telling_damage`; warnings of pydicom and its decoders, of odd values, are dropped."""
+    with telling_damage(path, "a DICOM image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _text(dataset: pydicom.Dataset, name: str) -> str:

@@ -16,7 +16,7 @@ from brainseg.data.layouts.dicom_file import (
     open_dicom,
     read_numbers,
     read_stored,
-    telling_damage,
+    reading,
 )
 from brainseg.errors import InputError, check_known
 
@@ -62,7 +62,7 @@ def read_segmentation(header: Header) -> Segmentation:
     Raises:
         InputError: it is damaged.
     """
-    with telling_damage(header.path):
+    with reading(header.path):
         dataset = open_dicom(header.path, stop_before_pixels=True)
         count = int(dataset.get("NumberOfFrames") or 1)
         shared = (*(dataset.get("SharedFunctionalGroupsSequence") or ()), pydicom.Dataset())[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from brainseg.data.intensity import to_grey
 from brainseg.data.mask import check_extent, to_mask
-from brainseg.errors import InputError, brief
+from brainseg.errors import InputError, telling_damage
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what matters is checked here
 
@@ -75,20 +75,13 @@ def load_volume(path: Path, channel: int | None = None) -> tuple[NDArray, NDArra
         InputError: the file is damaged, holds no numbers, has no position, is no volume of three
             dimensions, or of four where `channel` chooses none.
     """
-    try:
+    with telling_damage(path, "a NIfTI volume"):
         header = _read_header(path)
         _check_size(path, header)
         affine = _find_place(path, header)
         values = _take(path, header, channel)
         axes = nib.io_orientation(affine)
         return apply_orientation(values, axes), affine @ inv_ornt_aff(axes, values.shape)
-    except InputError:
-        raise
-    except Exception as error:  # of any kind, where a file is damaged or made up
-        raise InputError(
-            f"{path} cannot be read as a NIfTI volume ({brief(error)}). Replace the file or remove "
-            "it."
-        ) from error
 
 
 def _read_header(path: Path) -> Any:
