@@ -37,9 +37,16 @@ def home_of(run: Run, mode: str) -> str | None:
         return None
     noted = _read(run).get(mode)
     if noted is None:
-        return None if "network" in run.read_made(mode) else USUAL_HOME
+        return None if _is_noting(run, mode) else USUAL_HOME
     same = noted["network"] == run.hash_network(mode) or _is_lost(run, mode)
     return noted["place"] if same and _is_whole(run, files_of(run, mode), noted) else None
+
+
+def _is_noting(run: Run, mode: str) -> bool:
+    """Whether what made a network would have noted its scores, so that they were cut off."""
+    if mode == CHECKPOINT:
+        return "files" in run.read_state() and not _is_lost(run, mode)
+    return "network" in run.read_made(mode)
 
 
 def network_scored(run: Run, mode: str) -> str | None:

@@ -15,7 +15,7 @@ from brainseg.benchmark.plan import TimingPlan
 from brainseg.benchmark.together import time_together
 from brainseg.deploy import adopt, export, quantize, stages
 from brainseg.errors import InputError
-from brainseg.files import write_json
+from brainseg.files import read_json, write_json
 from brainseg.model import checkpoint
 from brainseg.rows import read_rows
 from brainseg.run import Run
@@ -392,3 +392,12 @@ def test_what_a_killed_command_was_writing_goes(run):
 
     stages.prepare(run, [])
     assert not part.exists()
+
+
+def test_scores_of_a_checkpoint_that_were_cut_off_before_their_note_are_made_again(run):
+    run.update_state(files=run.hash_trained())  # as training leaves it
+    whole = read_json(run.scored)
+    write_json(run.scored, {key: each for key, each in whole.items() if key != "checkpoint"})
+
+    assert "scored the checkpoint" in stages.prepare(run, [])
+    assert read_json(run.scored) == whole
