@@ -23,7 +23,7 @@ setup: $(VENV)/installed ## create .venv with everything; TORCH='torch==… torc
 $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard,smp,scale]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,dashboard,smp,scale,dicom,web]'
 	touch $@
 
 # A torch that was chosen once stays chosen; an empty file stands for the pinned one.
@@ -45,7 +45,7 @@ test-floors: $(FLOORS)/installed ## run the fast tests with the oldest versions 
 
 $(FLOORS)/installed: pyproject.toml .ci/floors.py
 	$(PYTHON) -m venv $(FLOORS)
-	$(FLOORS)/bin/python .ci/floors.py dev openvino smp scale > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python .ci/floors.py dev openvino smp scale dicom web > $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --requirement $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@

@@ -230,7 +230,7 @@ def test_a_mirror_that_fails_is_a_warning_at_the_end(finished, monkeypatch, capl
         assert brainseg(monkeypatch, verb, finished.path) in (0, None)
         assert (finished.experiment / "report" / "table.md").exists()
         assert "ag-seed0" in capsys.readouterr().out
-        (record,) = [record for record in caplog.records if record.name == "brainseg.cli"]
+        (record,) = [record for record in caplog.records if record.name == "brainseg.cli.work"]
         assert f"{finished.path}: its new results are not in W&B: " in record.getMessage()
 
 

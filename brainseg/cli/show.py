@@ -1,0 +1,34 @@
+"""The verbs that show an experiment."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainseg.experiment import find_experiment
+from brainseg.lock import locked
+
+app = typer.Typer()
+
+
+@app.command()
+def report(
+    experiments: Annotated[list[Path], typer.Argument(help="Folders such as outputs/demo.")],
+) -> None:
+    """Write an experiment's page, tables, figures and model cards; print the main table."""
+    from brainseg.report.write import show_report
+
+    for experiment in experiments:
+        show_report(experiment)
+
+
+@app.command()
+def dashboard(
+    experiment: Annotated[Path, typer.Argument(help="Folder such as outputs/demo.")],
+) -> None:
+    """Save a W&B workspace and report of an experiment, or list the runs not sent yet."""
+    from brainseg.tracking.dashboard import dashboard as show
+
+    find_experiment(experiment)  # before its folder is made
+    with locked(experiment / "report"):
+        show(experiment)
