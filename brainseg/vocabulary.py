@@ -81,6 +81,9 @@ class Metric:
     better: str
 
 
+RESEARCH_ONLY = "For research use only. Not a medical device."
+"""What every output of a network for people says."""
+
 REFERENCE = "fp32"
 """The mode that all others are compared with."""
 
