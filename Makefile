@@ -11,14 +11,19 @@ OUTPUTS ?= outputs
 MODES ?= all
 EXPERIMENT ?= $(OUTPUTS)/demo
 BRAINSEG := $(BIN)/brainseg
+WASM := brainseg/runtime/wasm
+ORT := $(WASM)/ort
 
-.PHONY: help setup demo test test-floors lint format quantize-all report gpu-check clean
+.PHONY: help setup web demo test test-floors lint format quantize-all report gpu-check clean
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/installed ## create .venv with everything; TORCH='torch==… torchvision==…' chooses another torch
+	@$(MAKE) --no-print-directory web || echo 'Not fetched: onnxruntime-web (see above). The page and' \
+	  'timings in WebAssembly need it, nothing else does; `make web` tries again.' >&2
 
 $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/torch
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +38,23 @@ endif
 $(VENV)/torch:
 	mkdir -p $(VENV)
 	echo '$(if $(subst $(PINNED),,$(TORCH)),$(TORCH))' > $@
+
+web: $(ORT)/ort.wasm.min.mjs ## fetch onnxruntime-web (pinned) for the page and for timings in WebAssembly
+
+# Its packages have no licence file; they are built from the sources of the Python package, which has.
+$(ORT)/ort.wasm.min.mjs: $(WASM)/package.json $(WASM)/package-lock.json | $(VENV)/installed
+	rm -rf $(VENV)/web
+	mkdir -p $(VENV)/web
+	cp $^ $(VENV)/web
+	cd $(VENV)/web && "$(CURDIR)/$(BIN)/npm" ci --ignore-scripts --no-audit --no-fund --loglevel=error \
+	  --fetch-retries=1 --fetch-retry-mintimeout=1000
+	rm -rf $(ORT)
+	mkdir -p $(ORT)
+	cp $(VENV)/lib/python*/site-packages/onnxruntime/LICENSE $(ORT)
+	cp $(VENV)/lib/python*/site-packages/onnxruntime/ThirdPartyNotices.txt $(ORT)
+	cd $(VENV)/web/node_modules/onnxruntime-web/dist && cp ort-wasm-simd-threaded.wasm \
+	  ort-wasm-simd-threaded.mjs ort.node.min.mjs ort.wasm.min.mjs "$(CURDIR)/$(ORT)"
+	rm -r $(VENV)/web
 
 demo: setup ## train, quantize, time and report the four variants on synthetic data
 	$(BIN)/python train.py -m hydra/launcher=joblib model.attention=none,ag,se,cbam deploy.passes=100
@@ -69,4 +91,4 @@ gpu-check: setup ## everything that needs a GPU, small on a CPU where there is n
 	$(BIN)/python benchmarks/gpu_check.py --out $(OUTPUTS)/gpu-check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATA),--data $(DATA))
 
 clean: ## remove .venv and caches, but no runs
-	rm -rf $(VENV) $(FLOORS) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) $(FLOORS) $(ORT) .pytest_cache .ruff_cache .mypy_cache *.egg-info
