@@ -41,7 +41,20 @@ class Decoded:
 
 
 def decode_image(path: Path) -> Decoded:
-    """Decode an image file to grey.
+    """Decode an image file to grey: a picture, see `decode_picture`, or one of figshare's.
+
+    Raises:
+        InputError: the file is missing, unreadable, or truly coloured.
+    """
+    if not is_mat(path):
+        return decode_picture(path)
+    plane = read_plane(path, "image")
+    bits = 8 * plane.dtype.itemsize
+    return Decoded(to_grey(plane, path), bits, f"{bits}-bit MATLAB image scaled to 8 bits")
+
+
+def decode_picture(path: Path) -> Decoded:
+    """Decode a picture to grey.
 
     RGB, RGBA and palette images are converted if their content is grey; images of more than 8 bits
     are scaled, see `to_grey`. Transparent pixels are black.
@@ -49,10 +62,6 @@ def decode_image(path: Path) -> Decoded:
     Raises:
         InputError: the file is missing, unreadable, or truly coloured.
     """
-    if is_mat(path):
-        plane = read_plane(path, "image")
-        bits = 8 * plane.dtype.itemsize
-        return Decoded(to_grey(plane, path), bits, f"{bits}-bit MATLAB image scaled to 8 bits")
     picture = read_picture(path)
     if picture.alpha is not None and not picture.alpha.any():
         raise InputError(f"{path} is transparent everywhere. Save it without transparency.")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -34,7 +33,7 @@ TIFF_TYPES = {(8, 2): np.int8, (32, 1): np.uint32}
 
 DAMAGED = (
     *(OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError, struct.error),
-    *(OverflowError, ZeroDivisionError, RuntimeError, MemoryError, cv2.error),
+    *(OverflowError, ZeroDivisionError, RuntimeError, MemoryError),
     *(Warning, Image.DecompressionBombError),
 )
 """What the decoders raise for damaged files."""
@@ -127,7 +126,7 @@ def _interpret(image: Image.Image) -> Picture:
 
 def _read_deep(data: bytes, image: Image.Image, path: Path) -> Picture:
     """A picture of 16 bits in several channels, of which Pillow reads the upper 8."""
-    deep: NDArray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    deep = _decode_with_opencv(data)
     if "transparency" in image.info:
         raise ValueError("16 bits with a transparent colour")
     upper = np.asarray(image)
@@ -153,7 +152,7 @@ def _read_other_tiff(data: bytes, path: Path) -> Picture:
     _check_size(path, tags[256], tags[257])
     if tags.next:
         raise _several(path, "several pages")
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = _decode_with_opencv(data)
     if values is None or tags.get(PHOTOMETRIC) not in (1, 2):
         raise ValueError("a kind of TIFF that is not supported")
     if values.dtype.itemsize * 8 != max(tags.get(BITS, (1,))):
@@ -164,6 +163,16 @@ def _read_other_tiff(data: bytes, path: Path) -> Picture:
     if values.shape[2] != 3:
         raise ValueError(f"it has {values.shape[2]} channels")
     return Picture(values[..., ::-1], "RGB", bits)
+
+
+def _decode_with_opencv(data: bytes) -> NDArray | None:
+    """The values as OpenCV reads them; `None` where it cannot."""
+    import cv2  # few pictures need it
+
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(str(error)) from error
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -28,20 +28,26 @@ TEMPLATE = Path(__file__).with_name("card_template.md")
 
 
 def write_card(run: Run) -> None:
-    """Write `card.md` of a run that was scored; none is written for others.
+    """Write `card.md` of a run that was scored; none is written for others."""
+    if card := make_card(run):
+        write_text(run.card, card)
+
+
+def make_card(run: Run) -> str | None:
+    """The text of a run's card; `None` where it was not scored.
 
     The front matter is what the Hugging Face hub reads
     (https://huggingface.co/docs/hub/model-cards).
     """
     if not (run.metrics.exists() and run.config.exists()):
-        return
+        return None
     config, metrics = run.read_config(), run.read(run.metrics)
     card = ModelCard.from_template(
         _front_matter(run, config, metrics),
         template_path=str(TEMPLATE),
         **_content(run, config, metrics),
     )
-    write_text(run.card, str(card))
+    return str(card)
 
 
 def _content(run: Run, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,32 @@ def open_inference(
         Unavailable: CUDA did not start.
         InputError: onnxruntime refuses the file, or the form.
     """
+    providers: list[Any] = [(PROVIDER, form.options()), CPU] if form else [CPU]
+    try:
+        with silenced() if form else nullcontext():
+            inference = start_inference(path, threads, providers, profile)
+    except Exception as error:  # onnxruntime's errors have no base class of their own
+        raise damaged(path, error) from error
+    # onnxruntime lists CUDA on machines without one, and falls back to the CPU in silence.
+    if form and PROVIDER not in inference.get_providers():
+        raise Unavailable(
+            f"onnxruntime {ort.__version__} could not start CUDA and fell back to "
+            f"{inference.get_providers()[0]}{driver()}. Its CUDA version must be that of torch."
+        )
+    return inference
+
+
+def start_inference(
+    path: Path, threads: int, providers: Sequence[Any], profile: Path | None = None
+) -> ort.InferenceSession:
+    """Start a session, as all of brainseg does: on other terms a file gives other numbers.
+
+    Args:
+        path: the file.
+        threads: of the CPU.
+        providers: in the order of preference.
+        profile: the prefix of a file that will list the kernels.
+    """
     ort.set_default_logger_severity(_FATAL)  # what goes wrong is raised; the rest is noise
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
@@ -154,21 +181,9 @@ def open_inference(
         # It changes neither device nor precision, but rounds channels up and renames nodes, so
         # that multiply-adds could not be told.
         left_out.append(BLOCKED_LAYOUT)
-    providers: list[Any] = [(PROVIDER, form.options()), CPU] if form else [CPU]
-    try:
-        with silenced() if form else nullcontext():
-            inference = ort.InferenceSession(
-                path, options, providers, enable_fallback=0, disabled_optimizers=left_out
-            )
-    except Exception as error:  # onnxruntime's errors have no base class of their own
-        raise damaged(path, error) from error
-    # onnxruntime lists CUDA on machines without one, and falls back to the CPU in silence.
-    if form and PROVIDER not in inference.get_providers():
-        raise Unavailable(
-            f"onnxruntime {ort.__version__} could not start CUDA and fell back to "
-            f"{inference.get_providers()[0]}{driver()}. Its CUDA version must be that of torch."
-        )
-    return inference
+    return ort.InferenceSession(
+        path, options, providers, enable_fallback=0, disabled_optimizers=left_out
+    )
 
 
 def _profile(path: Path, threads: int, form: Form | None = None) -> list[dict[str, Any]]:
