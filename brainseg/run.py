@@ -215,6 +215,10 @@ class Run:
         """`ids` and `probabilities` (N×H×W, uint8) of `mode` on the test split."""
         return self._file(f"predictions.{mode}.npz")
 
+    def validation(self, mode: str) -> Path:
+        """How thresholds and test-time augmentation do on the validation slices."""
+        return self._file(f"validation.{mode}.json")
+
     def read(self, file: Path) -> Any:
         """What one of the run's files holds, as `content.read.KINDS` describes it.
 

@@ -12,7 +12,7 @@ from PIL import Image
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, spread
-from brainseg.predict.predict import segment
+from brainseg.predict.segment import segment
 from brainseg.run import Run
 from brainseg.runtime.open import may_be_had, open_session, runtimes_on
 from brainseg.runtime.session import Session
@@ -109,7 +109,8 @@ class FromFiles:
 
     def __call__(self, index: int) -> NDArray[np.bool_]:
         """Read and segment the file with this index."""
-        return segment(self.session, read_image(self.files[index % len(self.files)])) >= 0.5
+        image = read_image(self.files[index % len(self.files)])
+        return segment(self.session, image[None])[0] >= 0.5
 
 
 @dataclass(frozen=True)

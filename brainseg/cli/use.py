@@ -1,33 +1,169 @@
 """The verbs that use a trained network."""
 
+import json
+import logging
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from brainseg.errors import InputError
-from brainseg.vocabulary import DEVICES, MODES, REFERENCE
+from brainseg.run import Run
+from brainseg.vocabulary import DEVICES, MODES, REFERENCE, RESEARCH_ONLY
 
+logger = logging.getLogger(__name__)
 app = typer.Typer()
+
+BEST = "best"
+"""Stands for the threshold that was best on the run's validation slices."""
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A run, or a file such as model.fp32.onnx.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Images, NIfTI volumes, DICOM files, or folders of these."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays and predictions.csv.")],
     mode: Annotated[str, typer.Option(help=f"Of a run: {', '.join(MODES)}.")] = REFERENCE,
     device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}.")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; default: the physical cores.", min=1)
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Slices per pass.", min=1)] = 1,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help="Probability from which a pixel is tumour, or `best`: that of the largest mean "
+            "IoU on the run's validation slices, measured once."
+        ),
+    ] = "0.5",
+    tta: Annotated[
+        str,
+        typer.Option(
+            help="none, or flips: average over the image and its mirror images, for four times "
+            "the time. Whether that pays is measured on a run's validation slices, once."
+        ),
+    ] = "none",
+    min_area: Annotated[
+        int, typer.Option(help="Leave out parts of a mask with fewer pixels.", min=0)
+    ] = 0,
+    keep_aspect: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-aspect/--squeeze",
+            help="Pad images to a square, or squeeze them; default: as the network was trained.",
+        ),
+    ] = None,
+    plane: Annotated[
+        str, typer.Option(help="Of slices of NIfTI volumes: axial, coronal or sagittal.")
+    ] = "axial",
+    channel: Annotated[
+        int | None, typer.Option(help="Of a NIfTI file with four dimensions, from 0.", min=0)
+    ] = None,
+    series: Annotated[
+        list[str] | None, typer.Option(help="UID of a DICOM series; may be repeated.")
+    ] = None,
+    secondary_capture: Annotated[
+        bool, typer.Option("--secondary-capture", help="Overlays of DICOM slices as DICOM, too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier prediction in that folder.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print manifest.json rather than a summary.")
+    ] = False,
 ) -> None:
-    """Segment images: a mask at each image's own size, an overlay and a CSV row for each."""
+    """Segment images, NIfTI volumes and DICOM series; for research use only.
+
+    Of each, a mask that lies on it (PNG, NIfTI or DICOM-SEG), an overlay and a CSV row.
+    """
     from brainseg.predict.predict import predict as segment
+    from brainseg.predict.settings import Settings
     from brainseg.scoring.models import find_file
 
-    rows = segment(find_file(model, mode), images, out, device=device)
+    file = find_file(model, mode)
+    settings = Settings(
+        _threshold(threshold, tta, model, mode, device, threads),
+        *(tta, min_area, keep_aspect, batch, plane, channel),
+        *(tuple(series or ()), secondary_capture),
+    )
+    told = segment(file, inputs, out, settings, device=device, threads=threads, overwrite=overwrite)
+    rows = told["rows"]
     failed = [row for row in rows if row["error"]]
-    print(f"{len(rows) - len(failed)} of {len(rows)} images segmented: {out}/predictions.csv")
-    for note, count in Counter(row["note"] for row in rows if row["note"]).items():
-        print(f"  {count} of them: {note}")
+    if as_json:
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        _summarize(rows, out)
     if failed:
         raise InputError("\n".join(str(row["error"]) for row in failed))
+
+
+def _summarize(rows: list[dict[str, Any]], out: Path) -> None:
+    done = [row for row in rows if not row["error"]]
+    kinds = Counter(row["kind"] for row in rows)
+    what = " and ".join(
+        f"{count} {kind if kind == 'series' or count == 1 else kind + 's'}"
+        for kind, count in kinds.items()
+    )
+    print(f"{len(done)} of {what} segmented: {out}/predictions.csv. {RESEARCH_ONLY}")
+    for note, count in Counter(row["note"] for row in done if row["note"]).items():
+        print(f"  {count} of them: {note}")
+    warned = [row for row in done if row["warning"]]
+    if warned:
+        print(f"  {len(warned)} unlike the training data, such as {warned[0]['input']}:")
+        print(f"    {warned[0]['warning']}")
+
+
+def _threshold(
+    given: str, tta: str, model: Path, mode: str, device: str, threads: int | None
+) -> float:
+    """The threshold, measured on validation slices where it, or `tta`, asks for that."""
+    is_run = Run(model).state.exists()
+    if given != BEST:
+        try:
+            chosen = float(given)
+        except ValueError:
+            raise InputError(
+                f"Expected a threshold between 0 and 1, or {BEST}; found {given}."
+            ) from None
+        if tta != "none" and is_run:
+            _validated(model, mode, tta, device, threads)
+        return chosen
+    if not is_run:
+        raise InputError(
+            f"--threshold {BEST} is measured on the validation slices of a run. Found a file, "
+            f"{model}: give its run, or a number."
+        )
+    return float(_validated(model, mode, tta, device, threads)["best"]["threshold"])
+
+
+def _validated(
+    model: Path, mode: str, tta: str, device: str, threads: int | None
+) -> dict[str, Any]:
+    """What is known from validation slices, and told; measured where it is not."""
+    from brainseg.lock import locked
+    from brainseg.predict.segment import segment
+    from brainseg.predict.settings import Settings
+    from brainseg.runtime.open import open_session
+    from brainseg.scoring.models import find_file
+    from brainseg.scoring.validation import validate
+
+    run = Run(model)
+    ways = tuple(dict.fromkeys(("none", tta)))
+    session = open_session(find_file(model, mode), device, threads)
+    with locked(run.path):
+        found = validate(
+            run, mode, ways, lambda images, way: segment(session, images, Settings(tta=way))
+        )
+    for way in ways:
+        usual, best = found["tta"][way]["usual"], found["tta"][way]["best"]
+        logger.info(
+            "%d validation slices, tta %s: mean IoU %.4f at threshold 0.5, %.4f at %.2f; "
+            "%.0f ms per slice.",
+            *(found["n"], way, usual["mean_iou"], best["mean_iou"], best["threshold"]),
+            found["tta"][way]["ms"],
+        )
+    return dict(found["tta"][tta])

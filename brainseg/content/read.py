@@ -66,6 +66,7 @@ KINDS: dict[str, Kind] = {
     "metrics.*.json": Kind(scores.Metrics, Maker.deploy),
     "cases.*.csv": Kind(scores.Cases, Maker.deploy),
     "appropriateness.*.csv": Kind(scores.Appropriateness, Maker.deploy),
+    "validation.*.json": Kind(scores.Validation, Maker.deploy),
     "predictions.*.npz": Kind(scores.Predictions, Maker.deploy),
     "attention.npz": Kind(scores.Attention, Maker.deploy),
     "evaluation.json": Kind(scores.Evaluated, Maker.evaluate),

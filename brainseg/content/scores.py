@@ -22,6 +22,26 @@ Scored = dict[Key, _Scored | str]
 """`scored.json`, by mode, or by place and mode; of older versions only the network's hash."""
 
 
+class _Validated(TypedDict):
+    threshold: float
+    mean_iou: float | None
+    tumor_iou: float | None
+
+
+class _Way(TypedDict):
+    usual: _Validated
+    best: _Validated
+    ms: float
+
+
+class Validation(TypedDict):
+    """`validation.<mode>.json`; see `scoring.validation`."""
+
+    network: str
+    n: int
+    tta: dict[str, _Way]
+
+
 class _Bin(TypedDict):
     low: float
     high: float

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainseg import __version__
-from brainseg.data.parts import read_test, to_input
+from brainseg.data.likeness import Likeness
+from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.files import replacing
 from brainseg.run import Run
 from brainseg.runtime.session import Session
@@ -52,7 +53,10 @@ def export(run: Run, network: nn.Module) -> Path:
             "image_size": config["data"]["image_size"],
             "mode": REFERENCE,
             "input_range": "[0, 1]",
+            "keep_aspect": False,  # of training images, which are squeezed to a square
         }
+        if run.val.exists():
+            properties["likeness"] = Likeness.of(read_val(run)["images"]).to_text()
         onnx.helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
         onnx.save(model, target)
     return run.onnx(REFERENCE)

@@ -1,148 +1,173 @@
-"""Images to masks, overlays and a table: what `brainseg predict` does."""
+"""Images, volumes and series to masks, overlays and a table: what `brainseg predict` does."""
 
-import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from brainseg.data.case import name_some
-from brainseg.data.image import IMAGE_SUFFIXES, decode_image, resize_image
-from brainseg.data.layouts.folder import is_picture
-from brainseg.data.layouts.mask_names import find_masks
-from brainseg.data.layouts.walk import list_files
-from brainseg.data.parts import to_input
+from brainseg import __version__
 from brainseg.errors import InputError
-from brainseg.files import printable, replacing, staging, write_csv
+from brainseg.files import hash_file, staging, write_csv, write_json
 from brainseg.lock import locked
-from brainseg.outline import overlay
+from brainseg.predict import manifest
+from brainseg.predict.inputs import Input, find_inputs, unique_stems
+from brainseg.predict.segment import keeps_aspect, segment, to_masks
+from brainseg.predict.series import Algorithm
+from brainseg.predict.settings import Settings
+from brainseg.predict.unlike import find_unlike
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Session
 from brainseg.terminal import bar
+from brainseg.vocabulary import RESEARCH_ONLY
 
-logger = logging.getLogger(__name__)
-
-MASK, OVERLAY = ".mask.png", ".overlay.png"
 TABLE = "predictions.csv"
 COLUMNS = (
-    "image",
+    "input",
+    "kind",
     "mask",
+    "probability_map",
     "overlay",
     "width",
     "height",
+    "slices",
+    "tumor_slices",
     "area_px",
     "area_share",
+    "volume_ml",
     "probability",
     "max_probability",
     "seconds",
     "note",
+    "warning",
     "error",
+    "notice",
 )
+PATHS = ("mask", "probability_map", "overlay")
+"""Columns that name files."""
 
-LONGEST_NAME = 180
-"""Bytes of a name in the results; file systems allow 255, with all that is appended."""
+NOT_TOLD = ("batch", "series", "secondary_capture", "channel")
+"""Settings that do not change what the network does."""
 
 
 def predict(
     model: Path,
-    images: Sequence[Path],
+    inputs: Sequence[Path],
     out: Path,
+    settings: Settings | None = None,
     *,
     device: str = "cpu",
     threads: int | None = None,
-) -> list[dict[str, Any]]:
-    """Segment images; write a mask and an overlay of each, and `predictions.csv`, to `out`.
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Segment images, NIfTI volumes and DICOM series.
 
-    What `out` has from an earlier prediction stays until all of this one is there. Masks and
-    overlays have the image's own size, and lie on it as a viewer shows it. An image that
-    cannot be read becomes a row with its `error`, and the others are still done.
+    Writes to `out` a mask and an overlay of each, a probability map of volumes, `predictions.csv`
+    and `manifest.json`. What `out` has from an earlier prediction stays until all of this one is
+    there. Masks have the size of what they were made from and lie on it. What cannot be read
+    becomes a row with its `error`, and the others are still done.
 
     Args:
         model: an ONNX file made by `brainseg export` or `brainseg quantize`.
-        images: image files, and folders of which all images are taken, see `find_images`.
+        inputs: files, and folders of which all is taken, see `find_inputs`.
         out: folder of the results; made where it is missing.
+        settings: how images are read and segmented.
         device: `cpu` or `cuda`.
         threads: of the CPU; the physical cores where it is `None`.
+        overwrite: whether results of an earlier prediction in `out` are replaced.
 
     Returns:
-        One row of `COLUMNS` per image. `probability` is the mean over the predicted tumour, and
-        `None` where there is none; `seconds` runs from the file to the mask; `note` says how the
-        image was converted.
+        The manifest, of which `rows` has one of `COLUMNS` per input. `area_px` counts pixels or
+        voxels; `probability` is the mean over the predicted tumour, and `None` where there is none;
+        `seconds` runs from the file to the mask; `note` says how the image was converted.
 
     Raises:
-        InputError: no image was given, `out` is no folder, the model cannot be opened, or the
-            device is missing, or another process writes to `out`.
+        InputError: nothing was given, `out` is no folder or holds results, the model cannot be
+            opened, the device is missing, or another process writes to `out`.
     """
-    files = find_images(images)
-    _check_folder(out)
+    settings = settings or Settings()
+    started = datetime.now(UTC)
+    algorithm = Algorithm(__version__, _short_hash(model), _told(settings))
+    found = find_inputs(inputs, settings, algorithm)
+    _check_folder(out, overwrite)
     session = open_session(model, device, threads)
+    session.image_size  # noqa: B018 (a file of another project is refused before any work)
     _make_folder(out)
-    names = unique_stems(files)
+    stems = unique_stems([each.stem for each in found])
     with locked(out), staging(out, TABLE) as made:
-        progress = bar(list(zip(files, names, strict=True)), "Predicting")
-        rows = [_predict_file(session, file, made, name) for file, name in progress]
+        many = all(each.kind == "image" for each in found)
+        pairs = bar(list(zip(found, stems, strict=True)), "Predicting", shown=many)
+        rows = [_predict_one(session, each, made, stem, settings) for each, stem in pairs]
         for row in rows:
-            row |= {key: str(out / row[key]) for key in ("mask", "overlay") if row[key]}
+            row |= {key: str(out / row[key]) for key in PATHS if row[key]}
+        told = manifest.describe(session, settings, rows, started)
+        write_json(made / manifest.NAME, told)
         write_csv(made / TABLE, rows, COLUMNS)
-    return rows
+    return told
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The given files, and in place of a folder the images in it and below, sorted by path.
-
-    In a folder, hidden files are no images, as for data sets, nor are masks and overlays of an
-    earlier prediction, nor masks beside their images (`x_mask.png` beside `x.png`, `masks/` beside
-    `images/`), which are told.
-
-    Raises:
-        InputError: there is none.
-    """
-    files: list[Path] = []
-    for path in paths:
-        files += _find_in(path) if _is_folder(path) else [path]
-    if not files:
-        where = ", ".join(map(str, paths)) or "the arguments"
-        raise InputError(
-            f"No image in {where}: expected files or folders of {', '.join(IMAGE_SUFFIXES)}."
-        )
-    return files
-
-
-def unique_stems(files: Sequence[Path]) -> list[str]:
-    """The stem of each file; a stem that was there before gets `-2`, `-3`, … appended.
-
-    Very long stems are cut.
-    """
-    taken: set[str] = set()
-    names = []
-    for file in files:
-        stem = printable(Path(file.stem)).encode()[:LONGEST_NAME].decode(errors="ignore")
-        name, count = stem, 1
-        while name.lower() in taken:  # some file systems do not tell cases apart
-            count += 1
-            name = f"{stem}-{count}"
-        taken.add(name.lower())
-        names.append(name)
-    return names
+def _predict_one(
+    session: Session, given: Input, made: Path, stem: str, settings: Settings
+) -> dict[str, Any]:
+    """Segment an input and write what comes of it; returns its row."""
+    row = dict.fromkeys(COLUMNS) | {"input": given.name, "kind": given.kind}
+    start = time.perf_counter()
+    try:
+        subject = given.read()
+        images = subject.pixels
+        text = "" if given.kind == "image" else f"Segmenting {given.name}"
+        probabilities = segment(session, images, settings, text)
+        masks = to_masks(probabilities, settings.threshold, settings.min_area)
+        seconds = time.perf_counter() - start
+        written = subject.write(masks, probabilities, made, stem)
+    except InputError as error:
+        return row | {"error": str(error)}
+    keep = settings.keep_aspect
+    unlike = find_unlike(session, images, keeps_aspect(session) if keep is None else keep)
+    return row | {
+        **written,
+        "width": images.shape[2],
+        "height": images.shape[1],
+        "slices": len(images),
+        "tumor_slices": int(masks.any(axis=(1, 2)).sum()),
+        "area_px": int(masks.sum()),
+        "area_share": float(masks.mean()),
+        "probability": float(probabilities[masks].mean()) if masks.any() else None,
+        "max_probability": float(np.max(probabilities)),
+        "seconds": round(seconds, 4),
+        "note": subject.note,
+        "warning": " ".join(unlike) or None,
+        "notice": RESEARCH_ONLY,
+    }
 
 
-def segment(session: Session, image: np.ndarray) -> np.ndarray:
-    """Tumour probabilities of an H×W uint8 image at its own size: H×W float32 in [0, 1]."""
-    height, width = image.shape
-    small = resize_image(image, session.image_size)
-    probabilities = session.run(to_input(small[None]))[0, 0]
-    return cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR)
+def _told(settings: Settings) -> dict[str, str]:
+    """The settings that change a mask, where they are not the default ones."""
+    usual = asdict(Settings())
+    return {
+        key: str(value)
+        for key, value in asdict(settings).items()
+        if value != usual[key] and key not in NOT_TOLD
+    }
 
 
-def _check_folder(out: Path) -> None:
+def _short_hash(model: Path) -> str:
+    return f"{model.name} {hash_file(model)[:16]}" if model.is_file() else model.name
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
     there = next(path for path in (out, *out.parents) if os.path.exists(path))  # noqa: PTH110
     if not there.is_dir():
         raise InputError(f"{there} is a file; expected a folder. Choose another one with --out.")
+    if not overwrite and os.path.exists(out / TABLE):  # noqa: PTH110
+        raise InputError(
+            f"{out} holds the results of an earlier prediction ({TABLE}). Choose another folder "
+            "with --out, or replace them with --overwrite."
+        )
 
 
 def _make_folder(out: Path) -> None:
@@ -152,54 +177,3 @@ def _make_folder(out: Path) -> None:
         raise InputError(
             f"{out} cannot be made ({error.strerror}). Choose another folder with --out."
         ) from error
-
-
-def _predict_file(session: Session, file: Path, made: Path, name: str) -> dict[str, Any]:
-    start = time.perf_counter()
-    try:
-        decoded = decode_image(file)
-    except InputError as error:
-        return dict.fromkeys(COLUMNS) | {"image": printable(file), "error": str(error)}
-    image = decoded.pixels
-    probabilities = segment(session, image)
-    mask = probabilities >= 0.5
-    seconds = time.perf_counter() - start
-    paths = made / f"{name}{MASK}", made / f"{name}{OVERLAY}"
-    for path, pixels in zip(
-        paths, (mask.astype(np.uint8) * 255, overlay(image, mask)), strict=True
-    ):
-        with replacing(path) as temporary:
-            Image.fromarray(pixels).save(temporary)
-    return {
-        "image": printable(file),
-        "mask": paths[0].name,
-        "overlay": paths[1].name,
-        "width": image.shape[1],
-        "height": image.shape[0],
-        "area_px": int(mask.sum()),
-        "area_share": float(mask.mean()),
-        "probability": float(probabilities[mask].mean()) if mask.any() else None,
-        "max_probability": float(probabilities.max()),
-        "seconds": round(seconds, 4),
-        "note": decoded.note,
-        "error": None,
-    }
-
-
-def _find_in(folder: Path) -> list[Path]:
-    """The pictures below a folder; also those, and folders, that cannot be opened."""
-    files, left_out = list_files(folder)
-    found = sorted([*files, *(path for paths in left_out.values() for path in paths)])
-    pictures = [path for path in found if _is_image(path) or _is_folder(path)]
-    if masks := find_masks(pictures):
-        named = name_some(map(printable, sorted(masks)))
-        logger.warning("%d masks beside their images are left out, such as %s.", len(masks), named)
-    return [path for path in pictures if path not in masks]
-
-
-def _is_image(path: Path) -> bool:
-    return is_picture(path) and not path.name.endswith((MASK, OVERLAY))
-
-
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 (which also takes names that are too long)

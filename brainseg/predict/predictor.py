@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from brainseg.errors import InputError, check_known
 from brainseg.experiment import explain_missing
-from brainseg.predict.predict import segment
+from brainseg.predict.segment import segment
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
 from brainseg.runtime.session import Session
@@ -47,7 +47,7 @@ class Predictor:
                 f"An image of shape {pixels.shape} and type {pixels.dtype} cannot be used. "
                 "Expected H×W: integers in 0..255, or floats in [0, 1]."
             )
-        return segment(self.session, scaled.astype(np.uint8))
+        return segment(self.session, scaled.astype(np.uint8)[None])[0]
 
 
 def load(

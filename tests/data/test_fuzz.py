@@ -22,7 +22,9 @@ from brainseg.data.layouts.folder import read_folder
 from brainseg.data.layouts.labels import read_labels
 from brainseg.data.mask import parse_labels, to_mask
 from brainseg.errors import InputError
-from brainseg.predict.predict import find_images, unique_stems
+from brainseg.predict.inputs import find_inputs, unique_stems
+from brainseg.predict.series import Algorithm
+from brainseg.predict.settings import Settings
 
 fuzz = settings(
     max_examples=60,
@@ -236,11 +238,11 @@ def test_any_names_of_files(tmp_path_factory: pytest.TempPathFactory, names: lis
     assert len({case.id for case in cases}) == len(cases)
     assert all(case.mask is not None for case in cases)
     try:
-        files = find_images([root / "images"])
+        inputs = find_inputs([root / "images"], Settings(), Algorithm("0", "n", {}))
     except InputError:
         return
-    stems = unique_stems(files)
-    assert len({stem.lower() for stem in stems}) == len(files)
+    stems = unique_stems([each.stem for each in inputs])
+    assert len({stem.lower() for stem in stems}) == len(inputs)
     assert not any("/" in stem for stem in stems)
 
 

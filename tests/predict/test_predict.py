@@ -1,45 +1,22 @@
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 
 from brainseg.errors import InputError
 from brainseg.files import write_json
-from brainseg.predict.predict import COLUMNS, find_images, predict, unique_stems
+from brainseg.predict.inputs import find_inputs, unique_stems
+from brainseg.predict.predict import COLUMNS, predict
+from brainseg.predict.series import Algorithm
+from brainseg.predict.settings import Settings
 from brainseg.scoring.models import find_file
 
 SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tumour is what is brighter than half: Sigmoid((x - 0.5) · 50)."""
-    shape = ["batch", 1, SIZE, SIZE]
-    nodes = [
-        helper.make_node("Sub", ["image", "half"], ["centred"]),
-        helper.make_node("Mul", ["centred", "gain"], ["logit"]),
-        helper.make_node("Sigmoid", ["logit"], ["probability"]),
-    ]
-    constants = [
-        helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
-        helper.make_tensor("gain", TensorProto.FLOAT, [], [50.0]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "threshold",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
-        constants,
-    )
-    path = tmp_path_factory.mktemp("model") / "model.fp32.onnx"
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
-    return path
 
 
 def test_a_file_without_a_fixed_size_is_refused(model: Path, tmp_path: Path) -> None:
@@ -56,7 +33,20 @@ def box(height: int, width: int) -> np.ndarray:
     """A bright rectangle on black, a quarter of the image."""
     image = np.zeros((height, width), np.uint8)
     image[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 255
+    image[0, 0] = 20  # an image has more than two grey levels
     return image
+
+
+def bright(image: np.ndarray) -> np.ndarray:
+    return np.where(image > 127, 255, 0)
+
+
+def find(paths: list[Path]) -> list[Path]:
+    return [Path(each.name) for each in find_inputs(paths, Settings(), Algorithm("0", "n", {}))]
+
+
+def rows_of(*args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+    return predict(*args, threads=1, **kwargs)["rows"]
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -72,7 +62,7 @@ def read(path: str) -> np.ndarray:
 
 def test_mask_and_overlay_have_the_size_of_the_image(model: Path, tmp_path: Path) -> None:
     image = box(64, 128)
-    (row,) = predict(model, [save(tmp_path / "a.png", image)], tmp_path / "out", threads=1)
+    (row,) = rows_of(model, [save(tmp_path / "a.png", image)], tmp_path / "out")
     mask, picture = read(row["mask"]), read(row["overlay"])
     assert row["mask"] == str(tmp_path / "out" / "a.mask.png")
     assert row["overlay"] == str(tmp_path / "out" / "a.overlay.png")
@@ -81,7 +71,7 @@ def test_mask_and_overlay_have_the_size_of_the_image(model: Path, tmp_path: Path
     assert set(np.unique(mask)) == {0, 255}
     corners = np.zeros_like(image, bool)
     corners[np.ix_([16, 47], [32, 95])] = True  # which the bilinear resize rounds off
-    assert (mask == np.where(corners, 0, image)).all()
+    assert (mask == np.where(corners, 0, bright(image))).all()
     assert picture.shape == (64, 128, 3)
     assert (picture[16, 33:95] != 255).any(axis=1).all()
     assert (picture[32, 64] == 255).all()
@@ -89,9 +79,9 @@ def test_mask_and_overlay_have_the_size_of_the_image(model: Path, tmp_path: Path
 
 def test_row_says_what_was_found(model: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", box(64, 128))
-    (row,) = predict(model, [path], tmp_path / "out", threads=1)
+    (row,) = rows_of(model, [path], tmp_path / "out")
     assert tuple(row) == COLUMNS
-    assert (row["image"], row["width"], row["height"]) == (str(path), 128, 64)
+    assert (row["input"], row["width"], row["height"]) == (str(path), 128, 64)
     assert (row["area_px"], row["area_share"]) == (2044, 2044 / 8192)
     assert 0.9 < row["probability"] <= row["max_probability"] <= 1
     assert row["seconds"] > 0
@@ -108,13 +98,14 @@ def test_area_share_does_not_depend_on_the_size(
     rows, columns = np.mgrid[: size[0], : size[1]]
     inside = ((rows + 0.5) / size[0] - 0.5) ** 2 + ((columns + 0.5) / size[1] - 0.5) ** 2 < 0.09
     image = np.where(inside, 255, 0).astype(np.uint8)
-    (row,) = predict(model, [save(tmp_path / "a.png", image)], tmp_path / "out", threads=1)
+    image[0, 0] = 20
+    (row,) = rows_of(model, [save(tmp_path / "a.png", image)], tmp_path / "out")
     assert row["area_share"] == pytest.approx(np.pi * 0.09, rel=0.08)
 
 
 def test_an_image_without_tumour_has_an_empty_mask(model: Path, tmp_path: Path) -> None:
     image = save(tmp_path / "a.png", np.full((40, 40), 100, np.uint8))
-    (row,) = predict(model, [image], tmp_path / "out", threads=1)
+    (row,) = rows_of(model, [image], tmp_path / "out")
     assert (row["area_px"], row["area_share"], row["probability"]) == (0, 0.0, None)
     assert row["max_probability"] == pytest.approx(
         1 / (1 + np.exp(-(100 / 255 - 0.5) * 50)), abs=1e-4
@@ -126,15 +117,18 @@ def test_16_bit_and_rgba_images_that_are_grey_give_the_same_mask(
     model: Path, tmp_path: Path
 ) -> None:
     image = box(48, 48)
+    image[image == 255] = np.linspace(140, 255, 24 * 24).round()
     colour = np.dstack([image, image, image, np.full_like(image, 255)])
     files = [
         save(tmp_path / "deep.png", image.astype(np.uint16) * 257),
         save(tmp_path / "rgba.png", colour),
+        save(tmp_path / "plain.png", image),
     ]
-    rows = predict(model, files, tmp_path / "out", threads=1)
-    assert [row["error"] for row in rows] == [None, None]
+    rows = rows_of(model, files, tmp_path / "out")
+    assert [row["error"] for row in rows] == [None, None, None]
     for row in rows:
-        assert (read(row["mask"]) == image).all()
+        np.testing.assert_array_equal(read(row["mask"]), read(rows[2]["mask"]))
+        assert read(row["mask"]).any()
 
 
 def test_a_bad_image_is_a_row_and_the_others_are_done(model: Path, tmp_path: Path) -> None:
@@ -146,12 +140,14 @@ def test_a_bad_image_is_a_row_and_the_others_are_done(model: Path, tmp_path: Pat
         tmp_path / "missing.png",
         save(tmp_path / "z.png", box(40, 40)),
     ]
-    rows = predict(model, files, tmp_path / "out", threads=1)
-    assert [row["image"] for row in rows] == list(map(str, files))
+    rows = rows_of(model, files, tmp_path / "out")
+    assert [row["input"] for row in rows] == list(map(str, files))
     assert [row["error"] is None for row in rows] == [True, False, False, True]
     assert "b.png cannot be read as an image" in rows[1]["error"]
     assert "missing.png does not exist" in rows[2]["error"]
-    assert all(value is None for key, value in rows[1].items() if key not in ("image", "error"))
+    assert all(
+        value is None for key, value in rows[1].items() if key not in ("input", "kind", "error")
+    )
     assert not (tmp_path / "out" / "b.mask.png").exists()
     assert rows[3]["area_px"] == 400
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
@@ -163,14 +159,13 @@ def test_equal_stems_do_not_overwrite_each_other(model: Path, tmp_path: Path) ->
         save(tmp_path / "one" / "a.png", box(40, 40)),
         save(tmp_path / "two" / "a.png", np.zeros((50, 60), np.uint8)),
     ]
-    rows = predict(model, files, tmp_path / "out", threads=1)
+    rows = rows_of(model, files, tmp_path / "out")
     assert [Path(row["mask"]).name for row in rows] == ["a.mask.png", "a-2.mask.png"]
     assert [read(row["mask"]).shape for row in rows] == [(40, 40), (50, 60)]
 
 
 def test_unique_stems_avoid_names_that_are_given_too() -> None:
-    files = [Path(name) for name in ("a-2.png", "x/a.png", "y/a.png", "z/A.png", "b.png")]
-    assert unique_stems(files) == ["a-2", "a", "a-3", "A-4", "b"]
+    assert unique_stems(["a-2", "a", "a", "A", "b"]) == ["a-2", "a", "a-3", "A-4", "b"]
 
 
 def test_a_folder_means_its_images_but_not_earlier_results(model: Path, tmp_path: Path) -> None:
@@ -178,19 +173,21 @@ def test_a_folder_means_its_images_but_not_earlier_results(model: Path, tmp_path
         save(tmp_path / name, box(40, 40))
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "deeper.png").mkdir()
-    first = predict(model, [tmp_path], tmp_path, threads=1)
-    assert [Path(row["image"]).name for row in first] == ["a.JPG", "b.png", "c.tif"]
+    first = rows_of(model, [tmp_path], tmp_path)
+    assert [Path(row["input"]).name for row in first] == ["a.JPG", "b.png", "c.tif"]
     assert len(list(tmp_path.glob("*.mask.png"))) == 3
-    again = predict(model, [tmp_path], tmp_path, threads=1)
-    assert [row["image"] for row in again] == [row["image"] for row in first]
+    with pytest.raises(InputError, match=r"holds the results of an earlier .*--overwrite"):
+        predict(model, [tmp_path], tmp_path)
+    again = rows_of(model, [tmp_path], tmp_path, overwrite=True)
+    assert [row["input"] for row in again] == [row["input"] for row in first]
 
 
 def test_no_image_is_an_error(model: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match=r"No image in .*expected files or folders of \.png"):
+    with pytest.raises(InputError, match=r"Nothing to segment in .*expected files .*\.png"):
         predict(model, [tmp_path], tmp_path / "out", threads=1)
-    with pytest.raises(InputError, match="No image"):
-        find_images([])
+    with pytest.raises(InputError, match="Nothing to segment"):
+        find([])
     assert not (tmp_path / "out").exists()
 
 
@@ -259,8 +256,8 @@ def test_folders_are_searched_as_data_sets_are(model: Path, tmp_path: Path) -> N
     (folder / ".cache").mkdir()
     save(folder / ".cache" / "c.png", box(40, 40))
     (folder / "dir.png").mkdir()
-    rows = predict(model, [folder], tmp_path / "out", threads=1)
-    assert [(row["image"], row["error"]) for row in rows] == [(str(folder / "site/b.PNG"), None)]
+    rows = rows_of(model, [folder], tmp_path / "out")
+    assert [(row["input"], row["error"]) for row in rows] == [(str(folder / "site/b.PNG"), None)]
 
 
 def test_what_cannot_be_opened_is_a_row_and_never_waited_for(model: Path, tmp_path: Path) -> None:
@@ -271,7 +268,7 @@ def test_what_cannot_be_opened_is_a_row_and_never_waited_for(model: Path, tmp_pa
     os.mkfifo(folder / "pipe.png")
     (folder / os.fsdecode(b"M\xfcller.png")).write_bytes((folder / "a.png").read_bytes())
     rows = {
-        Path(row["image"]).name: row["error"] for row in predict(model, [folder], tmp_path / "o")
+        Path(row["input"]).name: row["error"] for row in rows_of(model, [folder], tmp_path / "o")
     }
     assert rows.pop("a.png") is None
     assert rows.pop("M\\udcfcller.png") is None
@@ -282,14 +279,14 @@ def test_what_cannot_be_opened_is_a_row_and_never_waited_for(model: Path, tmp_pa
 @pytest.mark.parametrize("name", ["x" * 251, "é" * 125, "a" * 200 + "\n"])
 def test_names_may_be_as_long_as_they_can(model: Path, tmp_path: Path, name: str) -> None:
     path = save(tmp_path / "in" / f"{name}.png", box(40, 40))
-    (row,) = predict(model, [path, path][:1], tmp_path / "out", threads=1)
+    (row,) = rows_of(model, [path, path][:1], tmp_path / "out")
     assert row["error"] is None
     assert Path(row["mask"]).is_file()
 
 
 def test_paths_that_are_too_long_are_told(model: Path, tmp_path: Path) -> None:
     image = save(tmp_path / "a.png", box(40, 40))
-    (row,) = predict(model, [tmp_path / ("x" * 300 + ".png")], tmp_path / "out", threads=1)
+    (row,) = rows_of(model, [tmp_path / ("x" * 300 + ".png")], tmp_path / "out")
     assert "cannot be read" in row["error"]
     with pytest.raises(InputError, match="cannot be made"):
         predict(model, [image], tmp_path / ("x" * 300), threads=1)
@@ -300,7 +297,7 @@ def test_results_lie_on_the_image_as_a_viewer_shows_it(model: Path, tmp_path: Pa
     image[:10, :10] = 255
     tags[0x0112] = 6
     Image.fromarray(image).save(tmp_path / "turned.jpg", exif=tags, quality=100)
-    (row,) = predict(model, [tmp_path / "turned.jpg"], tmp_path / "out", threads=1)
+    (row,) = rows_of(model, [tmp_path / "turned.jpg"], tmp_path / "out")
     assert (row["width"], row["height"]) == (40, 60)
     agreement = read(row["mask"]) == np.where(np.rot90(image, -1) > 127, 255, 0)
     assert agreement.mean() > 0.97
@@ -310,9 +307,9 @@ def test_results_lie_on_the_image_as_a_viewer_shows_it(model: Path, tmp_path: Pa
 def test_masks_beside_their_images_are_left_out_and_told(tmp_path: Path, caplog):
     for name in ("x.png", "x_mask.png", "a_mask.png"):
         (tmp_path / name).touch()
-    assert find_images([tmp_path]) == [tmp_path / "a_mask.png", tmp_path / "x.png"]
+    assert find([tmp_path]) == [tmp_path / "a_mask.png", tmp_path / "x.png"]
     assert "1 masks beside their images are left out" in caplog.text
-    assert find_images([tmp_path / "x_mask.png"]) == [tmp_path / "x_mask.png"]
+    assert find([tmp_path / "x_mask.png"]) == [tmp_path / "x_mask.png"]
 
 
 def test_the_masks_of_a_data_set_are_left_out(tmp_path: Path):
@@ -320,5 +317,5 @@ def test_the_masks_of_a_data_set_are_left_out(tmp_path: Path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     expected = [tmp_path / "images" / "x.png", tmp_path / "other" / "masks" / "x.png"]
-    assert find_images([tmp_path]) == expected
-    assert find_images([tmp_path / "masks"]) == [tmp_path / "masks" / "x.png"]
+    assert find([tmp_path]) == expected
+    assert find([tmp_path / "masks"]) == [tmp_path / "masks" / "x.png"]

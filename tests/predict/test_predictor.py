@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from brainseg.errors import InputError
-from brainseg.predict.predict import segment
 from brainseg.predict.predictor import load
+from brainseg.predict.segment import segment
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_integers_and_floats_mean_the_same(predictor):
     assert found.shape == (45, 70)
     assert found.min() >= 0
     assert found.max() <= 1
-    np.testing.assert_array_equal(found, segment(predictor.session, image))
+    np.testing.assert_array_equal(found, segment(predictor.session, image[None])[0])
     for same in (image.astype(np.int64), image / 255, (image / 255).astype(np.float32)):
         np.testing.assert_array_equal(predictor.predict(same), found)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.misc import is_dicom
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -137,6 +137,7 @@ def read_stored(path: Path) -> tuple[NDArray, pydicom.Dataset]:
                 f"{path} declares {rows} × {columns} pixels in {frames} frames, more than "
                 f"{LARGEST:,} values. Remove it, or split it."
             )
+        _check_decoder(path, dataset)
         return dataset.pixel_array.reshape(frames, rows, columns), dataset
 
 
@@ -152,12 +153,32 @@ def read_slice(path: Path) -> NDArray[np.uint8]:
             f"{path} has two values, as a mask does. Expected an image; put masks into a folder "
             "named masks, or remove it."
         )
+    return to_slice(stored, dataset, path, dataset.get("RescaleSlope"))
+
+
+def to_slice(
+    stored: NDArray, dataset: pydicom.Dataset, path: Path, slope: Any
+) -> NDArray[np.uint8]:
+    """Grey levels of one frame, H×W, without padding, and with white as the highest.
+
+    As a slice is scaled by its own values (`to_grey`), only the sign of the slope counts, and an
+    intercept does not.
+
+    Args:
+        stored: the frame's numbers.
+        dataset: the file's header.
+        path: the file, for messages.
+        slope: RescaleSlope of the frame, or nothing.
+
+    Raises:
+        InputError: the values cannot be used.
+    """
     with reading(path):
         padding = _find_padding(stored, dataset)
         values = stored
         if "ModalityLUTSequence" in dataset:
             values = apply_modality_lut(stored, dataset)
-        falls = float(dataset.get("RescaleSlope") or 1) < 0
+        falls = float(slope or 1) < 0
         if falls != (dataset.PhotometricInterpretation == "MONOCHROME1"):
             values = invert(values, padding)
         return to_grey(values, path, padding)
@@ -234,6 +255,21 @@ def _check_deflated(path: Path) -> None:
                 )
             if inflate.eof:
                 break
+
+
+def _check_decoder(path: Path, dataset: pydicom.Dataset) -> None:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian:
+        return
+    try:
+        known = get_decoder(syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        raise InputError(
+            f"{path} is compressed ({syntax.name}), and no decoder for that is installed. Try "
+            "`pip install 'brainseg-bench[dicom]'`, or decompress it with gdcmconv --raw."
+        )
 
 
 def _find_padding(stored: NDArray, dataset: pydicom.Dataset) -> NDArray[np.bool_] | None:

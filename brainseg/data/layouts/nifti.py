@@ -89,7 +89,7 @@ def _cut(
     try:
         both = read()
         for plane in planes:
-            _check_plane(pair.image, both[0].shape, plane)
+            check_plane(pair.image, both[0].shape, plane)
     except InputError as error:
         on_problem(Problem("image", str(pair.image), str(error)))
         return
@@ -118,10 +118,21 @@ def _cut(
         on_problem(Problem("flat", str(pair.image), message))
 
 
-def _check_plane(path: Path, shape: tuple[int, ...], plane: str) -> None:
+def check_plane(path: Path, shape: tuple[int, ...], plane: str) -> None:
+    """Refuse a volume of too few voxels across a plane, one of `AXES`.
+
+    Args:
+        path: its file.
+        shape: with axes to the right, front and top.
+        plane: in which it shall be cut.
+
+    Raises:
+        InputError: a slice would be too thin.
+    """
     sides = [side for axis, side in enumerate(shape) if axis != AXES[plane]]
     if min(sides) < SMALLEST:
         raise InputError(
             f"{path} has {' × '.join(map(str, shape))} voxels: a {plane} slice would be "
-            f"{sides[0]} × {sides[1]}. Expected at least {SMALLEST} a side; choose other planes=…."
+            f"{sides[0]} × {sides[1]}. Expected at least {SMALLEST} a side; choose other "
+            "planes (planes=…, --plane)."
         )

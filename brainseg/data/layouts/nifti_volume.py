@@ -76,7 +76,7 @@ def load_volume(path: Path, channel: int | None = None) -> tuple[NDArray, NDArra
             dimensions, or of four where `channel` chooses none.
     """
     with telling_damage(path, "a NIfTI volume"):
-        header = _read_header(path)
+        header = read_header(path)
         _check_size(path, header)
         affine = _find_place(path, header)
         values = _take(path, header, channel)
@@ -84,8 +84,12 @@ def load_volume(path: Path, channel: int | None = None) -> tuple[NDArray, NDArra
         return apply_orientation(values, axes), affine @ inv_ornt_aff(axes, values.shape)
 
 
-def _read_header(path: Path) -> Any:
-    """The header alone: what extends it may hold anything, of any size."""
+def read_header(path: Path) -> Any:
+    """The header alone: what extends it may hold anything, of any size.
+
+    Raises:
+        InputError: it is one of a pair of files. Whatever nibabel raises for a damaged one, too.
+    """
     with ImageOpener(str(path)) as file:
         start = file.read(540)
     second = start[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
@@ -155,8 +159,8 @@ def _take(path: Path, header: Any, channel: int | None) -> NDArray:
         if channel is None or not 0 <= channel < shape[3]:
             raise InputError(
                 f"{path} holds {shape[3]} sequences. Choose one with channel=0 to {shape[3] - 1}; "
-                f"found {channel}. (data.channel=… in training, --option channel=… elsewhere. "
-                "Label volumes must hold one.)"
+                f"found {channel}. (data.channel=… in training, --channel of `predict`, "
+                "--option channel=… elsewhere. Label volumes must hold one.)"
             )
         return np.asanyarray(stored[(..., channel, *(0,) * (len(stored.shape) - 4))])
     if len(shape) != 3:

@@ -1,0 +1,152 @@
+"""The frames of a DICOM series in their order in space, whatever their files are called."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from brainseg.data.layouts.dicom_file import read_numbers
+from brainseg.errors import InputError
+
+SAME_PLACE = 0.01
+"""Slices nearer than this lie at one place, mm."""
+
+SAME_DIRECTION = 0.01
+"""Greatest difference between the direction cosines of parallel slices."""
+
+GAP = 1.5
+"""A slice is missing where two neighbours are farther apart than this times the usual distance."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice of a series.
+
+    Attributes:
+        dataset: header of its file.
+        index: of the frame in its file, from 0.
+        place: position of the first pixel, mm.
+        directions: of the rows and of the columns, 6 numbers.
+        spacing: between rows and between columns, mm.
+        slope: RescaleSlope, or `None`.
+    """
+
+    dataset: Dataset
+    index: int
+    place: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+    slope: Any
+
+    @property
+    def depth(self) -> float:
+        """Where it lies along the normal of its plane, mm."""
+        return float(self.place @ np.cross(*self.directions.reshape(2, 3)))
+
+
+def sort_frames(datasets: Sequence[Dataset], name: str) -> list[Frame]:
+    """The frames of one series, sorted by their position along the normal of the slices.
+
+    Args:
+        datasets: headers of its files, each of one frame or, enhanced, of many.
+        name: of the series, for messages.
+
+    Raises:
+        InputError: a frame says not where it lies; they are not parallel, not of one size, lie at
+            one place, or some are missing.
+    """
+    frames = [frame for dataset in datasets for frame in _frames_of(dataset, name)]
+    sizes = Counter((int(each.Rows), int(each.Columns)) for each in datasets)
+    if len(sizes) > 1:
+        listed = (f"{count} of {width} × {height}" for (height, width), count in sizes.items())
+        found = ", ".join(listed)
+        raise InputError(f"{name} has slices of several sizes: {found} pixels. Expected one size.")
+    first = frames[0]
+    for frame in frames:
+        if not np.allclose(frame.directions, first.directions, atol=SAME_DIRECTION):
+            raise InputError(
+                f"{name} has slices in several directions, as a localizer does. Expected parallel "
+                "slices."
+            )
+        if not np.allclose(frame.spacing, first.spacing, rtol=SAME_DIRECTION):
+            raise InputError(f"{name} has slices of several pixel spacings. Expected one.")
+    frames.sort(key=lambda frame: frame.depth)
+    _check_gaps(frames, name)
+    return frames
+
+
+def slice_spacing(frames: Sequence[Frame]) -> float | None:
+    """Distance between neighbouring slices, mm; `None` of a single one that does not say."""
+    if len(frames) > 1:
+        return float(np.median(np.diff([frame.depth for frame in frames])))
+    dataset = frames[0].dataset
+    found = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
+    return float(found) if found else None
+
+
+def _frames_of(dataset: Dataset, name: str) -> list[Frame]:
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
+        return [_frame(dataset, 0, [dataset, dataset], dataset, dataset, name)]
+    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    frames = []
+    for index, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        place, directions, measures, values = (
+            _group(key, own, shared[0])
+            for key in (
+                "PlanePositionSequence",
+                "PlaneOrientationSequence",
+                "PixelMeasuresSequence",
+                "PixelValueTransformationSequence",
+            )
+        )
+        frames.append(_frame(dataset, index, [place, directions], measures, values, name))
+    return frames
+
+
+def _group(name: str, *groups: Dataset) -> Dataset:
+    """The item of a functional group: of the frame, or shared."""
+    return next((group[name].value[0] for group in groups if group.get(name)), Dataset())
+
+
+def _frame(
+    dataset: Dataset,
+    index: int,
+    geometry: Sequence[Dataset],
+    measures: Dataset,
+    values: Dataset,
+    name: str,
+) -> Frame:
+    place = read_numbers(geometry[0], "ImagePositionPatient", 3)
+    directions = read_numbers(geometry[1], "ImageOrientationPatient", 6)
+    spacing = read_numbers(measures, "PixelSpacing", 2)
+    if place is None or directions is None or spacing is None or not (spacing > 0).all():
+        raise InputError(
+            f"{name}: a slice does not say where it lies (ImagePositionPatient, "
+            "ImageOrientationPatient, PixelSpacing). Fetch the series again, or convert its "
+            "slices to pictures."
+        )
+    return Frame(dataset, index, place, directions, spacing, values.get("RescaleSlope"))
+
+
+def _check_gaps(frames: Sequence[Frame], name: str) -> None:
+    """Refuse slices at one place, and gaps between them."""
+    if len(frames) < 2:
+        return
+    steps = np.diff([frame.depth for frame in frames])
+    if twice := int((steps < SAME_PLACE).sum()):
+        raise InputError(
+            f"{name} has {twice + 1} slices at places that others have too, as several echoes or "
+            "times do. Expected one slice at each place: split the series."
+        )
+    usual = float(np.median(steps))
+    gaps = steps > GAP * usual
+    if gaps.any():
+        missing = int(np.rint(steps[gaps] / usual - 1).sum())
+        raise InputError(
+            f"{name} misses about {missing} slices: {len(frames)} are there, {usual:.1f} mm apart, "
+            f"with a gap of {steps.max():.1f} mm. Fetch the series again."
+        )

@@ -1,0 +1,91 @@
+"""A DICOM series: read as slices, and written as a DICOM-SEG that refers to its images."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainseg.data.layouts.dicom_file import read_stored, to_slice
+from brainseg.errors import InputError
+from brainseg.predict.dicom_frames import Frame, slice_spacing, sort_frames
+from brainseg.predict.dicom_study import FoundSeries
+from brainseg.predict.image_file import OVERLAY, write_overlay_of
+
+SEG = ".seg.dcm"
+"""How the name of the result ends."""
+
+CAPTURE = ".capture-{:04d}.dcm"
+"""How the names of secondary captures end."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What segmented a series, as a DICOM-SEG names it.
+
+    Attributes:
+        version: of brainseg.
+        network: name of the file and the beginning of its hash.
+        settings: that were not the default ones, by name.
+    """
+
+    version: str
+    network: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series as slices in their order in space.
+
+    Attributes:
+        pixels: N×H×W, uint8, as they are stored; each scaled by its own values.
+        note: nothing is converted that should be told.
+        frames: in the same order.
+        algorithm: that segments it.
+        captures: whether overlays are written as DICOM, too.
+    """
+
+    pixels: NDArray[np.uint8]
+    note: str | None
+    frames: list[Frame]
+    algorithm: Algorithm
+    captures: bool
+
+    def write(
+        self, masks: NDArray[np.bool_], probabilities: NDArray[np.float32], made: Path, stem: str
+    ) -> dict[str, Any]:
+        """Write a DICOM-SEG and, where asked for, overlays; see `inputs.Subject`."""
+        from brainseg.predict.dicom_seg import write_captures, write_segmentation
+
+        write_segmentation(made / f"{stem}{SEG}", self.frames, masks, self.algorithm)
+        write_overlay_of(made / f"{stem}{OVERLAY}", self.pixels, masks)
+        found = {"mask": f"{stem}{SEG}", "overlay": f"{stem}{OVERLAY}"}
+        if self.captures:
+            paths = [made / f"{stem}{CAPTURE.format(n)}" for n in range(1, len(masks) + 1)]
+            write_captures(paths, self.frames, self.pixels, masks, self.algorithm)
+        spacing = slice_spacing(self.frames)
+        if spacing is None:
+            return found
+        voxel_ml = float(np.prod(self.frames[0].spacing)) * spacing / 1000
+        return found | {"volume_ml": round(float(masks.sum()) * voxel_ml, 4)}
+
+
+def read_series(found: FoundSeries, algorithm: Algorithm, captures: bool) -> Series:
+    """Read the slices of a series.
+
+    Raises:
+        InputError: they are no volume, a file cannot be used, or it looks like a mask.
+    """
+    frames = sort_frames(found.datasets, found.name)
+    read = lru_cache(maxsize=1)(read_stored)  # an enhanced file holds many frames
+    pixels = []
+    for frame in frames:
+        file = Path(str(frame.dataset.filename))
+        pixels.append(to_slice(read(file)[0][frame.index], frame.dataset, file, frame.slope))
+    volume = np.stack(pixels)
+    if len(np.unique(volume)) == 2:
+        raise InputError(f"{found.name} has two values, as a mask does. Expected MR images.")
+    return Series(volume, None, frames, algorithm, captures)
