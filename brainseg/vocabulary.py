@@ -84,6 +84,12 @@ class Metric:
 RESEARCH_ONLY = "For research use only. Not a medical device."
 """What every output of a network for people says."""
 
+KEEP_ASPECT = "keep_aspect"
+"""Key of an exported file's metadata: whether the network was trained on padded images."""
+
+LIKENESS = "likeness"
+"""Key of an exported file's metadata: the grey levels of the validation images, as JSON."""
+
 REFERENCE = "fp32"
 """The mode that all others are compared with."""
 

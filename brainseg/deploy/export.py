@@ -16,7 +16,7 @@ from brainseg.files import replacing
 from brainseg.run import Run
 from brainseg.runtime.session import Session
 from brainseg.terminal import quiet
-from brainseg.vocabulary import REFERENCE, USUAL_MODEL
+from brainseg.vocabulary import KEEP_ASPECT, LIKENESS, REFERENCE, USUAL_MODEL
 
 OPSET = 18
 """The newest whose operators all have CUDA kernels: Pad lacks one from 19, MaxPool from 22."""
@@ -53,10 +53,10 @@ def export(run: Run, network: nn.Module) -> Path:
             "image_size": config["data"]["image_size"],
             "mode": REFERENCE,
             "input_range": "[0, 1]",
-            "keep_aspect": False,  # of training images, which are squeezed to a square
+            KEEP_ASPECT: False,  # of training images, which are squeezed to a square
         }
         if run.val.exists():
-            properties["likeness"] = Likeness.of(read_val(run)["images"]).to_text()
+            properties[LIKENESS] = Likeness.of(read_val(run)["images"]).to_text()
         onnx.helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
         onnx.save(model, target)
     return run.onnx(REFERENCE)

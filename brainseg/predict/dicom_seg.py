@@ -16,8 +16,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from brainseg import __version__
 from brainseg.files import replacing
 from brainseg.outline import PREDICTION, overlay
+from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.dicom_frames import Frame
-from brainseg.predict.series import Algorithm
 from brainseg.terminal import quiet
 from brainseg.vocabulary import RESEARCH_ONLY
 

@@ -20,9 +20,10 @@ from brainseg.data.layouts.walk import list_files
 from brainseg.errors import InputError
 from brainseg.files import printable
 from brainseg.predict import image_file, volume
+from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.dicom_study import choose_series, find_series, tell_others
 from brainseg.predict.image_file import read_picture_file
-from brainseg.predict.series import SEG, Algorithm, read_series
+from brainseg.predict.series import SEG, read_series
 from brainseg.predict.settings import Settings
 from brainseg.predict.volume import read_volume_file
 

@@ -15,9 +15,9 @@ from brainseg.errors import InputError
 from brainseg.files import hash_file, staging, write_csv, write_json
 from brainseg.lock import locked
 from brainseg.predict import manifest
+from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.inputs import Input, find_inputs, unique_stems
 from brainseg.predict.segment import keeps_aspect, segment, to_masks
-from brainseg.predict.series import Algorithm
 from brainseg.predict.settings import Settings
 from brainseg.predict.unlike import find_unlike
 from brainseg.runtime.open import open_session

@@ -1,18 +1,15 @@
 """Grey slices of any size to tumour probabilities and masks of that size."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.morphology import remove_small_objects
 
 from brainseg.data.image import resize_image
 from brainseg.data.parts import to_input
+from brainseg.predict.resize import resize_map
 from brainseg.predict.settings import Settings
 from brainseg.runtime.session import Session
 from brainseg.terminal import bar
-
-KEEP_ASPECT = "keep_aspect"
-"""Key of an exported file's metadata: whether the network was trained on padded images."""
+from brainseg.vocabulary import KEEP_ASPECT
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 """Axes along which `tta=flips` mirrors an image."""
@@ -61,6 +58,8 @@ def to_masks(
     masks = probabilities >= np.float32(threshold)
     if min_area < 2:
         return masks
+    from skimage.morphology import remove_small_objects  # takes time
+
     kept = [remove_small_objects(mask, max_size=min_area - 1, connectivity=2) for mask in masks]
     return np.stack(kept)
 
@@ -73,12 +72,8 @@ def _segment_batch(
     top, left = ((max(height, width) - side) // 2 if keep_aspect else 0 for side in (height, width))
     padded = [_pad(image, top, left) if keep_aspect else image for image in images]
     small = np.stack([resize_image(image, session.image_size) for image in padded])
-    large_height, large_width = padded[0].shape
     probabilities = np.stack(
-        [
-            cv2.resize(each, (large_width, large_height), interpolation=cv2.INTER_LINEAR)
-            for each in _run(session, to_input(small), tta)
-        ]
+        [resize_map(each, *padded[0].shape) for each in _run(session, to_input(small), tta)]
     )
     return probabilities[:, top : top + height, left : left + width]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from brainseg.data.layouts.dicom_file import read_stored, to_slice
 from brainseg.errors import InputError
+from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.dicom_frames import Frame, slice_spacing, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
 from brainseg.predict.image_file import OVERLAY, write_overlay_of
@@ -19,21 +20,6 @@ SEG = ".seg.dcm"
 
 CAPTURE = ".capture-{:04d}.dcm"
 """How the names of secondary captures end."""
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """What segmented a series, as a DICOM-SEG names it.
-
-    Attributes:
-        version: of brainseg.
-        network: name of the file and the beginning of its hash.
-        settings: that were not the default ones, by name.
-    """
-
-    version: str
-    network: str
-    settings: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ class Series:
         self, masks: NDArray[np.bool_], probabilities: NDArray[np.float32], made: Path, stem: str
     ) -> dict[str, Any]:
         """Write a DICOM-SEG and, where asked for, overlays; see `inputs.Subject`."""
-        from brainseg.predict.dicom_seg import write_captures, write_segmentation
+        from brainseg.predict.dicom_seg import write_captures, write_segmentation  # takes time
 
         write_segmentation(made / f"{stem}{SEG}", self.frames, masks, self.algorithm)
         write_overlay_of(made / f"{stem}{OVERLAY}", self.pixels, masks)

@@ -5,9 +5,7 @@ from numpy.typing import NDArray
 
 from brainseg.data.likeness import Likeness
 from brainseg.runtime.session import Session
-
-LIKENESS = "likeness"
-"""Key of an exported file's metadata: the grey levels of the validation images, as JSON."""
+from brainseg.vocabulary import LIKENESS
 
 ENLARGED = 2.0
 """An image is tiny where it is enlarged by more than this."""
@@ -48,7 +46,7 @@ def find_unlike(session: Session, images: NDArray[np.uint8], keep_aspect: bool) 
         distance = float(np.median([known.distance(image) for image in heads]))
         if distance > known.farthest:
             found.append(
-                f"Its grey levels are {distance:.0f} of 255 from those of the training data, where "
-                f"99 of 100 images are within {known.farthest:.0f}."
+                f"Its grey levels are {distance:.1f} of 255 from those of the training data, where "
+                f"99 of 100 images are within {known.farthest:.1f}."
             )
     return found

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.data.parts import read_val
-from brainseg.evaluation.cases import THRESHOLD
 from brainseg.evaluation.metrics import mean_iou, tumor_iou
 from brainseg.files import hash_file, write_json
 from brainseg.run import Run
 from brainseg.terminal import bar
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2).astype(np.float32)
+
+USUAL = 0.5
 
 Segment = Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
 """Images N×H×W and a way of test-time augmentation to probabilities N×H×W."""
@@ -68,7 +69,7 @@ def _measure(
         {"threshold": float(f"{threshold:.2f}"), **_scores(each)}
         for threshold, each in zip(THRESHOLDS, counts, strict=True)
     ]
-    usual = next(each for each in scored if each["threshold"] == THRESHOLD)
+    usual = next(each for each in scored if each["threshold"] == USUAL)
     best = max(scored, key=_rank)
     return {"usual": usual, "best": best, "ms": round(1000 * spent / len(images), 2)}
 
@@ -90,7 +91,7 @@ def count(probabilities: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArra
 
 def _rank(scored: dict[str, Any]) -> tuple[float, float]:
     """By mean IoU; of equals, the one nearest to the usual threshold."""
-    return scored["mean_iou"] or 0.0, -abs(scored["threshold"] - THRESHOLD)
+    return scored["mean_iou"] or 0.0, -abs(scored["threshold"] - USUAL)
 
 
 def _scores(counts: NDArray[np.int64]) -> dict[str, float | None]:

@@ -22,8 +22,8 @@ from brainseg.data.layouts.folder import read_folder
 from brainseg.data.layouts.labels import read_labels
 from brainseg.data.mask import parse_labels, to_mask
 from brainseg.errors import InputError
+from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.inputs import find_inputs, unique_stems
-from brainseg.predict.series import Algorithm
 from brainseg.predict.settings import Settings
 
 fuzz = settings(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from brainseg import __version__
+from brainseg.data.likeness import Likeness
 from brainseg.data.parts import read_test, to_input
 from brainseg.deploy import export as subject
 from brainseg.deploy.export import check_parity, export, parity
@@ -51,6 +52,8 @@ def test_the_file_says_what_it_is(prepared, attention):
         "image_size": "32",
         "mode": "fp32",
         "input_range": "[0, 1]",
+        "keep_aspect": "False",
+        "likeness": Likeness.of(run.read(run.val)["images"]).to_text(),
     }
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from brainseg.errors import InputError
 from brainseg.files import write_json
+from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.inputs import find_inputs, unique_stems
 from brainseg.predict.predict import COLUMNS, predict
-from brainseg.predict.series import Algorithm
 from brainseg.predict.settings import Settings
 from brainseg.scoring.models import find_file
 

@@ -110,7 +110,8 @@ def test_the_volume_of_the_tumour_in_ml(model, head, tmp_path):
     assert row["volume_ml"] == pytest.approx(voxels * 0.9 * 0.8 * 3 / 1000, abs=1e-4)
     meters = volume_of(head)
     meters.header.set_xyzt_units("meter")
-    assert run(model, meters, tmp_path)["volume_ml"] == pytest.approx(row["volume_ml"] * 1e9)
+    large = run(model, meters, tmp_path)["volume_ml"]
+    assert large == pytest.approx(row["volume_ml"] * 1e9, rel=1e-3)
     assert row["tumor_slices"] == int(values(row["mask"]).any(axis=(0, 1)).sum())
 
 
@@ -123,7 +124,8 @@ def test_results_say_what_they_are_not_for(model, head, tmp_path):
 
 
 def test_a_volume_of_four_dimensions_needs_a_choice(model, head, tmp_path):
-    both = np.stack([head.T * 0 + np.arange(9), head.T * 5], axis=-1).astype(np.int16)
+    wide = head.T.astype(np.int16) * 5
+    both = np.stack([wide * 0 + np.arange(9), wide], axis=-1).astype(np.int16)
     image = nib.Nifti1Image(both, AFFINE)
     assert "holds 2 sequences. Choose one" in run(model, image, tmp_path)["error"]
     assert "--channel" in run(model, image, tmp_path, channel=2)["error"]
