@@ -31,7 +31,8 @@ class Session:
         input_shape: of the file's input; a size that is free is no integer.
         metadata: what was written into the file when it was exported: version, mode, parity, ….
         run: images N×1×H×W in [0, 1] to probabilities N×1×H×W.
-        find_kernels: finds out what runs where; takes as long as opening the file.
+        find_kernels: finds out what runs where; takes as long as opening the file. `None` where the
+            runtime does not tell.
         run_on_device: on a GPU, one more pass over the images that are there, without copies.
     """
 
@@ -45,7 +46,7 @@ class Session:
     input_shape: list[Any]
     metadata: dict[str, str]
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-    find_kernels: Callable[[], list[Kernel]]
+    find_kernels: Callable[[], list[Kernel]] | None
     run_on_device: Callable[[], None] | None = None
 
     @property
