@@ -39,10 +39,11 @@ $(VENV)/torch:
 	mkdir -p $(VENV)
 	echo '$(if $(subst $(PINNED),,$(TORCH)),$(TORCH))' > $@
 
-web: $(ORT)/ort.wasm.min.mjs ## fetch onnxruntime-web (pinned) for the page and for timings in WebAssembly
+web: $(ORT)/.fetched ## fetch onnxruntime-web (pinned) for the page and for timings in WebAssembly
 
 # Its packages have no licence file; they are built from the sources of the Python package, which has.
-$(ORT)/ort.wasm.min.mjs: $(WASM)/package.json $(WASM)/package-lock.json | $(VENV)/installed
+# A page loads `ort.wasm.min.mjs`; Node `ort.node.min.mjs`, which imports `onnxruntime-common`.
+$(ORT)/.fetched: $(WASM)/package.json $(WASM)/package-lock.json | $(VENV)/installed
 	rm -rf $(VENV)/web
 	mkdir -p $(VENV)/web
 	cp $^ $(VENV)/web
@@ -54,7 +55,12 @@ $(ORT)/ort.wasm.min.mjs: $(WASM)/package.json $(WASM)/package-lock.json | $(VENV
 	cp $(VENV)/lib/python*/site-packages/onnxruntime/ThirdPartyNotices.txt $(ORT)
 	cd $(VENV)/web/node_modules/onnxruntime-web/dist && cp ort-wasm-simd-threaded.wasm \
 	  ort-wasm-simd-threaded.mjs ort.node.min.mjs ort.wasm.min.mjs "$(CURDIR)/$(ORT)"
+	mkdir -p $(ORT)/node_modules/onnxruntime-common/dist/esm
+	cd $(VENV)/web/node_modules/onnxruntime-common && \
+	  cp package.json "$(CURDIR)/$(ORT)/node_modules/onnxruntime-common" && \
+	  cp dist/esm/*.js dist/esm/package.json "$(CURDIR)/$(ORT)/node_modules/onnxruntime-common/dist/esm"
 	rm -r $(VENV)/web
+	touch $@
 
 demo: setup ## train, quantize, time and report the four variants on synthetic data
 	$(BIN)/python train.py -m hydra/launcher=joblib model.attention=none,ag,se,cbam deploy.passes=100

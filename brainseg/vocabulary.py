@@ -56,14 +56,18 @@ class Runtime:
     """What opens an exported file and runs it.
 
     Attributes:
-        name: of the Python package, too.
+        name: as it is typed.
         devices: on which brainseg uses it.
+        module: the Python module that it needs, if it is one.
         precisions: by device, other arithmetic in which it can run the weights of the fp32 file.
+        usual: whether it takes part where no runtime is named.
     """
 
     name: str
     devices: tuple[str, ...]
+    module: str | None
     precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    usual: bool = True
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,9 @@ REFERENCE_RUNTIME = "onnxruntime"
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (
-        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda"), precisions={"cuda": ("tf32",)}),
-        Runtime("openvino", ("cpu",), precisions={"cpu": ("bf16",)}),
+        Runtime(REFERENCE_RUNTIME, ("cpu", "cuda"), "onnxruntime", {"cuda": ("tf32",)}),
+        Runtime("openvino", ("cpu",), "openvino", {"cpu": ("bf16",)}),
+        Runtime("onnxruntime-web", ("cpu",), None, usual=False),
     )
 }
 """Name → runtime, in the order in which they are shown."""

@@ -30,8 +30,8 @@ class TimingPlan:
     Attributes:
         modes: as they are typed.
         devices: some of `vocabulary.DEVICES`.
-        runtimes: some of `vocabulary.RUNTIMES`; `None` is all that are installed and know the
-            device.
+        runtimes: some of `vocabulary.RUNTIMES`; `None` is the usual ones that are installed and
+            know the device.
         passes: the most rounds that count, at least 1; what is sure before takes no further part.
         threads: of the CPU, each number by itself; the physical cores where there is none.
         batch: images per pass.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -99,10 +100,19 @@ class OtherLoad:
 
 
 def _cpu_seconds() -> tuple[float, float, float]:
-    """Seconds of all processors, of their work, and of this process's part in it."""
+    """Seconds of all processors, of their work, and of our part in it."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     # Linux counts guests within user time.
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-    own = psutil.Process().cpu_times()
-    return total, total - idle, own.user + own.system
+    return total, total - idle, _own_seconds()
+
+
+def _own_seconds() -> float:
+    """What this process and its children have computed, those that have ended too."""
+    process, seconds = psutil.Process(), 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds

@@ -14,6 +14,7 @@ from brainseg.cli.options import (
     Runtimes,
     Threads,
     names,
+    runtime_names,
     takes_options,
 )
 from brainseg.cli.work import do_each, finish, found_runs, report_done, time_experiments
@@ -42,7 +43,7 @@ def quantize(
         bool, typer.Option(help="Time the runs of an experiment together, if any lacks timings.")
     ] = False,
     device: Devices = "all",
-    runtime: Runtimes = "all",
+    runtime: Runtimes = None,
     passes: Passes = 500,
     threads: Threads = "all",
     chosen: Any = None,
@@ -57,7 +58,9 @@ def quantize(
 
     modes = names(mode) or tuple(quantized_modes())
     threads_typed = parse_threads(threads.split(","))
-    plan = TimingPlan(modes, names(device) or DEVICES, names(runtime), passes, threads_typed)
+    plan = TimingPlan(
+        modes, names(device) or DEVICES, runtime_names(runtime), passes, threads_typed
+    )
     check_chosen(chosen, modes)  # a mistake is reported before any work
     found = found_runs(runs)
     changed, failed = do_each(found, lambda run: prepare(run, modes, chosen))
@@ -73,7 +76,7 @@ def benchmark(
     runs: Runs,
     mode: Mode = "all",
     device: Devices = "all",
-    runtime: Runtimes = "all",
+    runtime: Runtimes = None,
     passes: Passes = 500,
     threads: Threads = "all",
     batch: Annotated[int, typer.Option(help="Images per pass.", min=1)] = 1,
@@ -89,7 +92,7 @@ def benchmark(
         raise InputError("\n".join(failed.values()))
     modes = tuple(choose_modes(found, names(mode)))
     plan = TimingPlan(
-        *(modes, names(device) or DEVICES, names(runtime), passes),
+        *(modes, names(device) or DEVICES, runtime_names(runtime), passes),
         *(parse_threads(threads.split(",")), batch),
     )
     with locked(*(run.path for run in found)):

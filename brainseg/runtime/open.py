@@ -3,7 +3,7 @@
 No runtime is imported before one is needed: asking what there is takes no time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,11 +41,21 @@ def open_session(
     check_known("runtime", [runtime], RUNTIMES)
     check_known("device", [device], DEVICES)
     threads = threads or physical_cores()
+    return _opener(runtime)(path, device, threads, precision, batch)
+
+
+def _opener(runtime: str) -> Callable[[Path, str, int, str | None, int], Session]:
     if runtime == "openvino":
-        from brainseg.runtime.openvino import open_openvino as open_file
-    else:
-        from brainseg.runtime.onnxruntime import open_onnxruntime as open_file
-    return open_file(path, device, threads, precision, batch)
+        from brainseg.runtime.openvino import open_openvino
+
+        return open_openvino
+    if runtime == "onnxruntime-web":
+        from brainseg.runtime.onnxruntime_web import open_onnxruntime_web
+
+        return open_onnxruntime_web
+    from brainseg.runtime.onnxruntime import open_onnxruntime
+
+    return open_onnxruntime
 
 
 def require_device(device: str) -> None:
@@ -63,8 +73,12 @@ def require_device(device: str) -> None:
 
 
 def is_installed(runtime: str) -> bool:
-    """Whether `runtime` can be imported; finding out does not import it."""
-    return find_spec(runtime) is not None
+    """Whether `runtime` is there; finding out does not import it."""
+    if module := RUNTIMES[runtime].module:
+        return find_spec(module) is not None
+    from brainseg.runtime.wasm_files import is_fetched
+
+    return is_fetched()
 
 
 def may_be_had(runtime: str, device: str) -> bool:
@@ -79,10 +93,15 @@ def runtimes_on(device: str, runtimes: Sequence[str] | None = None) -> list[str]
     Args:
         device: one of `vocabulary.DEVICES`.
         runtimes: all of these, where they are named: one that cannot be had is answered with the
-            reason. `None`: all that are installed and know the device.
+            reason. `None`: the usual ones that are installed and know the device.
     """
     if runtimes is not None:
         return list(dict.fromkeys(runtimes))
+    return [name for name in installed(device) if RUNTIMES[name].usual]
+
+
+def installed(device: str) -> list[str]:
+    """All runtimes that are installed and know a device."""
     return [
         name
         for name, runtime in RUNTIMES.items()

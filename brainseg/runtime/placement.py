@@ -24,8 +24,11 @@ def find_placement(session: Session) -> dict[str, Any]:
     Returns:
         `placement` (by provider) and `kernels` (by kind: `int8`, `fp16`, `bf16`, `float`), each
         with `nodes`, their `share`, the `multiply_adds` of one image's convolutions and their
-        `multiply_adds_share` (shares 0..1); and `memcpy_nodes`, the copies between devices.
+        `multiply_adds_share` (shares 0..1); and `memcpy_nodes`, the copies between devices. Nothing
+        where the runtime does not tell.
     """
+    if session.find_kernels is None:
+        return {}
     kernels, work = session.find_kernels(), multiply_adds(session.path)
     return {
         "placement": _shares(kernels, work, lambda kernel: kernel.provider),
