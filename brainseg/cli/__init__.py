@@ -8,6 +8,7 @@ import typer
 
 from brainseg import interrupt
 from brainseg.cli.deploy import app as deploy
+from brainseg.cli.share import app as share
 from brainseg.cli.show import app as show
 from brainseg.cli.use import app as use
 from brainseg.data.cli import app as data
@@ -33,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verbs in (deploy, show, use):
+for verbs in (deploy, show, use, share):
     app.add_typer(verbs)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")

@@ -21,11 +21,14 @@ BEST = "best"
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A run, or a file such as model.fp32.onnx.")],
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(help="Images, NIfTI volumes, DICOM files, or folders of these."),
+    model: Annotated[
+        Path, typer.Argument(help="A run, a package, or a file such as model.fp32.onnx.")
     ],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Images, NIfTI volumes, DICOM files, or folders of these."),
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays and predictions.csv.")],
     mode: Annotated[str, typer.Option(help=f"Of a run: {', '.join(MODES)}.")] = REFERENCE,
     device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}.")] = "cpu",
@@ -58,8 +61,12 @@ def predict(
         ),
     ] = None,
     plane: Annotated[
-        str, typer.Option(help="Of slices of NIfTI volumes: axial, coronal or sagittal.")
-    ] = "axial",
+        str | None,
+        typer.Option(
+            help="Of slices of NIfTI volumes: axial, coronal or sagittal; default: as the network "
+            "was trained, else axial."
+        ),
+    ] = None,
     channel: Annotated[
         int | None, typer.Option(help="Of a NIfTI file with four dimensions, from 0.", min=0)
     ] = None,
@@ -68,6 +75,14 @@ def predict(
     ] = None,
     secondary_capture: Annotated[
         bool, typer.Option("--secondary-capture", help="Overlays of DICOM slices as DICOM, too.")
+    ] = False,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(help="Address of an archive that has the study, instead of inputs."),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="UID of the study in the archive.")] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Store the DICOM-SEG in the archive.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier prediction in that folder.")
@@ -82,15 +97,22 @@ def predict(
     """
     from brainseg.predict.predict import predict as segment
     from brainseg.predict.settings import Settings
-    from brainseg.scoring.models import find_file
 
-    file = find_file(model, mode)
+    _check_sources(inputs, dicomweb, study, store, series)
+    file = _find_file(model, mode)
     settings = Settings(
         _threshold(threshold, tta, model, mode, device, threads),
-        *(tta, min_area, keep_aspect, batch, plane, channel),
+        *(tta, min_area, keep_aspect, batch, plane or _plane(model), channel),
         *(tuple(series or ()), secondary_capture),
     )
-    told = segment(file, inputs, out, settings, device=device, threads=threads, overwrite=overwrite)
+    options: Any = {"device": device, "threads": threads, "overwrite": overwrite}
+    if dicomweb and study:
+        from brainseg.predict.archive import Archive
+        from brainseg.predict.archived_study import predict_study
+
+        told = predict_study(file, Archive(dicomweb), study, out, settings, store=store, **options)
+    else:
+        told = segment(file, inputs or [], out, settings, **options)
     rows = told["rows"]
     failed = [row for row in rows if row["error"]]
     if as_json:
@@ -99,6 +121,41 @@ def predict(
         _summarize(rows, out)
     if failed:
         raise InputError("\n".join(str(row["error"]) for row in failed))
+
+
+def _check_sources(
+    inputs: list[Path] | None,
+    dicomweb: str | None,
+    study: str | None,
+    store: bool,
+    series: list[str] | None,
+) -> None:
+    """Refuse inputs and an archive together, and an archive without a study."""
+    if bool(inputs) == bool(dicomweb):
+        raise InputError(
+            "Expected something to segment: files or folders, or --dicomweb URL --study UID; "
+            f"found {'both' if inputs else 'neither'}."
+        )
+    if bool(dicomweb) != bool(study) or (store and not dicomweb):
+        raise InputError("--dicomweb URL and --study UID belong together, and --store to them.")
+    if dicomweb and len(series or ()) > 1:
+        raise InputError("Of a study in an archive, give one --series at a time.")
+
+
+def _find_file(model: Path, mode: str) -> Path:
+    from brainseg.predict.package import model_of
+    from brainseg.scoring.models import find_file
+
+    return model_of(model) or find_file(model, mode)
+
+
+def _plane(model: Path) -> str:
+    """The plane in which a network was trained, as far as that is known."""
+    from brainseg.predict.package import is_package, read_manifest, usual_plane
+
+    if is_package(model):
+        return read_manifest(model)["plane"]
+    return usual_plane(Run(model))
 
 
 def _summarize(rows: list[dict[str, Any]], out: Path) -> None:
@@ -133,11 +190,20 @@ def _threshold(
             _validated(model, mode, tta, device, threads)
         return chosen
     if not is_run:
-        raise InputError(
-            f"--threshold {BEST} is measured on the validation slices of a run. Found a file, "
-            f"{model}: give its run, or a number."
-        )
+        return _packaged_threshold(model)
     return float(_validated(model, mode, tta, device, threads)["best"]["threshold"])
+
+
+def _packaged_threshold(model: Path) -> float:
+    from brainseg.predict.package import is_package, read_manifest
+
+    known = read_manifest(model)["best_threshold"] if is_package(model) else None
+    if known is None:
+        raise InputError(
+            f"--threshold {BEST} is measured on the validation slices of a run. {model} does not "
+            "say it: give its run, or a number."
+        )
+    return known
 
 
 def _validated(

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from brainseg.data.layouts.dicom_file import read_numbers
+from brainseg.data.layouts.dicom_file import read_numbers, read_stored, to_slice
 from brainseg.errors import InputError
 
 SAME_PLACE = 0.01
@@ -77,6 +79,27 @@ def sort_frames(datasets: Sequence[Dataset], name: str) -> list[Frame]:
     frames.sort(key=lambda frame: frame.depth)
     _check_gaps(frames, name)
     return frames
+
+
+def read_pixels(frames: Sequence[Frame], name: str) -> NDArray[np.uint8]:
+    """The grey levels of frames, N×H×W; each is scaled by its own values.
+
+    Args:
+        frames: of a series.
+        name: of the series, for messages.
+
+    Raises:
+        InputError: a file cannot be used, or the series looks like a mask.
+    """
+    read = lru_cache(maxsize=1)(read_stored)  # an enhanced file holds many frames
+    pixels = []
+    for frame in frames:
+        file = Path(str(frame.dataset.filename))
+        pixels.append(to_slice(read(file)[0][frame.index], frame.dataset, file, frame.slope))
+    volume = np.stack(pixels)
+    if len(np.unique(volume)) == 2:
+        raise InputError(f"{name} has two values, as a mask does. Expected MR images.")
+    return volume
 
 
 def slice_spacing(frames: Sequence[Frame]) -> float | None:

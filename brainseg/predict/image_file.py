@@ -17,6 +17,7 @@ from brainseg.outline import overlay
 from brainseg.vocabulary import RESEARCH_ONLY
 
 MASK, OVERLAY = ".mask.png", ".overlay.png"
+PICTURES = (MASK, OVERLAY)
 """How the names of results end."""
 
 

@@ -19,19 +19,19 @@ from brainseg.data.layouts.mask_names import ENDING, find_masks
 from brainseg.data.layouts.walk import list_files
 from brainseg.errors import InputError
 from brainseg.files import printable
-from brainseg.predict import image_file, volume
-from brainseg.predict.algorithm import Algorithm
-from brainseg.predict.dicom_study import choose_series, find_series, tell_others
-from brainseg.predict.image_file import read_picture_file
-from brainseg.predict.series import SEG, read_series
+from brainseg.predict.dicom_study import FoundSeries, choose_series, find_series, tell_others
+from brainseg.predict.image_file import PICTURES, read_picture_file
 from brainseg.predict.settings import Settings
-from brainseg.predict.volume import read_volume_file
+from brainseg.predict.volume import VOLUMES, read_volume_file
 
 logger = logging.getLogger(__name__)
 
 NIFTI = (".nii", ".nii.gz")
 
-RESULTS = (image_file.MASK, image_file.OVERLAY, volume.MASK, volume.PROBABILITY, SEG)
+SEG, ARRAYS = ".seg.dcm", ".mask.npz"
+"""How the names of masks of a DICOM series end."""
+
+RESULTS = (*PICTURES, *VOLUMES, SEG, ARRAYS)
 """How the names of earlier results end, which are no inputs."""
 
 LONGEST_NAME = 180
@@ -82,7 +82,10 @@ class Input:
     read: Callable[[], Subject]
 
 
-def find_inputs(paths: Sequence[Path], settings: Settings, algorithm: Algorithm) -> list[Input]:
+ReadSeries = Callable[[FoundSeries], Subject]
+
+
+def find_inputs(paths: Sequence[Path], settings: Settings, read_series: ReadSeries) -> list[Input]:
     """The files that were given, and in place of a folder what is in it and below.
 
     DICOM files are taken by series, see `choose_series`; beside them, other files of a folder are
@@ -93,7 +96,7 @@ def find_inputs(paths: Sequence[Path], settings: Settings, algorithm: Algorithm)
     Args:
         paths: files and folders.
         settings: how volumes are cut, and which series are chosen.
-        algorithm: what results of DICOM series name.
+        read_series: reads a DICOM series; what comes of it is not the same everywhere.
 
     Raises:
         InputError: there is nothing.
@@ -110,7 +113,7 @@ def find_inputs(paths: Sequence[Path], settings: Settings, algorithm: Algorithm)
     dicom = [path for path in files if _is_dicom(path)]
     others = [path for path in files if path not in set(dicom)]
     inputs = [_input_of(path, settings) for path in others]
-    return inputs + _find_series(dicom, paths, settings, algorithm)
+    return inputs + _find_series(dicom, paths, settings.series, read_series)
 
 
 def unique_stems(stems: Sequence[str]) -> list[str]:
@@ -140,25 +143,20 @@ def _input_of(path: Path, settings: Settings) -> Input:
 
 
 def _find_series(
-    files: Sequence[Path], paths: Sequence[Path], settings: Settings, algorithm: Algorithm
+    files: Sequence[Path],
+    paths: Sequence[Path],
+    chosen: Sequence[str],
+    read_series: ReadSeries,
 ) -> list[Input]:
     """DICOM series as inputs; what was given and is none becomes an input that cannot be read."""
     found, others, damaged = find_series(files)
-    taken, refused = choose_series(found, settings.series)
+    taken, refused = choose_series(found, chosen)
     given = {path: why for path, why in others.items() if path in paths}
     if not found and not damaged:
         given = others
     if told := tell_others({path: why for path, why in others.items() if path not in given}):
         logger.warning("%s", told)
-    inputs = [
-        Input(
-            "series",
-            each.name,
-            each.uid,
-            partial(read_series, each, algorithm, settings.secondary_capture),
-        )
-        for each in taken
-    ]
+    inputs = [Input("series", each.name, each.uid, partial(read_series, each)) for each in taken]
     unread = refused | {printable(path): why for path, why in {**damaged, **given}.items()}
     return inputs + [
         Input("series", name, "none", partial(_refuse, why)) for name, why in unread.items()

@@ -5,10 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brainseg import __version__
 from brainseg.errors import InputError
@@ -18,6 +20,7 @@ from brainseg.predict import manifest
 from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.inputs import Input, find_inputs, unique_stems
 from brainseg.predict.segment import keeps_aspect, segment, to_masks
+from brainseg.predict.series import read_series
 from brainseg.predict.settings import Settings
 from brainseg.predict.unlike import find_unlike
 from brainseg.runtime.open import open_session
@@ -92,8 +95,9 @@ def predict(
     settings = settings or Settings()
     started = datetime.now(UTC)
     algorithm = Algorithm(__version__, _short_hash(model), _told(settings))
-    found = find_inputs(inputs, settings, algorithm)
-    _check_folder(out, overwrite)
+    read = partial(read_series, algorithm=algorithm, captures=settings.secondary_capture)
+    found = find_inputs(inputs, settings, read)
+    check_folder(out, overwrite)
     session = open_session(model, device, threads)
     session.image_size  # noqa: B018 (a file of another project is refused before any work)
     _make_folder(out)
@@ -130,18 +134,25 @@ def _predict_one(
     unlike = find_unlike(session, images, keeps_aspect(session) if keep is None else keep)
     return row | {
         **written,
-        "width": images.shape[2],
-        "height": images.shape[1],
-        "slices": len(images),
+        **measure(masks, probabilities),
+        "seconds": round(seconds, 4),
+        "note": subject.note,
+        "warning": " ".join(unlike) or None,
+        "notice": RESEARCH_ONLY,
+    }
+
+
+def measure(masks: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """What the row of an input says of its masks and probabilities, N×H×W both."""
+    return {
+        "width": masks.shape[2],
+        "height": masks.shape[1],
+        "slices": len(masks),
         "tumor_slices": int(masks.any(axis=(1, 2)).sum()),
         "area_px": int(masks.sum()),
         "area_share": float(masks.mean()),
         "probability": float(probabilities[masks].mean()) if masks.any() else None,
         "max_probability": float(np.max(probabilities)),
-        "seconds": round(seconds, 4),
-        "note": subject.note,
-        "warning": " ".join(unlike) or None,
-        "notice": RESEARCH_ONLY,
     }
 
 
@@ -159,7 +170,12 @@ def _short_hash(model: Path) -> str:
     return f"{model.name} {hash_file(model)[:16]}" if model.is_file() else model.name
 
 
-def _check_folder(out: Path, overwrite: bool) -> None:
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder for results that is none, or has others that shall be kept.
+
+    Raises:
+        InputError: it says what to choose instead.
+    """
     there = next(path for path in (out, *out.parents) if os.path.exists(path))  # noqa: PTH110
     if not there.is_dir():
         raise InputError(f"{there} is a file; expected a folder. Choose another one with --out.")

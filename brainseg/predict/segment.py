@@ -1,11 +1,13 @@
 """Grey slices of any size to tumour probabilities and masks of that size."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg.data.image import resize_image
 from brainseg.data.parts import to_input
-from brainseg.predict.resize import resize_map
+from brainseg.predict.resize import resize_bytes, resize_map
 from brainseg.predict.settings import Settings
 from brainseg.runtime.session import Session
 from brainseg.terminal import bar
@@ -15,6 +17,18 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 """Axes along which `tta=flips` mirrors an image."""
 
 ONE_OFF = Settings()
+
+
+class Opened(Protocol):
+    """What is used here of an opened network, as a `Session` is one."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width that it takes, pixels."""
+
+    @property
+    def run(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """Images N×1×H×W in [0, 1] to probabilities N×1×H×W."""
 
 
 def segment(
@@ -36,7 +50,7 @@ def segment(
     starts = range(0, len(images), settings.batch)
     for start in bar(starts, text, shown=bool(text)):
         part = slice(start, start + settings.batch)
-        found[part] = _segment_batch(session, images[part], settings.tta, keep)
+        found[part] = segment_batch(session, images[part], settings.tta, keep)
     return found
 
 
@@ -64,16 +78,16 @@ def to_masks(
     return np.stack(kept)
 
 
-def _segment_batch(
-    session: Session, images: NDArray[np.uint8], tta: str, keep_aspect: bool
+def segment_batch(
+    network: Opened, images: NDArray[np.uint8], tta: str, keep_aspect: bool
 ) -> NDArray[np.float32]:
-    """Probabilities of some slices of one size, N×H×W."""
+    """Probabilities of some slices of one size, N×H×W both, in one pass."""
     height, width = images[0].shape
     top, left = ((max(height, width) - side) // 2 if keep_aspect else 0 for side in (height, width))
     padded = [_pad(image, top, left) if keep_aspect else image for image in images]
-    small = np.stack([resize_image(image, session.image_size) for image in padded])
+    small = np.stack([resize_bytes(image, network.image_size) for image in padded])
     probabilities = np.stack(
-        [resize_map(each, *padded[0].shape) for each in _run(session, to_input(small), tta)]
+        [resize_map(each, *padded[0].shape) for each in _run(network, to_input(small), tta)]
     )
     return probabilities[:, top : top + height, left : left + width]
 
@@ -86,10 +100,10 @@ def _pad(image: NDArray[np.uint8], top: int, left: int) -> NDArray[np.uint8]:
     return square
 
 
-def _run(session: Session, inputs: NDArray[np.float32], tta: str) -> NDArray[np.float32]:
+def _run(network: Opened, inputs: NDArray[np.float32], tta: str) -> NDArray[np.float32]:
     """Probabilities N×H×W of what the network takes, N×1×H×W."""
     if tta == "none":
-        return session.run(inputs)[:, 0]
+        return network.run(inputs)[:, 0]
     flipped = (np.ascontiguousarray(np.flip(inputs, axes)) for axes in FLIPS)
-    found = [np.flip(session.run(each), axes) for each, axes in zip(flipped, FLIPS, strict=True)]
+    found = [np.flip(network.run(each), axes) for each, axes in zip(flipped, FLIPS, strict=True)]
     return np.asarray(np.mean(found, axis=0, dtype=np.float32))[:, 0]

@@ -1,22 +1,17 @@
 """A DICOM series: read as slices, and written as a DICOM-SEG that refers to its images."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg.data.layouts.dicom_file import read_stored, to_slice
-from brainseg.errors import InputError
 from brainseg.predict.algorithm import Algorithm
-from brainseg.predict.dicom_frames import Frame, slice_spacing, sort_frames
+from brainseg.predict.dicom_frames import Frame, read_pixels, slice_spacing, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
 from brainseg.predict.image_file import OVERLAY, write_overlay_of
-
-SEG = ".seg.dcm"
-"""How the name of the result ends."""
+from brainseg.predict.inputs import SEG
 
 CAPTURE = ".capture-{:04d}.dcm"
 """How the names of secondary captures end."""
@@ -66,12 +61,4 @@ def read_series(found: FoundSeries, algorithm: Algorithm, captures: bool) -> Ser
         InputError: they are no volume, a file cannot be used, or it looks like a mask.
     """
     frames = sort_frames(found.datasets, found.name)
-    read = lru_cache(maxsize=1)(read_stored)  # an enhanced file holds many frames
-    pixels = []
-    for frame in frames:
-        file = Path(str(frame.dataset.filename))
-        pixels.append(to_slice(read(file)[0][frame.index], frame.dataset, file, frame.slope))
-    volume = np.stack(pixels)
-    if len(np.unique(volume)) == 2:
-        raise InputError(f"{found.name} has two values, as a mask does. Expected MR images.")
-    return Series(volume, None, frames, algorithm, captures)
+    return Series(read_pixels(frames, found.name), None, frames, algorithm, captures)

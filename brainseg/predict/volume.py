@@ -20,6 +20,7 @@ from brainseg.predict.settings import Settings
 from brainseg.vocabulary import RESEARCH_ONLY
 
 MASK, PROBABILITY = ".mask.nii.gz", ".probability.nii.gz"
+VOLUMES = (MASK, PROBABILITY)
 """How the names of results end."""
 
 MOST_LABELS = 10

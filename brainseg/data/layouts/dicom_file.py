@@ -72,7 +72,10 @@ class Header:
 def looks_like_dicom(path: Path) -> bool:
     """Whether a file has DICOM's ending or its first bytes."""
     try:
-        return path.suffix.lower() in SUFFIXES or is_dicom(path)
+        if path.suffix.lower() in SUFFIXES:
+            return True
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
 
@@ -174,7 +177,7 @@ def to_slice(
         InputError: the values cannot be used.
     """
     with reading(path):
-        padding = _find_padding(stored, dataset)
+        padding = _find_declared(stored, dataset)
         values = stored
         if "ModalityLUTSequence" in dataset:
             values = apply_modality_lut(stored, dataset)
@@ -272,7 +275,7 @@ def _check_decoder(path: Path, dataset: pydicom.Dataset) -> None:
         )
 
 
-def _find_padding(stored: NDArray, dataset: pydicom.Dataset) -> NDArray[np.bool_] | None:
+def _find_declared(stored: NDArray, dataset: pydicom.Dataset) -> NDArray[np.bool_] | None:
     """Pixels that the header declares to be none, whichever sign it gives their value."""
     if dataset.get("PixelPaddingValue") is None:
         return None

@@ -1,0 +1,48 @@
+"""The verbs that pass a network on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainseg.errors import InputError
+from brainseg.vocabulary import MODES, RESEARCH_ONLY
+
+app = typer.Typer()
+
+
+@app.command()
+def package(
+    run: Annotated[Path, typer.Argument(help="A run that was exported, and quantized if need be.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    mode: Annotated[str, typer.Option(help=f"{', '.join(MODES)}.")] = "int8_static",
+) -> None:
+    """Write all that is needed to use a network elsewhere, without brainseg and torch."""
+    from brainseg.experiment import open_run
+    from brainseg.predict.package import write_package
+    from brainseg.report.card import make_card
+    from brainseg.scoring.models import find_file
+
+    found = open_run(run)
+    find_file(run, mode)
+    if (card := make_card(found)) is None:
+        raise InputError(f"{run} has no scores for its card. Make them: brainseg export {run}")
+    write_package(found, mode, out, card)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    print(f"{out}: {len(files)} files, {size / 2**20:.1f} MiB. {RESEARCH_ONLY}")
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="A package, as `brainseg package` wrote it.")],
+    repo: Annotated[str, typer.Argument(help="Where to, such as anna/tumours.")],
+    public: Annotated[bool, typer.Option("--public", help="Everybody may see it.")] = False,
+    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+) -> None:
+    """Upload a package to the Hugging Face hub, or to HF_ENDPOINT, for nobody else to see."""
+    from brainseg.predict.push import push as upload
+
+    done = upload(folder, repo, public=public, message=message)
+    who = "private" if done.private else "public"
+    print(f"{done.url} ({who}): {done.files} files")
