@@ -18,7 +18,10 @@ from brainseg.scoring.models import Model
 
 OK = Row(mode="fp32", device="cpu", threads=1)
 BROKEN = Row(mode="fp16", device="cpu", threads=1, status="failed", reason="broken")
-VERBS = ("export", "quantize", "benchmark", "evaluate", "report", "dashboard", "predict", "data", "package", "push")
+VERBS = (
+    *("export", "quantize", "benchmark", "evaluate", "report", "dashboard", "predict", "data"),
+    *("package", "push"),
+)
 
 
 def brainseg(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
