@@ -3,6 +3,12 @@
 import base64
 import hashlib
 
+APP_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+    "connect-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+)
+"""Of the page that segments: files beside it, WebAssembly, and workers that it makes itself."""
+
 
 def content_policy(style: str, script: str | None = None) -> str:
     """A Content-Security-Policy for a `meta` tag (https://www.w3.org/TR/CSP3/).
