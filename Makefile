@@ -3,7 +3,8 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
-SLOW := tests/test_train.py tests/test_gpu_check.py tests/report/test_browser.py
+SLOW := tests/test_train.py tests/test_gpu_check.py tests/report/test_browser.py \
+  tests/predict/test_page.py tests/predict/test_page_modules.py
 PINNED := torch==2.14.1 torchvision==0.29.1
 CHOSEN := $(shell cat $(VENV)/torch 2>/dev/null)
 TORCH ?= $(or $(CHOSEN),$(PINNED))

@@ -141,6 +141,21 @@ def copy_run(run: Run, target: Path) -> Run:
     return Run(target)
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """The system's chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def change_graph():
     """Make another file of an exported network that computes the same."""

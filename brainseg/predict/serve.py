@@ -53,10 +53,16 @@ class Handler(SimpleHTTPRequestHandler):
         if self.headers.get("Host") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
             # A foreign name that was made to lead here (https://en.wikipedia.org/wiki/DNS_rebinding).
             return self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "This is another server")
-        asked = Path(self.translate_path(self.path)).resolve()
-        if not asked.is_relative_to(Path(self.directory).resolve()):
+        if not self._is_inside(self.translate_path(self.path)):
             return self.send_error(HTTPStatus.NOT_FOUND, "File not found")
         return super().send_head()
+
+    def _is_inside(self, path: str) -> bool:
+        """Whether a path, and what it links to, lies in the folder."""
+        try:
+            return Path(path).resolve().is_relative_to(Path(self.directory).resolve())
+        except (ValueError, OSError):  # no name that a file can have
+            return False
 
     def list_directory(self, path: Any) -> None:
         """No folder is listed."""

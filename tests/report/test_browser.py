@@ -1,7 +1,6 @@
 """The page as people use it, in the system's chromium."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from brainseg.evaluation.cases import COLUMNS, score_cases
 from brainseg.files import write_csv, write_npz, write_text
@@ -18,13 +17,6 @@ from brainseg.report import page as subject
 from brainseg.report.render import Table
 from brainseg.report.viewer import collect_viewer
 from brainseg.run import Run
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"
-)
 
 SIDE = 48
 HOSTILE = """"><img src=x onerror="document.title='broken'">'#& 7"""
@@ -90,14 +82,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     subject.write_page(folder / "index.html", page)
     return (folder / "index.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
