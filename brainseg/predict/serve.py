@@ -43,13 +43,14 @@ TYPES = {
 class Handler(SimpleHTTPRequestHandler):
     """Files of one folder, for pages that were opened under the server's own name."""
 
+    server: ThreadingHTTPServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "brainseg", ""
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES  # noqa: RUF012 (as its parent)
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
 
     def send_head(self) -> Any:
         """Refuse what a foreign page asks for, and what lies elsewhere; else as the parent."""
-        port = self.server.server_address[1]
+        port = self.server.server_port
         if self.headers.get("Host") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
             # A foreign name that was made to lead here (https://en.wikipedia.org/wiki/DNS_rebinding).
             return self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "This is another server")
@@ -100,19 +101,22 @@ def make_server(folder: Path, port: int) -> Server:
     """
     if not (folder / START).is_file():
         raise InputError(
-            f"{folder} has no {START}. Expected a package; make one with `brainseg package RUN --out "
-            f"{folder}`."
+            f"{folder} has no {START}. Expected a package; make one with `brainseg package RUN "
+            f"--out {folder}`."
         )
     try:
         return Server((LOOPBACK, port), partial(Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"Port {port} of {LOOPBACK} cannot be had ({getattr(error, 'strerror', error)}). Choose "
-            "another with --port, or --port 0 for any that is free."
+            f"Port {port} of {LOOPBACK} cannot be had ({why}). Choose another with --port, or "
+            "--port 0 for any that is free."
         ) from error
 
 
-def serve(folder: Path, port: int, *, tell: Callable[[str], None] = print, show: bool = False) -> None:
+def serve(
+    folder: Path, port: int, *, tell: Callable[[str], None] = print, show: bool = False
+) -> None:
     """Serve the page of a package until Ctrl-C.
 
     Args:
@@ -126,7 +130,7 @@ def serve(folder: Path, port: int, *, tell: Callable[[str], None] = print, show:
         KeyboardInterrupt: the server was stopped.
     """
     with make_server(folder, port) as server:
-        address = f"http://{LOOPBACK}:{server.server_address[1]}/"
+        address = f"http://{LOOPBACK}:{server.server_port}/"
         tell(f"{address}  (Ctrl-C ends it)")
         if show:
             webbrowser.open(address)

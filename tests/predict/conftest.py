@@ -1,43 +1,110 @@
-"""A network whose answer is known, and DICOM studies of phantoms."""
+"""Networks whose answers are known, their packages, and DICOM studies of phantoms."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from brainseg.files import hash_file, write_json
+from brainseg.predict.page_files import copy_page
+from brainseg.predict.serve import make_server
+from brainseg.runtime.session import Unavailable
+from brainseg.vocabulary import RESEARCH_ONLY
+
 SIZE = 32
+
+
+def write_network(path: Path, gain: float, offset: NDArray[np.float32]) -> Path:
+    """Sigmoid(gain · image + offset), where `offset` is SIZE×SIZE or one number."""
+    shape = ["batch", 1, SIZE, SIZE]
+    constants = {"gain": np.array(gain, np.float32), "offset": np.asarray(offset, np.float32)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["image", "gain"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "offset"], ["logit"]),
+            helper.make_node("Sigmoid", ["logit"], ["probability"]),
+        ],
+        "known",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tumour is what is brighter than half: Sigmoid((x - 0.5) · 50)."""
-    shape = ["batch", 1, SIZE, SIZE]
-    nodes = [
-        helper.make_node("Sub", ["image", "half"], ["centred"]),
-        helper.make_node("Mul", ["centred", "gain"], ["logit"]),
-        helper.make_node("Sigmoid", ["logit"], ["probability"]),
-    ]
-    constants = [
-        helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
-        helper.make_tensor("gain", TensorProto.FLOAT, [], [50.0]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "threshold",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
-        constants,
-    )
     path = tmp_path_factory.mktemp("model") / "model.fp32.onnx"
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
-    return path
+    return write_network(path, 50, np.float32(-25))
+
+
+@pytest.fixture(scope="session")
+def corner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tumour is the upper left corner of what is shown, whatever that is: 5 rows, 9 columns."""
+    offset = np.full((SIZE, SIZE), -10, np.float32)
+    offset[:5, :9] = 10
+    return write_network(tmp_path_factory.mktemp("corner") / "model.fp32.onnx", 0, offset)
+
+
+@pytest.fixture(scope="session")
+def make_package() -> Callable[..., Path]:
+    """Put a network, the page and the manifest of `brainseg package` into a folder."""
+
+    def make(folder: Path, model: Path, **changes: object) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            copy_page(folder)
+        except Unavailable as error:
+            pytest.skip(str(error))
+        (folder / model.name).write_bytes(model.read_bytes())
+        known = {
+            "format": 1,
+            "name": "none-seed0",
+            "mode": "fp32",
+            "model": model.name,
+            "model_sha256": hash_file(model),
+            "image_size": SIZE,
+            "threshold": 0.5,
+            "best_threshold": 0.25,
+            "plane": "axial",
+            "keep_aspect": False,
+            "brainseg": "0.1.0",
+            "notice": RESEARCH_ONLY,
+        }
+        write_json(folder / "manifest.json", known | changes)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Callable[[Path], str]]:
+    """Serve a folder; returns its address."""
+    servers = []
+
+    def start(folder: Path) -> str:
+        server = make_server(folder, 0)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_address[1]}/"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")

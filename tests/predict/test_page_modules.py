@@ -23,9 +23,9 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, serving, make_package, bright: Path, tmp_path_factory) -> Iterator[Page]:
+def page(browser: Browser, serving, make_package, model: Path, tmp_path_factory) -> Iterator[Page]:
     page = browser.new_page()
-    page.goto(serving(make_package(tmp_path_factory.mktemp("modules"), bright)))
+    page.goto(serving(make_package(tmp_path_factory.mktemp("modules"), model)))
     yield page
     page.close()
 
@@ -46,10 +46,10 @@ def packed(name: str, data: bytes) -> list[str]:
 
 
 def test_images_are_resized_as_by_opencv(page: Page):
-    shapes = [(31, 33), (32, 32), (5, 200), (64, 96), (97, 64), (227, 300), (448, 448), (2, 224)]
+    shapes = [(31, 33), (32, 32), (5, 97), (64, 96), (70, 64), (96, 96), (2, 50), (99, 120)]
     images = [RNG.integers(0, 256, shape, np.uint8) for shape in shapes]
     given = [[*image.shape, image.ravel().tolist()] for image in images]
-    for size in (32, 97, 224):
+    for size in (32, 45):
         body = f"""return given.map(([height, width, pixels]) =>
             [...m.resizeImage(Uint8Array.from(pixels), width, height, {size})])"""
         for image, found in zip(images, call(page, "resize.mjs", body, given), strict=True):
@@ -154,7 +154,7 @@ def test_pngs_are_written_for_other_readers(page: Page, dtype: type):
     data = bytes(call(page, "png.mjs", body, values.ravel().tolist()))
     with Image.open(io.BytesIO(data)) as image:
         assert np.array_equal(np.asarray(image), values)
-        assert image.info["Comment"] == "Not a medical device."
+        assert image.info["Disclaimer"] == "Not a medical device."
 
 
 OBLIQUE = nib.affines.from_matvec(
@@ -174,7 +174,9 @@ def test_volumes_are_read_as_in_python(page: Page, tmp_path: Path, dtype: str, k
     nib.save(image, path)
     body = """const { header, grey } = await m.readVolume(toFile(given));
         return [[...grey], header.affine, header.shape, header.volume]"""
-    grey, affine, shape, volume = call(page, "nifti.mjs", body, packed(path.name, path.read_bytes()))
+    grey, affine, shape, volume = call(
+        page, "nifti.mjs", body, packed(path.name, path.read_bytes())
+    )
     expected, turned = load_volume(path)
     code = nib.io_orientation(image.affine)
     assert np.allclose(affine, image.affine[:3], atol=1e-4)
@@ -204,12 +206,17 @@ def orientations() -> list[np.ndarray]:
     ]  # fmt: skip
     ways = [ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(code)) for code in codes]
     straight = [inv_ornt_aff(way, (4, 5, 6)) for way in ways]
-    return [*straight, *(each @ OBLIQUE for each in straight), *(OBLIQUE @ each for each in straight)]
+    return [
+        *straight,
+        *(each @ OBLIQUE for each in straight),
+        *(OBLIQUE @ each for each in straight),
+    ]
 
 
 def test_axes_are_found_as_by_nibabel(page: Page):
     affines = orientations()
-    body = "return given.map((each) => m.orient(each).map(({ axis, flipped }) => [axis, flipped ? -1 : 1]))"
+    body = """return given.map((each) => m.orient(each)
+        .map(({ axis, flipped }) => [axis, flipped ? -1 : 1]))"""
     found = call(page, "affine.mjs", body, [each[:3].tolist() for each in affines])
     for affine, axes in zip(affines, found, strict=True):
         assert np.array_equal(nib.io_orientation(affine), axes), affine

@@ -20,16 +20,17 @@ const FIELDS = {
     bits: [72, "Int16"], offset: [108, "Float32"], slope: [112, "Float32"], inter: [116, "Float32"],
     most: [124, "Float32"], least: [128, "Float32"], words: 148, qform: [252, "Int16"],
     sform: [254, "Int16"], quaternion: [256, "Float32", 4], origin: [268, "Float32", 4],
-    rows: [280, "Float32", 4], intent: [68, "Int16"],
+    rows: [280, "Float32", 4], intent: [68, "Int16"], units: [123, "Uint8"],
   },
   2: {
     size: 540, magic: 4, dim: [16, "BigInt64", 8], pixdim: [104, "Float64", 8], type: [12, "Int16"],
     bits: [14, "Int16"], offset: [168, "BigInt64"], slope: [176, "Float64"], inter: [184, "Float64"],
     most: [192, "Float64"], least: [200, "Float64"], words: 240, qform: [344, "Int32"],
     sform: [348, "Int32"], quaternion: [352, "Float64", 8], origin: [376, "Float64", 8],
-    rows: [400, "Float64", 8], intent: [504, "Int32"],
+    rows: [400, "Float64", 8], intent: [504, "Int32"], units: [500, "Int32"],
   },
 };
+const MM = { 1: 1000, 2: 1, 3: 0.001 }; // of metres, millimetres and micrometres
 const FARTHEST = 1e6;
 export const LONGEST = FIELDS[2].size;
 
@@ -47,8 +48,8 @@ export function recognize(bytes) {
 
 /**
  * @param {Uint8Array} bytes the first `LONGEST` of a file
- * @returns what the header says; `shape` has three sides or more, `placed` is whether it says where
- *   its axes point
+ * @returns what the header says; `shape` has three sides or more, `spacing`
+ *   is in mm and `volume`, of a voxel, in mm³
  */
 export function readHeader(bytes, name) {
   const kind = recognize(bytes);
@@ -80,7 +81,7 @@ export function readHeader(bytes, name) {
     ...kind, bytes: bytes.slice(0, fields.size), shape, type, bytesEach,
     offset: Math.max(get(fields.offset), fields.size),
     slope: scaled ? slope : 1, inter: scaled ? get(fields.inter) : 0,
-    ...findPlace(fields, get, many, shape, name),
+    ...findPlace(fields, get, many, name),
   };
 }
 
@@ -90,7 +91,7 @@ function reader(bytes, little) {
 }
 
 /** The affine, as nibabel chooses it; the header's two positions must agree on their axes. */
-function findPlace(fields, get, many, shape, name) {
+function findPlace(fields, get, many, name) {
   const [handed, ...sides] = many(fields.pixdim, 4);
   const zooms = sides.map((mm) => Math.abs(mm) || 1);
   const sform = get(fields.sform) !== 0 ? [0, 1, 2].map((row) => {
@@ -98,12 +99,12 @@ function findPlace(fields, get, many, shape, name) {
     return many([at + 4 * row * step, type, step], 4);
   }) : null;
   const qform = get(fields.qform) !== 0 ? fromQuaternion(fields, many, zooms, handed) : null;
-  const none = [0, 1, 2].map((row) => {
-    const line = [0, 0, 0, (row ? -1 : 1) * ((shape[row] - 1) / 2) * zooms[row]];
-    line[row] = (row ? 1 : -1) * zooms[row];
-    return line;
-  });
-  const affine = sform ?? qform ?? none;
+  const affine = sform ?? qform;
+  if (!affine) {
+    throw new Unusable(`${name} has no orientation (qform_code and sform_code are 0), so nothing tells left`
+      + " from right or top from bottom. Convert it again from the DICOM files, or set its affine, for"
+      + " example with nibabel or fslorient.");
+  }
   const usable = affine.flat().every((value) => Math.abs(value) < FARTHEST);
   if (!usable || Math.abs(determinant(affine)) < 1e-9) {
     throw new Unusable(`${name} has no usable position: its affine is ${JSON.stringify(affine)}. Expected`
@@ -115,9 +116,10 @@ function findPlace(fields, get, many, shape, name) {
     throw new Unusable(`${name} has two positions that contradict each other: its axes point to ${one}`
       + ` (qform) and to ${other} (sform). Correct the header.`);
   }
-  const spacing = [0, 1, 2].map((axis) => Math.hypot(...affine.map((row) => row[axis])));
-  const volume = Math.abs(determinant(affine));
-  return { affine, axes, spacing, volume, placed: Boolean(sform ?? qform) };
+  const unit = MM[get(fields.units) & 7] ?? 1;
+  const spacing = [0, 1, 2].map((axis) => unit * Math.hypot(...affine.map((row) => row[axis])));
+  const volume = Math.abs(determinant(affine)) * unit ** 3;
+  return { affine, axes, spacing, volume };
 }
 
 function fromQuaternion(fields, many, zooms, handed) {

@@ -6,7 +6,7 @@ import { readPicture } from "./picture.mjs";
 import { writePng } from "./png.mjs";
 import { Unusable } from "./unusable.mjs";
 
-const LABELS = 8; // a volume of so few values is no image
+const SMALLEST = 8; // pixels of a side of a slice
 
 /** Open a file; `plane` is one of `PLANES`. */
 export async function openItem(file, plane) {
@@ -77,7 +77,11 @@ class Picture extends Item {
   static async open(file) {
     const item = new Picture(file);
     const { pixels, width, height, note } = await readPicture(file);
-    if (new Set(pixels).size === 2 && pixels.includes(0)) throw looksLikeMask(file.name);
+    const levels = new Set(pixels);
+    if (levels.size === 2) {
+      throw new Unusable(`${file.name} has two grey levels (${[...levels].sort((a, b) => a - b).join(" and ")}), as a mask does.`
+        + " Expected an MRI slice.");
+    }
     item.pixels = pixels;
     if (note) item.notes.push(note);
     item.setCuts({ width, height, count: 1, pixel: [1, 1], edges: null });
@@ -116,16 +120,27 @@ class Volume extends Item {
   /** Read the volume `channel` of several; null leaves the choice to the person. */
   async read(channel) {
     const { header, grey, channels } = await readVolume(this.file, channel);
-    if (grey && new Set(grey).size <= LABELS && grey.some(Boolean)) throw looksLikeMask(this.name);
     [this.header, this.grey, this.channels, this.channel] = [header, grey, channels, channel];
-    this.notes = header.placed ? [] : ["The file does not say where its axes point: right and left may"
-      + " be exchanged, and the plane may be another."];
-    this.recut(this.plane);
+    this.notes = channels > 1
+      ? [`The file holds ${channels} volumes; volume ${channel + 1} is shown.`] : [];
+    this.planes = Object.keys(PLANES).filter((plane) => {
+      const { width, height } = this.#cut(plane);
+      return Math.min(width, height) >= SMALLEST;
+    });
+    if (!this.planes.length) {
+      throw new Unusable(`${this.name} has ${header.shape.slice(0, 3).join(" × ")} voxels. Expected slices of`
+        + ` at least ${SMALLEST} pixels a side.`);
+    }
+    this.recut(this.planes.includes(this.plane) ? this.plane : this.planes[0]);
+  }
+
+  #cut(plane) {
+    return cut(this.header.shape, this.header.axes, plane, this.header.spacing);
   }
 
   recut(plane) {
     this.plane = plane;
-    this.setCuts(cut(this.header.shape, this.header.axes, plane, this.header.spacing));
+    this.setCuts(this.#cut(plane));
   }
 
   takeSlice(slice) {
@@ -166,9 +181,4 @@ function countAbove(probability, threshold) {
   let count = 0;
   for (const value of probability) count += Number(value >= threshold);
   return count;
-}
-
-function looksLikeMask(name) {
-  return new Unusable(`${name} looks like a mask: it holds a few flat values. Expected the MRI image that`
-    + " the mask belongs to.");
 }

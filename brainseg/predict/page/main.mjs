@@ -82,7 +82,10 @@ function describeSlice(item) {
 function showChoices(item) {
   document.querySelectorAll("[data-volume]").forEach((node) => { node.hidden = !item.isVolume; });
   parts["channel-field"].hidden = !(item.channels > 1);
-  if (item.isVolume) parts.plane.value = item.plane;
+  if (item.isVolume) {
+    for (const option of parts.plane.options) option.disabled = !item.planes.includes(option.value);
+    parts.plane.value = item.plane;
+  }
   if (item.channels > 1 && parts.channel.length !== item.channels) {
     parts.channel.replaceChildren(...Array.from({ length: item.channels }, (_, i) => new Option(`${i + 1}`, i)));
   }
@@ -158,6 +161,14 @@ function tell(error) {
     + " again; if it fails again, tell the makers of brainseg.");
 }
 
+function showLoaded(share) {
+  if (share < 1) parts.loaded.value = share;
+  else {
+    parts["loading-text"].textContent = "Starting the network …";
+    parts.loaded.removeAttribute("value");
+  }
+}
+
 /* Small things. */
 
 function threshold() {
@@ -211,7 +222,6 @@ async function readChannel(item, channel) {
   try {
     await item.read(channel);
     item.error = undefined;
-    item.notes.push(`The file holds ${item.channels} volumes; volume ${channel + 1} is shown.`);
   } catch (error) {
     item.error = error.message;
   }
@@ -352,7 +362,7 @@ async function start() {
     parts.best.textContent = `Use ${number(best, 2)}, the best on validation`;
   }
   const threads = countThreads(new URLSearchParams(location.search).get("threads"));
-  state.network = await Network.open(state.manifest, base, threads, (share) => { parts.loaded.value = share; });
+  state.network = await Network.open(state.manifest, base, threads, showLoaded);
   parts.loading.hidden = true;
   parts.about.textContent = `Network ${name}, ${mode}, made with brainseg ${brainseg}; `
     + `${threads} ${threads === 1 ? "thread" : "threads"}.`;

@@ -92,7 +92,8 @@ export class Network {
    * @returns {Promise<Float32Array>} size×size; `enlarge` gives them the image's own size
    */
   async segment(pixels, width, height) {
-    const small = resizeImage(pixels, width, height, this.size);
+    const frame = this.#frame(width, height);
+    const small = resizeImage(pad(pixels, width, height, frame), frame.width, frame.height, this.size);
     const input = Float32Array.from(small, (value) => value / 255);
     try {
       return await this.#ask("run", { input, size: this.size }, [input.buffer]);
@@ -102,12 +103,41 @@ export class Network {
   }
 
   enlarge(probability, width, height) {
-    return resizeProbability(probability, this.size, this.size, width, height);
+    const frame = this.#frame(width, height);
+    const full = resizeProbability(probability, this.size, this.size, frame.width, frame.height);
+    return crop(full, width, height, frame);
+  }
+
+  /** What is shown to the network: the image, or the square that it lies in the middle of. */
+  #frame(width, height) {
+    if (!this.manifest.keep_aspect) return { width, height, top: 0, left: 0 };
+    const side = Math.max(width, height);
+    const before = (own) => Math.floor((side - own) / 2);
+    return { width: side, height: side, top: before(height), left: before(width) };
   }
 
   close() {
     this.#worker.terminate();
   }
+}
+
+function pad(pixels, width, height, frame) {
+  if (frame.width === width && frame.height === height) return pixels;
+  const made = new Uint8Array(frame.width * frame.height);
+  for (let y = 0; y < height; y++) {
+    made.set(pixels.subarray(y * width, (y + 1) * width), (y + frame.top) * frame.width + frame.left);
+  }
+  return made;
+}
+
+function crop(values, width, height, frame) {
+  if (frame.width === width && frame.height === height) return values;
+  const made = new Float32Array(width * height);
+  for (let y = 0; y < height; y++) {
+    const from = (y + frame.top) * frame.width + frame.left;
+    made.set(values.subarray(from, from + width), y * width);
+  }
+  return made;
 }
 
 async function fetchModel({ model, model_sha256: digest }, base, tell) {

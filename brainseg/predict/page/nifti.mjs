@@ -6,6 +6,7 @@ import { Pieces, deflate, join } from "./streams.mjs";
 import { Unusable } from "./unusable.mjs";
 
 const LARGEST = 512 * 512 * 256;
+const MOST_LABELS = 10; // a volume with as many different values, or fewer, is one of labels
 
 /** Whether a file is to be read by this module: its name says so, or its first bytes. */
 export async function isVolume(file) {
@@ -31,6 +32,7 @@ export async function readVolume(file, channel = null) {
     const bytes = count * header.bytesEach;
     await pieces.skip((channel ?? 0) * bytes);
     const values = toNumbers(await pieces.read(bytes), header);
+    checkLabels(values, file.name);
     return { header, grey: toGrey(values, file.name), channels };
   } finally {
     pieces.close();
@@ -71,6 +73,14 @@ function check(file, header, count, channels) {
   }
 }
 
+function checkLabels(values, name) {
+  const found = new Set();
+  for (let i = 0; i < values.length && found.size <= MOST_LABELS; i++) found.add(values[i]);
+  if (found.size < 2 || found.size > MOST_LABELS) return;
+  throw new Unusable(`${name} has ${found.size} different values, as labels or a mask do. Expected an MRI`
+    + " volume.");
+}
+
 function toNumbers(bytes, { type, bytesEach, little, slope, inter }) {
   const values = new Float64Array(bytes.length / bytesEach);
   const view = new DataView(bytes.buffer);
@@ -92,6 +102,6 @@ export async function writeVolume(header, values, words) {
   const view = new DataView(bytes.buffer);
   if (floats) values.forEach((value, i) => view.setFloat32(4 * i, value, header.little));
   else bytes.set(values);
-  const start = writeHeader(header, floats ? FLOAT32 : UINT8, words);
+  const start = writeHeader(header, floats ? FLOAT32 : UINT8, `brainseg. ${words}`);
   return deflate(join([start, bytes]), "gzip");
 }

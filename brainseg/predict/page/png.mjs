@@ -140,9 +140,9 @@ function interpret(samples, { width, height, depth, count }, colour, palette, tr
 /**
  * A grey PNG.
  * @param {Uint8Array | Uint16Array} values height×width; their type is the depth
- * @param {string} comment that the file carries
+ * @param {string} disclaimer that the file carries
  */
-export async function writePng(values, width, height, comment) {
+export async function writePng(values, width, height, disclaimer) {
   const deep = values.BYTES_PER_ELEMENT;
   const lines = new Uint8Array(height * (width * deep + 1));
   const view = new DataView(lines.buffer);
@@ -157,7 +157,7 @@ export async function writePng(values, width, height, comment) {
   new DataView(header.buffer).setUint32(0, width);
   new DataView(header.buffer).setUint32(4, height);
   header[8] = 8 * deep;
-  const text = new TextEncoder().encode(`Comment\0${comment}`);
+  const text = new TextEncoder().encode(`Disclaimer\0${disclaimer}`);
   return join([
     Uint8Array.from(SIGNATURE), chunk("IHDR", header), chunk("tEXt", text),
     chunk("IDAT", await deflate(lines, "deflate")), chunk("IEND", new Uint8Array()),
