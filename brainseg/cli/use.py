@@ -123,24 +123,6 @@ def predict(
         raise InputError("\n".join(str(row["error"]) for row in failed))
 
 
-@app.command()
-def serve(
-    folder: Annotated[Path, typer.Argument(help="A package, made with `brainseg package`.")],
-    port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes any that is free.")] = 8000,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-) -> None:
-    """Start the page that segments in the browser, for this machine only, until Ctrl-C."""
-    from brainseg import interrupt
-    from brainseg.predict.serve import serve as serve_page
-
-    try:
-        serve_page(folder, port, show=show)
-    except KeyboardInterrupt:  # the way to end it: nothing is left unfinished
-        code = interrupt.exit_code()
-        interrupt.forget()
-        raise typer.Exit(code) from None
-
-
 def _check_sources(
     inputs: list[Path] | None,
     dicomweb: str | None,

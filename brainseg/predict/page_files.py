@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from brainseg.runtime.web_files import NODE, find_ort
+from brainseg.runtime.web_files import IN_PAGES, find_ort
 
 PAGE = Path(__file__).parent / "page"
 START = "index.html"
@@ -24,5 +24,7 @@ def copy_page(into: Path) -> None:
     ort = find_ort()
     target = into / "page"
     shutil.copytree(PAGE, target, ignore=shutil.ignore_patterns(START), dirs_exist_ok=True)
-    shutil.copytree(ort, target / "ort", ignore=shutil.ignore_patterns(NODE), dirs_exist_ok=True)
+    (target / "ort").mkdir(exist_ok=True)
+    for name in IN_PAGES:
+        shutil.copyfile(ort / name, target / "ort" / name)
     shutil.copyfile(PAGE / START, into / START)

@@ -15,6 +15,9 @@ FILES = (
     *("LICENSE", "ThirdPartyNotices.txt"),
 )
 
+IN_PAGES = tuple(name for name in FILES if name != NODE)
+"""What a page needs of them."""
+
 
 def find_ort(folder: Path = WASM / "ort") -> Path:
     """The folder with `FILES`.
