@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None, folder: Path = Path(__file__).p
         folder: the package.
 
     Returns:
-        0, or 1 where something cannot be done: what, and what to do, is on standard error.
+        0, or 1 where something cannot be done: what, and what to do, is on standard error. 130 if
+        it is interrupted.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
@@ -114,7 +115,10 @@ def main(arguments: Sequence[str] | None = None, folder: Path = Path(__file__).p
         given = read_arguments(arguments, package)
         network = open_network(package, given.threads)
         settings = Settings(threshold=given.threshold, plane=given.plane, series=(*given.series,))
-        rows = predict(network, given.inputs, given.out, settings)
+        rows = predict(network, given.inputs, given.out, settings, given.overwrite)
+    except KeyboardInterrupt:
+        print("Interrupted: nothing was written.", file=sys.stderr)
+        return 130
     except Exception as error:
         if (told := explain(error)) is None:
             raise
@@ -139,7 +143,11 @@ def read_arguments(arguments: Sequence[str] | None, package: Package) -> argpars
     parser.add_argument("--plane", default=package.plane, help=text)
     parser.add_argument("--series", action="append", default=[], help="UID of a DICOM series")
     text = "of the CPU (default: its physical cores)"
-    parser.add_argument("--threads", type=int, default=0, help=text)
+    parser.add_argument(
+        "--threads", type=int, default=0, choices=range(257), metavar="N", help=text
+    )
+    text = "replace an earlier prediction in that folder"
+    parser.add_argument("--overwrite", action="store_true", help=text)
     return parser.parse_args(arguments)
 
 
@@ -178,7 +186,11 @@ def open_network(package: Package, threads: int) -> Network:
 
 
 def predict(
-    network: Network, paths: Sequence[Path], out: Path, settings: Settings
+    network: Network,
+    paths: Sequence[Path],
+    out: Path,
+    settings: Settings,
+    overwrite: bool = False,
 ) -> list[dict[str, Any]]:
     """Segment all inputs; what `out` had stays until all is there. Returns the rows of the table.
 
@@ -186,11 +198,14 @@ def predict(
         InputError: there is no input, `out` cannot be used or has results, or the disk is full.
     """
     inputs = find_inputs(paths, settings, read_series)
-    check_folder(out, overwrite=False)
+    check_folder(out, overwrite)
     stems = unique_stems([each.stem for each in inputs])
     with staging(out, TABLE) as made:
-        pairs = zip(inputs, stems, strict=True)
-        rows = [predict_one(network, each, made, stem, settings) for each, stem in pairs]
+        rows = []
+        for number, (each, stem) in enumerate(zip(inputs, stems, strict=True), 1):
+            tell_progress(f"{number} of {len(inputs)}: {each.name}")
+            rows.append(predict_one(network, each, made, stem, settings))
+        tell_progress("")
         for row in rows:
             row |= {key: str(out / row[key]) for key in PATHS if row[key]}
         write_csv(made / TABLE, rows, COLUMNS)
@@ -225,6 +240,12 @@ def predict_one(
         return row | {"error": f"{given.name} needs another package: pip install {error.name}"}
     found_out = measure(masks, probabilities) | {"seconds": seconds, "note": subject.note}
     return row | written | found_out
+
+
+def tell_progress(text: str) -> None:
+    """Show where the work is in the last line of a terminal; nothing in a file."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def check_installed(given: Input) -> None:

@@ -345,6 +345,20 @@ def test_results_are_not_overwritten(
     assert standalone.main(asked, folder) == 0
     assert standalone.main(asked, folder) == 1
     assert "holds the results of an earlier prediction" in capsys.readouterr().err
+    assert standalone.main([*asked, "--overwrite"], folder) == 0
+
+
+def test_an_interrupted_prediction_leaves_nothing(
+    folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(standalone, "segment_batch", interrupt)
+    asked = [str(pictures / "rgb.png"), "--out", str(tmp_path / "out")]
+    assert standalone.main(asked, folder) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_verbs(
