@@ -143,12 +143,13 @@ def read_arguments(arguments: Sequence[str] | None, package: Package) -> argpars
     parser.add_argument("--plane", default=package.plane, help=text)
     parser.add_argument("--series", action="append", default=[], help="UID of a DICOM series")
     text = "of the CPU (default: its physical cores)"
-    parser.add_argument(
-        "--threads", type=int, default=0, choices=range(257), metavar="N", help=text
-    )
+    parser.add_argument("--threads", type=int, default=0, help=text)
     text = "replace an earlier prediction in that folder"
     parser.add_argument("--overwrite", action="store_true", help=text)
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.threads < 0:
+        parser.error("--threads: expected 1 or more")
+    return given
 
 
 def read_package(folder: Path) -> Package:
