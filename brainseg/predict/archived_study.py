@@ -1,5 +1,6 @@
 """A study of an archive: fetched, segmented, and the result stored beside it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from brainseg.files import telling_full_disk
 from brainseg.predict.archive import Archive
 from brainseg.predict.predict import check_folder, predict
 from brainseg.predict.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def predict_study(
@@ -49,7 +52,7 @@ def predict_study(
     if store:
         for row in told["rows"]:
             if not row["error"]:
-                archive.store(Path(row["mask"]))
+                logger.info("Stored in %s: %s", archive.url, archive.store(Path(row["mask"])))
     return told
 
 

@@ -102,6 +102,15 @@ def read_pixels(frames: Sequence[Frame], name: str) -> NDArray[np.uint8]:
     return volume
 
 
+def measure_volume(frames: Sequence[Frame], masks: NDArray[np.bool_]) -> dict[str, float]:
+    """The tumour's volume, `volume_ml`; nothing where the distance of the slices is unknown."""
+    spacing = slice_spacing(frames)
+    if spacing is None:
+        return {}
+    voxel_ml = float(np.prod(frames[0].spacing)) * spacing / 1000
+    return {"volume_ml": round(float(masks.sum()) * voxel_ml, 4)}
+
+
 def slice_spacing(frames: Sequence[Frame]) -> float | None:
     """Distance between neighbouring slices, mm; `None` of a single one that does not say."""
     if len(frames) > 1:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainseg.predict.algorithm import Algorithm
-from brainseg.predict.dicom_frames import Frame, read_pixels, slice_spacing, sort_frames
+from brainseg.predict.dicom_frames import Frame, measure_volume, read_pixels, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
 from brainseg.predict.image_file import OVERLAY, write_overlay_of
 from brainseg.predict.inputs import SEG
@@ -47,11 +47,7 @@ class Series:
         if self.captures:
             paths = [made / f"{stem}{CAPTURE.format(n)}" for n in range(1, len(masks) + 1)]
             write_captures(paths, self.frames, self.pixels, masks, self.algorithm)
-        spacing = slice_spacing(self.frames)
-        if spacing is None:
-            return found
-        voxel_ml = float(np.prod(self.frames[0].spacing)) * spacing / 1000
-        return found | {"volume_ml": round(float(masks.sum()) * voxel_ml, 4)}
+        return found | measure_volume(self.frames, masks)
 
 
 def read_series(found: FoundSeries, algorithm: Algorithm, captures: bool) -> Series:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from brainseg.errors import InputError, explain
 from brainseg.files import hash_file, staging, write_csv, write_npz
-from brainseg.predict.dicom_frames import Frame, read_pixels, sort_frames
+from brainseg.predict.dicom_frames import Frame, measure_volume, read_pixels, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
 from brainseg.predict.image_file import OVERLAY, write_overlay_of
 from brainseg.predict.inputs import ARRAYS, Input, find_inputs, unique_stems
@@ -95,7 +95,8 @@ class Series:
             spacing=np.stack([frame.spacing for frame in self.frames]),
         )
         write_overlay_of(made / f"{stem}{OVERLAY}", self.pixels, masks)
-        return {"mask": f"{stem}{ARRAYS}", "overlay": f"{stem}{OVERLAY}"}
+        found = {"mask": f"{stem}{ARRAYS}", "overlay": f"{stem}{OVERLAY}"}
+        return found | measure_volume(self.frames, masks)
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path = Path(__file__).parent) -> int:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from brainseg import cli
 from brainseg.errors import InputError
 from brainseg.predict import archive as archives
 from brainseg.predict.archive import Archive
@@ -159,6 +161,43 @@ def test_the_result_lies_beside_its_study(
     }
     assert referenced == {each.SOPInstanceUID for each in slices}
     assert sorted(path.name for path in (tmp_path / "out").glob(".fetched*")) == []
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
+    """Type `brainseg predict ARGUMENTS`; returns what the process would exit with."""
+    monkeypatch.setattr(sys, "argv", ["brainseg", "predict", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code
+
+
+def test_the_verb(
+    model: Path, orthanc: Orthanc, slices: list[Dataset], tmp_path: Path, monkeypatch, caplog
+) -> None:
+    study, out = slices[0].StudyInstanceUID, tmp_path / "out"
+    archive = ["--dicomweb", orthanc.url, "--study", study]
+    with caplog.at_level("INFO"):
+        assert not typed(monkeypatch, model, *archive, "--store", "--out", out)
+    (stored,) = orthanc.segmentations()
+    assert f"Stored in {orthanc.url}: {stored.SOPInstanceUID}" in caplog.text
+    assert PASSWORD not in caplog.text
+    assert not any(PASSWORD.encode() in file.read_bytes() for file in out.iterdir())
+    told = typed(monkeypatch, model, *archive, "--out", out)
+    assert "holds the results of an earlier prediction" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "found neither"),
+        (["a.png", "--dicomweb", "http://localhost", "--study", "1.2"], "found both"),
+        (["--dicomweb", "http://localhost"], "belong together"),
+        (["a.png", "--study", "1.2"], "belong together"),
+        (["a.png", "--store"], "belong together"),
+    ],
+)
+def test_files_or_a_study(model: Path, monkeypatch, arguments: list[str], told: str) -> None:
+    assert told in typed(monkeypatch, model, *arguments, "--out", "out")
 
 
 def test_nothing_is_stored_unless_that_is_asked_for(
