@@ -146,6 +146,7 @@ def test_a_flipped_bit_is_noticed_in_all_but_what_changes_often(experiment: Path
         "scored.json",
         "deploy.json",
         "benchmarks.json",
+        "validation.fp32.json",
     } | made | {"model.json"}
 
 

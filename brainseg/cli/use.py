@@ -161,11 +161,12 @@ def _plane(model: Path) -> str:
 def _summarize(rows: list[dict[str, Any]], out: Path) -> None:
     done = [row for row in rows if not row["error"]]
     kinds = Counter(row["kind"] for row in rows)
-    what = " and ".join(
+    what = ", ".join(
         f"{count} {kind if kind == 'series' or count == 1 else kind + 's'}"
         for kind, count in kinds.items()
     )
-    print(f"{len(done)} of {what} segmented: {out}/predictions.csv. {RESEARCH_ONLY}")
+    print(f"{len(done)} of {len(rows)} segmented ({what}): {out}/predictions.csv")
+    print(RESEARCH_ONLY)
     for note, count in Counter(row["note"] for row in done if row["note"]).items():
         print(f"  {count} of them: {note}")
     warned = [row for row in done if row["warning"]]
