@@ -14,6 +14,8 @@ from pydicom import Dataset
 from brainseg.data.layouts.dicom_file import read_numbers, read_stored, to_slice
 from brainseg.errors import InputError
 
+DIRECTIONS = "ImageOrientationPatient"
+
 SAME_PLACE = 0.01
 """Slices nearer than this lie at one place, mm."""
 
@@ -68,12 +70,9 @@ def sort_frames(datasets: Sequence[Dataset], name: str) -> list[Frame]:
         found = ", ".join(listed)
         raise InputError(f"{name} has slices of several sizes: {found} pixels. Expected one size.")
     first = frames[0]
+    if not are_parallel([frame.directions for frame in frames]):
+        raise InputError(f"{name} has slices in several directions. Expected parallel slices.")
     for frame in frames:
-        if not np.allclose(frame.directions, first.directions, atol=SAME_DIRECTION):
-            raise InputError(
-                f"{name} has slices in several directions, as a localizer does. Expected parallel "
-                "slices."
-            )
         if not np.allclose(frame.spacing, first.spacing, rtol=SAME_DIRECTION):
             raise InputError(f"{name} has slices of several pixel spacings. Expected one.")
     frames.sort(key=lambda frame: frame.depth)
@@ -109,6 +108,12 @@ def measure_volume(frames: Sequence[Frame], masks: NDArray[np.bool_]) -> dict[st
         return {}
     voxel_ml = float(np.prod(frames[0].spacing)) * spacing / 1000
     return {"volume_ml": round(float(masks.sum()) * voxel_ml, 4)}
+
+
+def are_parallel(directions: Sequence[NDArray[np.float64] | None]) -> bool:
+    """Whether all slices that say so lie in the same directions (6 numbers each)."""
+    known = [each for each in directions if each is not None]
+    return all(np.allclose(each, known[0], atol=SAME_DIRECTION) for each in known)
 
 
 def slice_spacing(frames: Sequence[Frame]) -> float | None:
@@ -153,7 +158,7 @@ def _frame(
     name: str,
 ) -> Frame:
     place = read_numbers(geometry[0], "ImagePositionPatient", 3)
-    directions = read_numbers(geometry[1], "ImageOrientationPatient", 6)
+    directions = read_numbers(geometry[1], DIRECTIONS, 6)
     spacing = read_numbers(measures, "PixelSpacing", 2)
     if place is None or directions is None or spacing is None or not (spacing > 0).all():
         raise InputError(

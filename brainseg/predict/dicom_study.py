@@ -8,15 +8,20 @@ from pathlib import Path
 from pydicom import Dataset
 
 from brainseg.data.case import name_some
-from brainseg.data.layouts.dicom_file import open_dicom, reading
+from brainseg.data.layouts.dicom_file import open_dicom, read_numbers, reading
 from brainseg.errors import InputError
 from brainseg.files import printable
+from brainseg.predict.dicom_frames import DIRECTIONS, are_parallel
 
 NO_PIXELS = {
     "1.2.840.10008.1.3.10": "is a DICOMDIR, an index: give the folder that it lies in",
     "1.2.840.10008.5.1.4.1.1.104.1": "is an encapsulated PDF, no image",
 }
 """Storage class → what to say of a file that has no image."""
+
+MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""How the storage classes of these begin (DICOM PS3.4 B.5)."""
 
 NO_SLICES = ("LOCALIZER", "SCOUT", "SURVEY", "PROJECTION IMAGE")
 """Words of ImageType of images that are not slices through a head."""
@@ -85,7 +90,7 @@ def find_series(
             str(found[0].get("StudyInstanceUID", "")),
             "".join(filter(str.isprintable, str(found[0].get("SeriesDescription", "")))).strip(),
             tuple({str(each.get("SOPInstanceUID")): each for each in found}.values()),
-            _why_unfit(found[0]),
+            _why_unfit(found),
         )
         for uid, found in groups.items()
     ]
@@ -111,7 +116,7 @@ def choose_series(
     for study, found in studies.items():
         fitting = [each for each in found if each.obstacle is None]
         listed = "\n".join(f"  {each.summary}" for each in found)
-        name = f"Study {study}"
+        name = f"Study {study or 'without UID'}"
         if len(fitting) == 1:
             taken += fitting
         elif fitting:
@@ -156,15 +161,19 @@ def _why_no_image(dataset: Dataset) -> str | None:
     return None if "Rows" in dataset else "has no pixels"
 
 
-def _why_unfit(dataset: Dataset) -> str | None:
-    modality = dataset.get("Modality", "")
+def _why_unfit(datasets: Sequence[Dataset]) -> str | None:
+    dataset = datasets[0]
+    kind = str(dataset.get("SOPClassUID", ""))
+    modality = dataset.get("Modality") or ("MR" if kind.startswith(MR_STORAGE) else "unknown")
     if modality != "MR":
-        return f"is of modality {modality or 'unknown'}; expected MR"
+        return f"is of modality {modality}; expected MR"
     kinds = {str(word).upper() for word in dataset.get("ImageType") or ()}
     if kinds & set(NO_SLICES) or "LOCALIZER" in str(dataset.get("SeriesDescription", "")).upper():
         return "is a localizer"
-    if str(dataset.get("SOPClassUID", "")).startswith("1.2.840.10008.5.1.4.1.1.7"):
+    if kind.startswith(SECONDARY_CAPTURE):
         return "is a secondary capture, a picture of a screen"
     if not dataset.get("FrameOfReferenceUID"):
         return "does not say in which space it lies (FrameOfReferenceUID)"
+    if not are_parallel([read_numbers(each, DIRECTIONS, 6) for each in datasets]):
+        return "has slices in several directions, as a localizer does"
     return None
