@@ -15,6 +15,9 @@ from brainseg.vocabulary import DEVICES, MODES, REFERENCE, RESEARCH_ONLY
 logger = logging.getLogger(__name__)
 app = typer.Typer()
 
+LISTED = 20
+"""Inputs that are listed in the terminal; more are only counted."""
+
 BEST = "best"
 """Stands for the threshold that was best on the run's validation slices."""
 
@@ -165,6 +168,8 @@ def _summarize(rows: list[dict[str, Any]], out: Path) -> None:
         f"{count} {kind if kind == 'series' or count == 1 else kind + 's'}"
         for kind, count in kinds.items()
     )
+    if done and len(rows) <= LISTED:
+        _print_table(done)
     print(f"{len(done)} of {len(rows)} segmented ({what}): {out}/predictions.csv")
     print(RESEARCH_ONLY)
     for note, count in Counter(row["note"] for row in done if row["note"]).items():
@@ -173,6 +178,23 @@ def _summarize(rows: list[dict[str, Any]], out: Path) -> None:
     if warned:
         print(f"  {len(warned)} unlike the training data, such as {warned[0]['input']}:")
         print(f"    {warned[0]['warning']}")
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from brainseg.terminal import widen
+
+    table = Table("input", "slices", "with tumour", "tumour", Column("mask", overflow="fold"))
+    for row in rows:
+        volume = row["volume_ml"]
+        size = f"{row['area_px']} px" if volume is None else f"{volume:.2f} ml"
+        counts = str(row["slices"]), str(row["tumor_slices"])
+        name = row["input"] if row["kind"] == "series" else Path(row["input"]).name
+        table.add_row(escape(name), *counts, size, escape(Path(row["mask"]).name))
+    widen(Console()).print(table)
 
 
 def _threshold(

@@ -24,6 +24,9 @@ COLOUR_SPREAD = 32
 COLOURED_SHARE = 0.10
 """Share of coloured pixels above which an image is refused; small annotations stay below."""
 
+ANNOTATED_SHARE = 0.002
+"""Share of coloured pixels above which an image is told to carry annotations."""
+
 LUMA = np.array([0.299, 0.587, 0.114])
 """Brightness of red, green and blue."""
 
@@ -66,9 +69,11 @@ def decode_picture(path: Path) -> Decoded:
     if picture.alpha is not None and not picture.alpha.any():
         raise InputError(f"{path} is transparent everywhere. Save it without transparency.")
     values = _cover(picture)
-    if values.ndim == 3:
-        _check_grey(values if _is_plain(values) else to_grey(values, path), path)
     notes = ["image turned as its EXIF orientation says"] if picture.turned else []
+    if values.ndim == 3:
+        coloured = _check_grey(values if _is_plain(values) else to_grey(values, path), path)
+        if coloured > ANNOTATED_SHARE:
+            notes.append(f"more than {ANNOTATED_SHARE:.1%} of the pixels are coloured: annotated?")
     if _is_plain(values):
         notes += [f"{picture.mode} image that is grey in content"] if values.ndim == 3 else []
         grey = np.asarray(Image.fromarray(values).convert("L"))
@@ -174,13 +179,15 @@ def _cover(picture: Picture) -> NDArray:
     return np.rint(covered).astype(np.uint8) if _is_plain(picture.values) else covered
 
 
-def _check_grey(rgb: NDArray[np.uint8], path: Path) -> None:
+def _check_grey(rgb: NDArray[np.uint8], path: Path) -> float:
+    """The share of coloured pixels, which must be small."""
     coloured = float(np.mean(_spread(rgb) > COLOUR_SPREAD))
     if coloured > COLOURED_SHARE:
         raise InputError(
             f"{path} is a colour image: {coloured:.0%} of its pixels are coloured. Expected a grey "
             "MRI slice; convert it, or remove it from the data set."
         )
+    return coloured
 
 
 def _spread(rgb: NDArray) -> NDArray:

@@ -126,7 +126,8 @@ def write_captures(
 def _stamp(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture, H×W×3, with the disclaimer along its lower edge."""
     image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text((2, image.height - 12), RESEARCH_ONLY, fill=(255, 255, 255))
+    lines = RESEARCH_ONLY.replace(". ", ".\n")
+    ImageDraw.Draw(image).text((2, image.height - 26), lines, fill=(255, 255, 255))
     return np.asarray(image)
 
 

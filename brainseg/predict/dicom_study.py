@@ -81,7 +81,7 @@ def find_series(
             continue
         dataset.filename = str(file)
         if obstacle := _why_no_image(dataset):
-            others[file] = f"{printable(file)} {obstacle}."
+            others[file] = f"{printable(file)} {obstacle}"
             continue
         groups[str(dataset.get("SeriesInstanceUID") or file.parent)].append(dataset)
     series = [
@@ -132,7 +132,7 @@ def tell_others(others: dict[Path, str]) -> str | None:
     """A sentence on files of a folder that are no images; `None` where there are none."""
     if not others:
         return None
-    return f"{len(others)} DICOM files are no images: {name_some(others.values())}"
+    return f"DICOM files without an image: {name_some(others.values())}"
 
 
 def _choose_named(

@@ -176,7 +176,7 @@ def _find_in(folder: Path) -> list[Path]:
     if dicom:
         if others := [path for path in found if path not in set(dicom)]:
             named = name_some(map(printable, others))
-            logger.warning("%d files beside DICOM files are left out: %s.", len(others), named)
+            logger.warning("Left out, beside DICOM files: %s.", named)
         return dicom
     volumes = [path for path in found if _nifti_suffix(path)]
     pictures = [path for path in found if is_picture(path) or _is_folder(path)]

@@ -50,7 +50,9 @@ def test_transparent_pixels_are_black(tmp_path: Path):
 def test_colour_is_refused_but_a_coloured_mark_is_not(tmp_path: Path, save):
     image = np.dstack([GRADIENT] * 3)
     image[:2, :5] = (255, 0, 0)  # 10 of 600 pixels
-    assert read_image(save(tmp_path / "marked.png", image)).shape == GRADIENT.shape
+    marked = decode_image(save(tmp_path / "marked.png", image))
+    assert marked.pixels.shape == GRADIENT.shape
+    assert "more than 0.2% of the pixels are coloured" in str(marked.note)
     image[:, :10] = (255, 0, 0)
     with pytest.raises(InputError, match=r"coloured\.png is a colour image: 33%"):
         read_image(save(tmp_path / "coloured.png", image))

@@ -100,8 +100,8 @@ def test_files_that_are_no_images_are_told(model, study, tmp_path, caplog):
     (study / "icon.png").write_bytes(b"")
     (row,) = run(model, [study], tmp_path / "out")
     assert row["error"] is None
-    assert "2 files beside DICOM files are left out" in caplog.text
-    assert "2 DICOM files are no images" in caplog.text
+    assert "Left out, beside DICOM files: " in caplog.text
+    assert "DICOM files without an image: " in caplog.text
     assert "encapsulated PDF" in caplog.text
     (row,) = run(model, [study / "DICOMDIR"], tmp_path / "out")
     assert "an index: give the folder that it lies in" in row["error"]
