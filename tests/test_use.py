@@ -82,4 +82,4 @@ def test_options_that_cannot_be_meant(run, image, tmp_path, words, message):
 def test_best_needs_a_run(run, image, tmp_path):
     words = (image, "--out", tmp_path / "out", "--threshold", "best")
     _, error = brainseg("predict", run.onnx("fp32"), *words)
-    assert "measured on the validation slices of a run. Found a file" in str(error)
+    assert "model.fp32.onnx does not say it: give its run, or a number" in str(error)

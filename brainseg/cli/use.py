@@ -1,25 +1,21 @@
 """The verbs that use a trained network."""
 
 import json
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from brainseg.cli.threshold import choose_threshold
 from brainseg.errors import InputError
 from brainseg.run import Run
 from brainseg.vocabulary import DEVICES, MODES, REFERENCE, RESEARCH_ONLY
 
-logger = logging.getLogger(__name__)
 app = typer.Typer()
 
 LISTED = 20
 """Inputs that are listed in the terminal; more are only counted."""
-
-BEST = "best"
-"""Stands for the threshold that was best on the run's validation slices."""
 
 
 @app.command()
@@ -104,7 +100,7 @@ def predict(
     _check_sources(inputs, dicomweb, study, store, series)
     file = _find_file(model, mode)
     settings = Settings(
-        _threshold(threshold, tta, model, mode, device, threads),
+        choose_threshold(threshold, tta, model, mode, device, threads),
         *(tta, min_area, keep_aspect, batch, plane or _plane(model), channel),
         *(tuple(series or ()), secondary_capture),
     )
@@ -195,64 +191,3 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         name = row["input"] if row["kind"] == "series" else Path(row["input"]).name
         table.add_row(escape(name), *counts, size, escape(Path(row["mask"]).name))
     widen(Console()).print(table)
-
-
-def _threshold(
-    given: str, tta: str, model: Path, mode: str, device: str, threads: int | None
-) -> float:
-    """The threshold, measured on validation slices where it, or `tta`, asks for that."""
-    is_run = Run(model).state.exists()
-    if given != BEST:
-        try:
-            chosen = float(given)
-        except ValueError:
-            raise InputError(
-                f"Expected a threshold between 0 and 1, or {BEST}; found {given}."
-            ) from None
-        if tta != "none" and is_run:
-            _validated(model, mode, tta, device, threads)
-        return chosen
-    if not is_run:
-        return _packaged_threshold(model)
-    return float(_validated(model, mode, tta, device, threads)["best"]["threshold"])
-
-
-def _packaged_threshold(model: Path) -> float:
-    from brainseg.predict.package import is_package, read_manifest
-
-    known = read_manifest(model)["best_threshold"] if is_package(model) else None
-    if known is None:
-        raise InputError(
-            f"--threshold {BEST} is measured on the validation slices of a run. {model} does not "
-            "say it: give its run, or a number."
-        )
-    return known
-
-
-def _validated(
-    model: Path, mode: str, tta: str, device: str, threads: int | None
-) -> dict[str, Any]:
-    """What is known from validation slices, and told; measured where it is not."""
-    from brainseg.lock import locked
-    from brainseg.predict.segment import segment
-    from brainseg.predict.settings import Settings
-    from brainseg.runtime.open import open_session
-    from brainseg.scoring.models import find_file
-    from brainseg.scoring.validation import validate
-
-    run = Run(model)
-    ways = tuple(dict.fromkeys(("none", tta)))
-    session = open_session(find_file(model, mode), device, threads)
-    with locked(run.path):
-        found = validate(
-            run, mode, ways, lambda images, way: segment(session, images, Settings(tta=way))
-        )
-    for way in ways:
-        usual, best = found["tta"][way]["usual"], found["tta"][way]["best"]
-        logger.info(
-            "%d validation slices, tta %s: mean IoU %.4f at threshold 0.5, %.4f at %.2f; "
-            "%.0f ms per slice.",
-            *(found["n"], way, usual["mean_iou"], best["mean_iou"], best["threshold"]),
-            found["tta"][way]["ms"],
-        )
-    return dict(found["tta"][tta])
