@@ -15,7 +15,7 @@ BRAINSEG := $(BIN)/brainseg
 WASM := brainseg/runtime/wasm
 ORT := $(WASM)/ort
 
-.PHONY: help setup web demo test test-floors lint format quantize-all report gpu-check clean
+.PHONY: help setup web litert demo test test-floors lint format quantize-all report gpu-check clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -41,6 +41,16 @@ $(VENV)/torch:
 	echo '$(if $(subst $(PINNED),,$(TORCH)),$(TORCH))' > $@
 
 web: $(ORT)/.fetched ## fetch onnxruntime-web (pinned) for the page and for timings in WebAssembly
+
+litert: $(VENV)/litert ## install LiteRT, the paper's runtime, and what converts networks for it (--runtime litert)
+
+# The converter asks for an older typing_extensions than others here, and for much that it does not
+# load when it converts a network: hence --no-deps, with what it does load.
+$(VENV)/litert: constraints.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt ai-edge-litert ai-edge-quantizer
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps \
+	  litert-torch litert-converter jax jaxlib opt_einsum torchao
+	touch $@
 
 # Its packages have no licence file; they are built from the sources of the Python package, which has.
 # A page loads `ort.wasm.min.mjs`; Node `ort.node.min.mjs`, which imports `onnxruntime-common`.

@@ -11,7 +11,14 @@ from typing import Any, Self
 from brainseg.content.read import kind_of, read_content, remedy
 from brainseg.errors import DamagedFile, InputError
 from brainseg.files import hash_file, is_whole, write_json
-from brainseg.vocabulary import CHECKPOINT, FLOAT_MODES, MODES, REFERENCE
+from brainseg.vocabulary import (
+    CHECKPOINT,
+    FLOAT_MODES,
+    MODES,
+    REFERENCE,
+    REFERENCE_RUNTIME,
+    RUNTIMES,
+)
 
 INTERRUPTED = "interrupted"
 """The reason in the state of a run that was stopped, by a signal or with its process."""
@@ -172,16 +179,18 @@ class Run:
         """The exported network in `mode`."""
         return self._file(f"model.{mode}.onnx")
 
-    def network(self, mode: str) -> Path:
-        """What holds the weights of `mode`: the best checkpoint, or an exported file."""
-        return self.best if mode == CHECKPOINT else self.onnx(mode)
+    def network(self, mode: str, runtime: str = REFERENCE_RUNTIME) -> Path:
+        """What holds the weights of `mode`: the best checkpoint, or what a runtime takes."""
+        if mode == CHECKPOINT:
+            return self.best
+        return self._file(f"model.{mode}{RUNTIMES[runtime].suffix}")
 
-    def made(self, mode: str) -> Path:
+    def made(self, mode: str, runtime: str = REFERENCE_RUNTIME) -> Path:
         """How the network in `mode` was made: from what, options, calibration images, ….
 
         See `read_made`.
         """
-        return self._file(f"model.{mode}.json")
+        return self._file(record_of(self.network(mode, runtime)).name)
 
     def metrics_of(self, mode: str) -> Path:
         """Metrics of `mode` on the test split; those of the checkpoint are `metrics`."""
@@ -287,9 +296,9 @@ class Run:
         """The first of `FLOAT_MODES` that was scored, `None` where neither was."""
         return next((mode for mode in FLOAT_MODES if self.cases(mode).exists()), None)
 
-    def hash_network(self, mode: str) -> str | None:
-        """SHA-256 of the network in `mode`, `None` where there is none."""
-        file = self.network(mode)
+    def hash_network(self, mode: str, runtime: str = REFERENCE_RUNTIME) -> str | None:
+        """SHA-256 of the network in `mode`, as a runtime takes it; `None` where there is none."""
+        file = self.network(mode, runtime)
         return hash_file(file) if file.exists() else None
 
     def is_current(self, mode: str) -> bool:
@@ -310,6 +319,15 @@ class Run:
             if name in made and self._tells(source)
         )
 
+    def is_converted(self, mode: str, runtime: str) -> bool:
+        """Whether a runtime's own file of `mode` is there, converted from the export as it is."""
+        made = self.read_made(mode, runtime)
+        sources = {
+            "network": self.hash_network(mode, runtime),
+            "export": self.hash_network(REFERENCE),
+        }
+        return all(made.get(name) == known is not None for name, known in sources.items())
+
     def is_recorded(self) -> bool:
         """Whether it is known of any of its exported networks what it was made from."""
         return any("network" in self.read_made(mode) for mode in MODES)
@@ -322,21 +340,23 @@ class Run:
         """Whether the best checkpoint is there and whole; what was exported serves without it."""
         return self.best.exists() and is_whole(self.best)
 
-    def read_made(self, mode: str) -> dict[str, Any]:
+    def read_made(self, mode: str, runtime: str = REFERENCE_RUNTIME) -> dict[str, Any]:
         """How the network in `mode` was made, empty where nothing is recorded.
 
         `network`, `checkpoint` and `export` are the SHA-256 of the file itself, and of those that
         it was made from.
         """
-        return self.read(self.made(mode)) if self.made(mode).exists() else {}
+        record = self.made(mode, runtime)
+        return self.read(record) if record.exists() else {}
 
-    def note_made(self, mode: str, **facts: Any) -> None:
+    def note_made(self, mode: str, runtime: str = REFERENCE_RUNTIME, **facts: Any) -> None:
         """Record how the network in `mode` was made, and from what, as `read_made` gives it."""
-        sources = {"network": mode, "checkpoint": CHECKPOINT, "export": REFERENCE}
-        if mode == REFERENCE:
+        sources = {"checkpoint": CHECKPOINT, "export": REFERENCE}
+        if self.network(mode, runtime) == self.network(REFERENCE):
             del sources["export"]
         hashes = {name: self.hash_network(source) for name, source in sources.items()}
-        write_json(self.made(mode), {"mode": mode, **facts, **hashes})
+        own = {"network": self.hash_network(mode, runtime)}
+        write_json(self.made(mode, runtime), {"mode": mode, **facts, **own, **hashes})
 
     @property
     def stage(self) -> Stage:
@@ -376,13 +396,19 @@ def _hashes_in(record: Path, changed: int) -> dict[str, str]:
     return {name: known for entry in entries for name, known in entry.get("files", {}).items()}
 
 
+def record_of(network: Path) -> Path:
+    """What tells how an exported file was made: `model.fp32.json`, `model.fp32.tflite.json`."""
+    suffix = "" if network.suffix == RUNTIMES[REFERENCE_RUNTIME].suffix else network.suffix
+    return network.with_suffix(f"{suffix}.json")
+
+
 def is_changed(network: Path) -> bool:
     """Whether an exported file is another than the one that was written, as far as is known.
 
     Raises:
         DamagedFile: what is known of it is damaged itself.
     """
-    record = network.with_suffix(".json")
+    record = record_of(network)
     if not (record.exists() and network.exists()) or kind_of(record) is None:
         return False
     expected = read_content(record).get("network")
@@ -396,3 +422,9 @@ SCORED = ("val", "test")
 def place_name(runtime: str, device: str, precision: str | None = None) -> str:
     """The name of a place in which a mode is scored, such as `onnxruntime-cuda-tf32`."""
     return "-".join(filter(None, [runtime, device, precision]))
+
+
+def runtime_of(place: str) -> str:
+    """The runtime in the name of a place."""
+    named = (name for name in RUNTIMES if place.startswith(f"{name}-"))
+    return max(named, key=len, default=REFERENCE_RUNTIME)

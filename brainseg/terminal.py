@@ -1,6 +1,8 @@
 """What people see of long work, and what they are spared: bars, wide tables, quiet libraries."""
 
 import logging
+import os
+import sys
 import time
 import warnings
 from collections import defaultdict
@@ -99,3 +101,18 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep libraries from writing to standard error, whatever their log level, meanwhile."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a file descriptor is what it takes)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)

@@ -61,6 +61,8 @@ class Runtime:
         module: the Python module that it needs, if it is one.
         precisions: by device, other arithmetic in which it can run the weights of the fp32 file.
         usual: whether it takes part where no runtime is named.
+        suffix: of the files that it takes.
+        modes: that are converted for it, where it does not take the ONNX file.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Runtime:
     module: str | None
     precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     usual: bool = True
+    suffix: str = ".onnx"
+    modes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,14 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime(REFERENCE_RUNTIME, ("cpu", "cuda"), "onnxruntime", {"cuda": ("tf32",)}),
         Runtime("openvino", ("cpu",), "openvino", {"cpu": ("bf16",)}),
         Runtime("onnxruntime-web", ("cpu",), None, usual=False),
+        Runtime(
+            "litert",
+            ("cpu",),
+            "ai_edge_litert",
+            usual=False,
+            suffix=".tflite",
+            modes=(REFERENCE, "int8_dynamic"),
+        ),
     )
 }
 """Name → runtime, in the order in which they are shown."""

@@ -39,6 +39,8 @@ ONLY_IN = {
     "hydra": "training/",
     "albumentations": "data/",
     "openvino": "runtime/openvino.py",
+    "ai_edge_litert": "runtime/litert.py",
+    "litert_torch": "deploy/to_litert.py",
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

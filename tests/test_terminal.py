@@ -1,12 +1,14 @@
 """What people see of long work."""
 
 import logging
+import os
+import sys
 import time
 
 import pytest
 
 from brainseg import terminal
-from brainseg.terminal import SPENT, bar, has_bars, share_terminal, spent
+from brainseg.terminal import SPENT, bar, has_bars, share_terminal, silenced, spent
 
 
 @pytest.fixture
@@ -45,3 +47,17 @@ def test_seconds_are_added_up_by_part_also_where_the_work_fails(monkeypatch: pyt
     with pytest.raises(KeyError), spent("data"):
         raise KeyError
     assert dict(SPENT) == {"data": 5.0}
+
+
+def test_libraries_write_nothing_while_silenced(capfd):
+    with silenced():
+        os.write(2, b"No execution plans support the graph")
+    print("heard", file=sys.stderr)
+    assert capfd.readouterr().err == "heard\n"
+
+
+def test_standard_error_comes_back_after_a_failure(capfd):
+    with pytest.raises(KeyError), silenced():
+        raise KeyError
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"

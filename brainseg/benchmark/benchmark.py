@@ -224,7 +224,8 @@ def _measure(variant: Variant, timed: Values, *, look: bool) -> Values:
 
 def _known_peak(variant: Variant) -> float | None:
     """The memory that the same network took in the same place before."""
-    choice, network = variant.choice, variant.choice.run.hash_network(variant.choice.mode)
+    choice = variant.choice
+    network = choice.run.hash_network(choice.mode, choice.runtime)
     place = (choice.runtime, choice.device, variant.batch, choice.threads)
     same = (
         row.peak_memory_mb

@@ -55,7 +55,7 @@ def untimed(run: Run, plan: TimingPlan) -> list[tuple[str, str, str, int]]:
         if _is_settled(row, plan.passes, passes)
         and row.batch == plan.batch
         and row.precision is None  # comes with fp32 in the same runtime
-        and (row.network is None or row.network == run.hash_network(row.mode))
+        and (row.network is None or row.network == run.hash_network(row.mode, row.runtime))
     }
     return [
         missing

@@ -12,9 +12,10 @@ from PIL import Image
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.data.image import read_image
 from brainseg.data.parts import read_test, spread
+from brainseg.errors import InputError
 from brainseg.predict.segment import segment
 from brainseg.run import Run
-from brainseg.runtime.open import may_be_had, open_session, runtimes_on
+from brainseg.runtime.open import is_installed, may_be_had, open_session, runtimes_on
 from brainseg.runtime.session import Session
 from brainseg.vocabulary import REFERENCE, RUNTIMES
 
@@ -157,7 +158,12 @@ def write_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
 
 
 def _open(choice: Choice, batch: int) -> Session:
-    path = choice.run.onnx(choice.mode)
-    return open_session(
-        path, choice.device, choice.threads, choice.runtime, choice.precision, batch=batch
-    )
+    run, mode, runtime = choice.run, choice.mode, choice.runtime
+    modes, path = RUNTIMES[runtime].modes, run.network(mode, runtime)
+    if modes and mode not in modes:
+        raise InputError(f"brainseg has no {mode} for {runtime}, only {' and '.join(modes)}.")
+    if modes and is_installed(runtime) and not run.is_converted(mode, runtime):
+        raise InputError(
+            f"{path} is missing, or not made from the network as it is: it was not converted."
+        )
+    return open_session(path, choice.device, choice.threads, runtime, choice.precision, batch=batch)

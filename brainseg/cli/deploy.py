@@ -85,6 +85,7 @@ def benchmark(
     from brainseg.benchmark.benchmark import benchmark as measure
     from brainseg.benchmark.plan import TimingPlan, parse_threads
     from brainseg.benchmark.ready import choose_ready
+    from brainseg.deploy.litert import convert_all
     from brainseg.scoring.models import choose_modes
 
     found, failed = choose_ready(found_runs(runs))
@@ -96,6 +97,7 @@ def benchmark(
         *(parse_threads(threads.split(",")), batch),
     )
     with locked(*(run.path for run in found)):
+        convert_all(found, plan)
         rows = [row for own in measure(found, plan).values() for row in own]
     nothing = not any(row.status == "ok" for row in rows)
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)

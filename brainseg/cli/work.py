@@ -65,6 +65,7 @@ def do_each(runs: Sequence[Run], work: Callable[[Run], list[str]]) -> Done:
 def time_experiments(runs: Sequence[Run], plan: "TimingPlan") -> Done:
     """Time the runs of each experiment together."""
     from brainseg.benchmark.together import time_together
+    from brainseg.deploy.litert import convert_all
 
     experiments: dict[Path, list[Run]] = defaultdict(list)
     for run in runs:
@@ -74,6 +75,7 @@ def time_experiments(runs: Sequence[Run], plan: "TimingPlan") -> Done:
     for experiment, members in experiments.items():
         try:
             with locked(*(run.path for run in members)):
+                convert_all(members, plan)
                 timed = time_together(members, plan)
         except Exception as error:  # whatever it is, the other experiments can still be timed
             interrupt.settle()

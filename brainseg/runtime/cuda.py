@@ -4,10 +4,6 @@ At batch 1 a GPU waits for its launches, not for arithmetic: what runs as one gr
 half the time.
 """
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,7 @@ from numpy.typing import NDArray
 from brainseg.environment import nvidia_gpus
 from brainseg.errors import brief
 from brainseg.runtime.session import Unavailable, damaged
-from brainseg.terminal import quiet
+from brainseg.terminal import quiet, silenced
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -199,21 +195,6 @@ def full(path: Path, batch: int) -> Unavailable:
         f"{free:.0f} of {total:.0f} MiB are free. Use a smaller --batch, or end what else uses the "
         "GPU (nvidia-smi lists it)."
     )
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Keep libraries from writing to standard error, whatever their log level, meanwhile."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a file descriptor is what it takes)
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(before, 2)
-        os.close(before)
 
 
 def _is_half(path: Path) -> bool:

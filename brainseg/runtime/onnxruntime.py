@@ -22,12 +22,12 @@ from brainseg.runtime.cuda import (
     forms,
     full,
     require_cuda,
-    silenced,
     why_refused,
 )
 from brainseg.runtime.kernels import from_profile
 from brainseg.runtime.session import Session, Unavailable, damaged
 from brainseg.runtime.trust import require_file
+from brainseg.terminal import silenced
 from brainseg.vocabulary import REFERENCE_RUNTIME, RUNTIMES
 
 CPU = "CPUExecutionProvider"

@@ -22,10 +22,10 @@ def open_session(
     *,
     batch: int = 1,
 ) -> Session:
-    """Open an ONNX file in `runtime` on `device`.
+    """Open an exported file in `runtime` on `device`.
 
     Args:
-        path: an ONNX file.
+        path: an ONNX file, or one of the runtime's own kind.
         device: one of `vocabulary.DEVICES`.
         threads: of the CPU; the physical cores where it is `None`.
         runtime: a key of `vocabulary.RUNTIMES`.
@@ -53,6 +53,10 @@ def _opener(runtime: str) -> Callable[[Path, str, int, str | None, int], Session
         from brainseg.runtime.onnxruntime_web import open_onnxruntime_web
 
         return open_onnxruntime_web
+    if runtime == "litert":
+        from brainseg.runtime.litert import open_litert
+
+        return open_litert
     from brainseg.runtime.onnxruntime import open_onnxruntime
 
     return open_onnxruntime

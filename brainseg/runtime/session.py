@@ -21,7 +21,7 @@ class Session:
     """An opened network: images in, tumour probabilities out.
 
     Attributes:
-        path: the ONNX file.
+        path: the file that was opened.
         runtime: a key of `vocabulary.RUNTIMES`.
         device: one of `vocabulary.DEVICES`.
         threads: CPU threads within an operator.

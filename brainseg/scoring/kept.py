@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from brainseg.files import write_json
-from brainseg.run import SCORED, Run, place_name
+from brainseg.run import SCORED, Run, place_name, runtime_of
 from brainseg.vocabulary import CHECKPOINT, REFERENCE_RUNTIME, TRUTH
 
 USUAL_HOME = place_name(REFERENCE_RUNTIME, "cpu")
@@ -71,7 +71,7 @@ def source_of(run: Run, mode: str, place: str) -> str | None:
     if place == home:
         return home
     noted = _read(run).get(f"{place}/{mode}")
-    if noted is None or noted["network"] != run.hash_network(mode):
+    if noted is None or noted["network"] != run.hash_network(mode, runtime_of(place)):
         return None
     if noted["place"] == place:
         files = [run.cases(mode, part, place) for part in SCORED]
@@ -103,5 +103,6 @@ def _read(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _note(run: Run, key: str, mode: str, place: str, files: Sequence[Path]) -> None:
-    noted = {"network": run.hash_network(mode), "place": place, "files": run.hash_files(files)}
+    network = run.hash_network(mode, runtime_of(key if "/" in key else place))
+    noted = {"network": network, "place": place, "files": run.hash_files(files)}
     write_json(run.scored, _read(run) | {key: noted})

@@ -28,7 +28,7 @@ def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> 
     Raises:
         InputError: the output is no probability.
     """
-    network = run.hash_network(mode)
+    network = run.hash_network(mode, session.runtime)
     before = next((row for row in read_rows(run) if _is_about(row, network, session)), None)
     scores = score_mode(run, mode, session, progress=progress)
     placed = (
@@ -42,7 +42,7 @@ def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> 
         "network": network,
         "got": session.got,
         "scores_from": source if source != place else None,
-        "size_bytes": run.onnx(mode).stat().st_size,
+        "size_bytes": session.path.stat().st_size,
         "load_ms": session.load_ms,
         "parity": _parity(run, session) if mode == REFERENCE else None,
         **placed,
@@ -65,5 +65,6 @@ def _baseline(run: Run, mode: str, session: Session) -> Scores | None:
 
 def _parity(run: Run, session: Session) -> float | None:
     """That of the export, which older versions wrote into the file itself."""
-    known = run.read_made(REFERENCE).get("parity", session.metadata.get("parity"))
+    made = run.read_made(REFERENCE, session.runtime)
+    known = made.get("parity", session.metadata.get("parity"))
     return None if known is None else float(known)

@@ -170,7 +170,8 @@ def predict_part(
 def _score(run: Run, mode: str, session: Session, progress: bool) -> None:
     """Score both splits: at home where the mode has none yet and this is its own arithmetic."""
     place = place_of(session)
-    at_home = home_of(run, mode) is None and session.precision is None
+    own = session.precision is None and session.path == run.onnx(mode)
+    at_home = own and home_of(run, mode) is None
     kept = None if at_home else place
     val, test = read_val(run), read_test(run)
     found = predict_part(session, val, f"{mode} ({place}) on validation", progress=progress)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from brainseg import interrupt
 from brainseg.benchmark.together import time_together
+from brainseg.deploy.litert import convert_all
 from brainseg.environment import physical_cores
 from brainseg.errors import InputError, brief
 from brainseg.files import read_json, write_json
@@ -212,7 +213,9 @@ def time_sweep(jobs: Sequence[Job]) -> None:
     for alike in groups.values():
         configs = {run: config for config, run in alike}
         with locked(*(run.path for run in configs)):
-            done = time_together(list(configs), plan_timing(alike[0][0]["deploy"]))
+            plan = plan_timing(alike[0][0]["deploy"])
+            convert_all(list(configs), plan)
+            done = time_together(list(configs), plan)
             for run, phrases in done.items():
                 if phrases:
                     with tracked(run, configs[run], job="benchmark") as opened:
