@@ -36,8 +36,13 @@ from brainseg.vocabulary import RESEARCH_ONLY
 NEWEST = 1
 """Format of the packages that this file can read."""
 
-NEEDED = {"volume": "nibabel", "series": "pydicom"}
-"""Package that a kind of input needs."""
+NEEDED = {
+    "volume": ("NIfTI volumes", "nibabel"),
+    "series": ("DICOM files", "pydicom"),
+    ".mat": ("MATLAB files", "h5py"),
+    "cv2": ("Colour images of 16 bits and rare kinds of TIFF", "opencv-python-headless"),
+}
+"""What needs a package of its own."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,8 @@ def main(arguments: Sequence[str] | None = None, folder: Path = Path(__file__).p
         return 1
     failed = [row for row in rows if row["error"]]
     print(f"{len(rows) - len(failed)} of {len(rows)} done: {given.out / TABLE}. {RESEARCH_ONLY}")
-    for row in failed:
-        print(f"Error: {row['error']}", file=sys.stderr)
+    for told in dict.fromkeys(row["error"] for row in failed):
+        print(f"Error: {told}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -239,7 +244,7 @@ def predict_one(
     except InputError as error:
         return row | {"error": str(error)}
     except ModuleNotFoundError as error:
-        return row | {"error": f"{given.name} needs another package: pip install {error.name}"}
+        return row | {"error": tell_needed(str(error.name))}
     found_out = measure(masks, probabilities) | {"seconds": seconds, "note": subject.note}
     return row | written | found_out
 
@@ -256,9 +261,15 @@ def check_installed(given: Input) -> None:
     Raises:
         InputError: it says which one.
     """
-    package = "h5py" if given.name.lower().endswith(".mat") else NEEDED.get(given.kind)
-    if package and find_spec(package) is None:
-        raise InputError(f"{given.name} needs another package: pip install {package}")
+    kind = ".mat" if given.name.lower().endswith(".mat") else given.kind
+    if kind in NEEDED and find_spec(NEEDED[kind][1]) is None:
+        raise InputError(tell_needed(kind))
+
+
+def tell_needed(kind: str) -> str:
+    """A sentence on the package that a kind of file needs."""
+    what, package = NEEDED.get(kind, ("Such files", kind))
+    return f"{what} need another package: pip install {package}"
 
 
 def read_series(found: FoundSeries) -> Series:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import nibabel as nib
 import numpy as np
 import onnxruntime
@@ -165,12 +166,19 @@ def test_other_files_name_the_package_that_they_need(
     shutil.copy(pictures / "rgb.png", tmp_path / "a.png")
     (tmp_path / "b.nii.gz").write_bytes(b"")
     (tmp_path / "c.dcm").write_bytes(b"")
-    given = ["a.png", "b.nii.gz", "c.dcm"]
+    (tmp_path / "d.dcm").write_bytes(b"")
+    deep = cv2.imencode(".png", np.arange(192, dtype=np.uint16).reshape(8, 8, 3) * 300)[1]
+    (tmp_path / "f.png").write_bytes(deep.tobytes())
+    given = ["a.png", "b.nii.gz", "c.dcm", "d.dcm", "f.png"]
     done = run([empty, folder / "predict.py", *given, "--out", "out"], tmp_path)
     assert done.returncode == 1
-    assert "1 of 3 done" in done.stdout
-    assert "b.nii.gz needs another package: pip install nibabel" in done.stderr
-    assert "c.dcm needs another package: pip install pydicom" in done.stderr
+    assert "1 of 5 done" in done.stdout
+    assert done.stderr.splitlines() == [
+        "Error: NIfTI volumes need another package: pip install nibabel",
+        "Error: Colour images of 16 bits and rare kinds of TIFF need another package: pip install "
+        "opencv-python-headless",
+        "Error: DICOM files need another package: pip install pydicom",
+    ]
 
 
 def test_volumes_get_the_very_masks(folder: Path, head: np.ndarray, tmp_path: Path) -> None:
