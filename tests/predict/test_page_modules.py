@@ -18,6 +18,9 @@ from brainseg.data.intensity import to_grey
 from brainseg.data.layouts.nifti_volume import load_volume
 from brainseg.errors import InputError
 from brainseg.predict.resize import resize_map
+from brainseg.predict.segment import segment
+from brainseg.predict.settings import Settings
+from brainseg.runtime.open import open_session
 
 RNG = np.random.default_rng(0)
 
@@ -62,6 +65,25 @@ def test_probabilities_are_resized_as_in_python(page: Page, shape: tuple[int, in
     body = "return [...m.resizeProbability(Float32Array.from(given[0]), 32, 32, ...given[1])]"
     found = call(page, "resize.mjs", body, [values.ravel().tolist(), shape[::-1]])
     assert np.array_equal(resize_map(values, *shape).ravel(), np.array(found, np.float32))
+
+
+@pytest.mark.parametrize("keep_aspect", [False, True])
+@pytest.mark.parametrize("shape", [(32, 32), (40, 71), (50, 20)])
+def test_images_are_segmented_as_in_python(
+    page: Page, model: Path, keep_aspect: bool, shape: tuple[int, int]
+):
+    image = RNG.integers(0, 256, shape, np.uint8)
+    settings = Settings(keep_aspect=keep_aspect)
+    expected = segment(open_session(model), image[None], settings)[0]
+    body = """const base = new URL(".", document.baseURI);
+        const manifest = { ...await m.readManifest(base), keep_aspect: given[0] };
+        const network = await m.Network.open(manifest, base, 1, () => {});
+        const small = await network.segment(Uint8Array.from(given[1]), ...given[2]);
+        const full = network.enlarge(small, ...given[2]);
+        network.close();
+        return [...full]"""
+    found = call(page, "network.mjs", body, [keep_aspect, image.ravel().tolist(), shape[::-1]])
+    assert np.abs(expected.ravel() - np.array(found)).max() < 1e-6
 
 
 NUMBERS = {

@@ -71,7 +71,7 @@ function describeSlice(item) {
   if (!state.network) return "Waiting for the network.";
   const area = item.area(state.network, item.slice, threshold());
   if (area === null) return "Being segmented …";
-  if (!area) return "No tumour found here.";
+  if (!area) return "Nothing is marked here.";
   const { width, height, pixel } = item.cuts;
   const size = item.isVolume
     ? `${number(area * pixel[0] * pixel[1], 0)} mm², ${number(area)} pixels`
@@ -124,21 +124,28 @@ function showEdges(edges) {
   });
 }
 
+/** Lines are kept, so that the one with the focus keeps it. */
 function listFiles() {
-  parts.files.replaceChildren(...state.items.map((item) => {
-    const button = element("button", "");
-    button.type = "button";
-    button.append(element("span", item.name), element("small", summarize(item)));
+  while (parts.files.children.length < state.items.length) addLine(parts.files.children.length);
+  state.items.forEach((item, place) => {
+    const button = parts.files.children[place].firstChild;
+    const [name, found] = button.children;
+    name.textContent = item.name;
+    found.textContent = summarize(item);
     if (item === state.current) button.setAttribute("aria-current", "true");
-    if (item.error) button.classList.add("failed");
-    button.addEventListener("click", () => {
-      choose(item);
-      parts.files.querySelector("[aria-current]").focus();
-    });
-    const line = element("li", "");
-    line.append(button);
-    return line;
-  }));
+    else button.removeAttribute("aria-current");
+    button.classList.toggle("failed", Boolean(item.error));
+  });
+}
+
+function addLine(place) {
+  const button = element("button", "");
+  button.type = "button";
+  button.append(element("span", ""), element("small", ""));
+  button.addEventListener("click", () => choose(state.items[place]));
+  const line = element("li", "");
+  line.append(button);
+  parts.files.append(line);
 }
 
 function summarize(item) {
