@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,10 @@ def _predict_one(
         probabilities = segment(session, images, settings, text)
         masks = to_masks(probabilities, settings.threshold, settings.min_area)
         seconds = time.perf_counter() - start
-        written = subject.write(masks, probabilities, made, stem)
+        with TemporaryDirectory(dir=made, prefix=".") as folder:
+            written = subject.write(masks, probabilities, Path(folder), stem)
+            for file in Path(folder).iterdir():  # all of them, or none where the disk is full
+                file.replace(made / file.name)
     except InputError as error:
         return row | {"error": str(error)}
     keep = settings.keep_aspect

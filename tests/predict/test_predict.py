@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from brainseg.errors import InputError
-from brainseg.files import write_json
+from brainseg.files import replacing, write_json
+from brainseg.predict import image_file
 from brainseg.predict.algorithm import Algorithm
 from brainseg.predict.inputs import find_inputs, unique_stems
 from brainseg.predict.predict import COLUMNS, predict
@@ -319,3 +321,23 @@ def test_the_masks_of_a_data_set_are_left_out(tmp_path: Path):
     expected = [tmp_path / "images" / "x.png", tmp_path / "other" / "masks" / "x.png"]
     assert find([tmp_path]) == expected
     assert find([tmp_path / "masks"]) == [tmp_path / "masks" / "x.png"]
+
+
+def test_a_full_disk_leaves_no_half_of_a_result(model: Path, tmp_path: Path, monkeypatch) -> None:
+    files = [save(tmp_path / name, box(40, 40)) for name in ("a.png", "b.png")]
+    write = image_file.write_picture
+
+    def until_full(path: Path, *rest: Any) -> None:
+        with replacing(path) as temporary:
+            if path.name == "b.overlay.png":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            temporary.touch()
+        write(path, *rest)
+
+    monkeypatch.setattr(image_file, "write_picture", until_full)
+    rows = rows_of(model, files, tmp_path / "out")
+    assert rows[0]["error"] is None
+    assert "The disk is full" in rows[1]["error"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("a.mask.png", "a.overlay.png", "predictions.csv", "manifest.json", ".lock")
+    }
