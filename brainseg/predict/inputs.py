@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,6 +64,21 @@ class Subject(Protocol):
         Returns:
             What the input's row says of them.
         """
+
+
+def write_whole(
+    subject: Subject,
+    masks: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    made: Path,
+    stem: str,
+) -> dict[str, Any]:
+    """As `subject.write`; where the disk is full, none of its files is left."""
+    with TemporaryDirectory(dir=made, prefix=".") as folder:
+        written = subject.write(masks, probabilities, Path(folder), stem)
+        for file in Path(folder).iterdir():
+            file.replace(made / file.name)
+    return written
 
 
 @dataclass(frozen=True)

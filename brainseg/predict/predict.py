@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from brainseg.files import hash_file, staging, write_csv, write_json
 from brainseg.lock import locked
 from brainseg.predict import manifest
 from brainseg.predict.algorithm import Algorithm
-from brainseg.predict.inputs import Input, find_inputs, unique_stems
+from brainseg.predict.inputs import Input, find_inputs, unique_stems, write_whole
 from brainseg.predict.segment import keeps_aspect, segment, to_masks
 from brainseg.predict.series import read_series
 from brainseg.predict.settings import Settings
@@ -128,10 +127,7 @@ def _predict_one(
         probabilities = segment(session, images, settings, text)
         masks = to_masks(probabilities, settings.threshold, settings.min_area)
         seconds = time.perf_counter() - start
-        with TemporaryDirectory(dir=made, prefix=".") as folder:
-            written = subject.write(masks, probabilities, Path(folder), stem)
-            for file in Path(folder).iterdir():  # all of them, or none where the disk is full
-                file.replace(made / file.name)
+        written = write_whole(subject, masks, probabilities, made, stem)
     except InputError as error:
         return row | {"error": str(error)}
     keep = settings.keep_aspect

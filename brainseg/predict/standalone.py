@@ -26,7 +26,7 @@ from brainseg.files import hash_file, staging, write_csv, write_npz
 from brainseg.predict.dicom_frames import Frame, measure_volume, read_pixels, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
 from brainseg.predict.image_file import OVERLAY, write_overlay_of
-from brainseg.predict.inputs import ARRAYS, Input, find_inputs, unique_stems
+from brainseg.predict.inputs import ARRAYS, Input, find_inputs, unique_stems, write_whole
 from brainseg.predict.predict import COLUMNS, PATHS, TABLE, check_folder, measure
 from brainseg.predict.segment import segment_batch, to_masks
 from brainseg.predict.settings import Settings
@@ -240,7 +240,7 @@ def predict_one(
         probabilities = np.concatenate(found)
         masks = to_masks(probabilities, settings.threshold)
         seconds = round(time.perf_counter() - start, 4)
-        written = subject.write(masks, probabilities, made, stem)
+        written = write_whole(subject, masks, probabilities, made, stem)
     except InputError as error:
         return row | {"error": str(error)}
     except ModuleNotFoundError as error:
