@@ -101,6 +101,9 @@ LIKENESS = "likeness"
 REFERENCE = "fp32"
 """The mode that all others are compared with."""
 
+PAPER_MODE = "int8_dynamic"
+"""The mode that computes as the paper's dynamic range quantization does."""
+
 CHECKPOINT = "checkpoint"
 """Stands for a mode where the checkpoint itself is meant, before any export."""
 
@@ -119,7 +122,7 @@ MODES: dict[str, Mode] = {
         Mode(REFERENCE, "The network as it was trained, in 32 bits.", on_gpu=True),
         Mode("fp16", "Weights and arithmetic in 16 bits.", on_gpu=True),
         Mode(
-            "int8_dynamic",
+            PAPER_MODE,
             "Weights in 8 bits; activations are quantized anew in every pass.",
             showcase=2,
         ),
@@ -174,7 +177,7 @@ RUNTIMES: dict[str, Runtime] = {
             "ai_edge_litert",
             usual=False,
             suffix=".tflite",
-            modes=(REFERENCE, "int8_dynamic"),
+            modes=(REFERENCE, PAPER_MODE),
         ),
     )
 }

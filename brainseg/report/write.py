@@ -14,6 +14,7 @@ from brainseg.lock import locked
 from brainseg.report.answer import answer_table, choose_all, tell_best
 from brainseg.report.appropriateness import by_data_set, tabulate_appropriateness
 from brainseg.report.card import write_card
+from brainseg.report.claim import tell_claim
 from brainseg.report.comparisons import Comparison, compare_all
 from brainseg.report.conclusions import conclude, tabulate
 from brainseg.report.external import external_table, note_synthetic
@@ -49,7 +50,7 @@ MAIN_FIGURE = "![Accuracy against latency](figures/accuracy_latency.png)\n"
 PATIENCE_S = 60
 """How long another process that writes the same report is waited for."""
 
-SENTENCES = 5
+SENTENCES = 6
 """That follow the answer, at most."""
 
 
@@ -93,7 +94,7 @@ def write_report(experiment: Path) -> Page:
         experiment.resolve().name,
         _notice({row.data for row in rows if row.data}),
         answer_table(rows, choices),
-        [*tell_best(choices)[:2], *conclude(comparisons, scored)][:SENTENCES],
+        [*tell_best(choices)[:2], *tell_claim(rows), *conclude(comparisons, scored)][:SENTENCES],
         [summarize(rows, comparisons), *more_tables(variants, comparisons)],
         draw_all(variants, points, comparisons, folder / "figures"),
         collect_viewer(variants),
