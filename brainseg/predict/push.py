@@ -74,7 +74,7 @@ def push(folder: Path, repo: str, *, public: bool = False, message: str | None =
 @contextmanager
 def _telling_hub(endpoint: str, repo: str) -> Iterator[None]:
     """Say in words what a hub answered, or that it does not answer; never with the token."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError  # where older ones have them
 
     try:
         yield
