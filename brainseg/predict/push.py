@@ -74,7 +74,8 @@ def push(folder: Path, repo: str, *, public: bool = False, message: str | None =
 @contextmanager
 def _telling_hub(endpoint: str, repo: str) -> Iterator[None]:
     """Say in words what a hub answered, or that it does not answer; never with the token."""
-    from huggingface_hub.utils import HfHubHTTPError, HFValidationError  # where older ones have them
+    # Versions before 0.25 have them only there.
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError
 
     try:
         yield

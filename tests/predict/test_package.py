@@ -74,7 +74,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     python = place / "bin" / "python"
     needed = (f"onnxruntime=={onnxruntime.__version__}", f"numpy=={np.__version__}")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--retries=1"]
     command = [*pip, "--disable-pip-version-check", *needed, f"pillow=={PIL.__version__}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
