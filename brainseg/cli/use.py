@@ -29,7 +29,9 @@ def predict(
     ] = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays and predictions.csv.")],
-    mode: Annotated[str, typer.Option(help=f"Of a run: {', '.join(MODES)}.")] = REFERENCE,
+    mode: Annotated[
+        str | None, typer.Option(help=f"Of a run: {', '.join(MODES)}; default: {REFERENCE}.")
+    ] = None,
     device: Annotated[str, typer.Option(help=f"{' or '.join(DEVICES)}.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: the physical cores.", min=1)
@@ -100,7 +102,7 @@ def predict(
     _check_sources(inputs, dicomweb, study, store, series)
     file = _find_file(model, mode)
     settings = Settings(
-        choose_threshold(threshold, tta, model, mode, device, threads),
+        choose_threshold(threshold, tta, model, mode or REFERENCE, device, threads),
         *(tta, min_area, keep_aspect, batch, plane or _plane(model), channel),
         *(tuple(series or ()), secondary_capture),
     )
@@ -141,11 +143,16 @@ def _check_sources(
         raise InputError("Of a study in an archive, give one --series at a time.")
 
 
-def _find_file(model: Path, mode: str) -> Path:
-    from brainseg.predict.package import model_of
+def _find_file(model: Path, mode: str | None) -> Path:
+    """The network's file; what is no run has one mode, which cannot be chosen."""
+    from brainseg.predict.package import is_package, model_of
     from brainseg.scoring.models import find_file
 
-    return model_of(model) or find_file(model, mode)
+    if mode and (model.is_file() or is_package(model)):
+        raise InputError(
+            f"--mode chooses among the modes of a run; {model} has its own. Leave --mode away."
+        )
+    return model_of(model) or find_file(model, mode or REFERENCE)
 
 
 def _plane(model: Path) -> str:

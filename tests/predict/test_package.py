@@ -390,6 +390,8 @@ def test_the_verbs(
     assert f"# {run.name}" in (out / "card.md").read_text()
     assert not typed("predict", out, pictures / "rgb.png", "--out", tmp_path / "masks")
     assert (tmp_path / "masks" / "rgb.mask.png").exists()
+    asked = ("predict", out, pictures / "rgb.png", "--mode", "fp32", "--out", tmp_path / "d")
+    assert "has its own. Leave --mode away" in typed(*asked)
     assert "has no model.int8_static.onnx" in typed("package", run.path, "--out", tmp_path / "b")
     file = out / f"model.{MODE}.onnx"
     file.write_bytes(file.read_bytes()[:-1])
