@@ -420,6 +420,10 @@ def test_a_broken_package_is_told(
     page.goto(serving(folder))
     expect(page.get_by_role("alert")).to_contain_text(re.compile(told), timeout=LONG)
     expect(page.locator("#loading")).to_be_hidden()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "slice.png")
+    open_files(page, tmp_path / "slice.png")
+    expect(page.locator("#status")).to_have_text("The network does not run.")
+    expect(page.get_by_role("alert")).to_contain_text(re.compile(told))
 
 
 @pytest.mark.parametrize("context", [{"java_script_enabled": False}], indirect=True)

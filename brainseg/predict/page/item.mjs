@@ -117,10 +117,12 @@ class Volume extends Item {
     return item;
   }
 
-  /** Read the volume `channel` of several; null leaves the choice to the person. */
+  /** Read the volume `channel` of several; with null, a file of several is only counted. */
   async read(channel) {
     const { header, grey, channels } = await readVolume(this.file, channel);
-    [this.header, this.grey, this.channels, this.channel] = [header, grey, channels, channel];
+    this.channels = channels;
+    if (!grey) return;
+    [this.header, this.grey, this.channel] = [header, grey, channel];
     this.notes = channels > 1
       ? [`The file holds ${channels} volumes; volume ${channel + 1} is shown.`] : [];
     this.planes = Object.keys(PLANES).filter((plane) => {
