@@ -107,7 +107,7 @@ def make_server(folder: Path, port: int) -> Server:
     try:
         return Server((LOOPBACK, port), partial(Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(
             f"Port {port} of {LOOPBACK} cannot be had ({why}). Choose another with --port, or "
             "--port 0 for any that is free."

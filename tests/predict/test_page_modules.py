@@ -1,6 +1,7 @@
 """The page's modules in chromium, against NumPy, Pillow, OpenCV and nibabel."""
 
 import base64
+import gzip
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,33 @@ def test_volumes_are_read_as_in_python(page: Page, tmp_path: Path, dtype: str, k
     found = np.array(grey, np.uint8).reshape(values.shape, order="F")
     assert np.array_equal(apply_orientation(found, code), to_grey(expected, "x"))
     assert np.allclose(turned, image.affine @ inv_ornt_aff(code, values.shape))
+
+
+@pytest.mark.parametrize("endianness", ["<", ">"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_volumes_are_written_on_the_voxels_of_another(
+    page: Page, tmp_path: Path, kind: Any, endianness: str
+):
+    header = kind.header_class(endianness=endianness)
+    image = kind(RNG.random((5, 6, 7, 1)).astype(np.float32), OBLIQUE, header)
+    image.set_qform(OBLIQUE, 1)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"of the original"))
+    nib.save(image, tmp_path / "x.nii")
+    values = RNG.random(5 * 6 * 7, np.float32)
+    body = """const { header } = await m.readVolume(toFile(given[0]));
+        const made = [Float32Array.from(given[1]), Uint8Array.from(given[1], Math.round)];
+        const write = async (each) => [...await m.writeVolume(header, each, "Words.")];
+        return Promise.all(made.map(write))"""
+    given = [packed("x.nii", (tmp_path / "x.nii").read_bytes()), values.tolist()]
+    written = call(page, "nifti.mjs", body, given)
+    for data, expected in zip(written, (values, np.rint(values)), strict=True):
+        made = kind.from_bytes(gzip.decompress(bytes(data)))
+        assert made.header.endianness == endianness
+        assert made.shape == (5, 6, 7)
+        assert np.array_equal(made.get_fdata().ravel(order="F"), expected.astype(np.float32))
+        assert np.array_equal(made.affine, nib.load(tmp_path / "x.nii").affine)
+        assert not made.header.extensions
+        assert made.header["descrip"].item() == b"brainseg. Words."
 
 
 def test_scaling_counts(page: Page, tmp_path: Path):
