@@ -15,7 +15,7 @@ from brainseg.files import GONE, discard
 from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.listing import Listed, files_of, tell_size
-from brainseg.vocabulary import quantized_modes
+from brainseg.vocabulary import RUNTIMES, quantized_modes
 
 IN_USE = 3600.0
 """Seconds in which a temporary file may still belong to a command that writes it."""
@@ -59,17 +59,26 @@ def _has_weights(run: Run) -> bool:
 
 
 def find_quantized(listed: Sequence[Listed]) -> list[Prunable]:
-    """The quantized networks of finished runs that still have their checkpoint."""
+    """The quantized and converted networks of finished runs that still have their checkpoint."""
     return [
-        Prunable(file, file.stat().st_size, f"brainseg quantize {each.run.path}")
+        Prunable(file, file.stat().st_size, again)
         for each in listed
         if each.state == "finished" and each.run.best.exists()
-        for file in _quantized_files(each.run)
+        for file, again in _made_again(each.run)
+        if file.is_file()
     ]
 
 
-def _quantized_files(run: Run) -> Iterator[Path]:
-    return (run.onnx(mode) for mode in quantized_modes() if run.onnx(mode).is_file())
+def _made_again(run: Run) -> Iterator[tuple[Path, str]]:
+    """Files that are made from others, with what does it."""
+    for mode in quantized_modes():
+        yield run.onnx(mode), f"brainseg quantize {run.path}"
+    for runtime in RUNTIMES.values():
+        for mode in runtime.modes:
+            yield (
+                run.network(mode, runtime.name),
+                (f"brainseg benchmark {run.path} --runtime {runtime.name}"),
+            )
 
 
 def to_table(found: Sequence[Prunable]) -> Table:

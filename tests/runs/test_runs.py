@@ -118,14 +118,18 @@ def test_nothing_is_deleted_without_being_asked_to(experiment: Path):
 
 
 def test_failed_runs_and_quantized_networks_go_where_asked(experiment: Path):
+    run = Run(experiment / "ag-seed0")
+    converted = run.network("fp32", "litert")
+    converted.write_bytes(b"l" * 100)
     printed = call("prune", experiment, "--failed", "--quantized", "--delete")
 
     assert "freed." in printed
+    assert "--runtime litert" in " ".join(printed.split())
     assert [path.name for path in experiment.iterdir()] == ["ag-seed0"]
-    run = Run(experiment / "ag-seed0")
     assert run.best.exists()
     assert run.onnx("fp32").exists()
     assert not run.onnx("int8_static").exists()
+    assert not converted.exists()
 
 
 @pytest.mark.parametrize("name", ["best", "last", "previous"])
