@@ -162,6 +162,9 @@ MODES: dict[str, Mode] = {
 }
 """Name → mode, in the order in which they are made and shown."""
 
+EVERY = "all"
+"""Typed for all runtimes that are installed."""
+
 REFERENCE_RUNTIME = "onnxruntime"
 """The runtime whose fp32 row all others on a device are compared with."""
 

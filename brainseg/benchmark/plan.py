@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from brainseg.environment import physical_cores
 from brainseg.errors import InputError, check_known
-from brainseg.vocabulary import DEVICES, MODES, RUNTIMES, with_reference
+from brainseg.vocabulary import DEVICES, EVERY, MODES, RUNTIMES, with_reference
 
 
 def parse_threads(given: Iterable[int | str | None]) -> tuple[int, ...]:
@@ -30,8 +30,8 @@ class TimingPlan:
     Attributes:
         modes: as they are typed.
         devices: some of `vocabulary.DEVICES`.
-        runtimes: some of `vocabulary.RUNTIMES`; `None` is the usual ones that are installed and
-            know the device.
+        runtimes: some of `vocabulary.RUNTIMES`, or `EVERY`; `None` is the usual ones that are
+            installed and know the device.
         passes: the most rounds that count, at least 1; what is sure before takes no further part.
         threads: of the CPU, each number by itself; the physical cores where there is none.
         batch: images per pass.
@@ -55,7 +55,7 @@ class TimingPlan:
         threads = tuple(dict.fromkeys(self.threads)) or (physical_cores(),)
         object.__setattr__(self, "threads", threads)
         check_known("device", self.devices, DEVICES)
-        check_known("runtime", self.runtimes or (), RUNTIMES)
+        check_known("runtime", self.runtimes or (), (*RUNTIMES, EVERY))
         numbers = {"passes": (self.passes,), "threads": self.threads, "batch": (self.batch,)}
         for name, values in numbers.items():
             for value in values:

@@ -14,7 +14,6 @@ from brainseg.cli.options import (
     Runtimes,
     Threads,
     names,
-    runtime_names,
     takes_options,
 )
 from brainseg.cli.work import do_each, finish, found_runs, report_done, time_experiments
@@ -59,7 +58,11 @@ def quantize(
     modes = names(mode) or tuple(quantized_modes())
     threads_typed = parse_threads(threads.split(","))
     plan = TimingPlan(
-        modes, names(device) or DEVICES, runtime_names(runtime), passes, threads_typed
+        modes,
+        names(device) or DEVICES,
+        tuple(runtime.split(",")) if runtime else None,
+        passes,
+        threads_typed,
     )
     check_chosen(chosen, modes)  # a mistake is reported before any work
     found = found_runs(runs)
@@ -93,7 +96,7 @@ def benchmark(
         raise InputError("\n".join(failed.values()))
     modes = tuple(choose_modes(found, names(mode)))
     plan = TimingPlan(
-        *(modes, names(device) or DEVICES, runtime_names(runtime), passes),
+        *(modes, names(device) or DEVICES, tuple(runtime.split(",")) if runtime else None, passes),
         *(parse_threads(threads.split(",")), batch),
     )
     with locked(*(run.path for run in found)):

@@ -66,15 +66,6 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def runtime_names(given: str | None) -> tuple[str, ...] | None:
-    """Names of runtimes with commas between; all is those that are installed, `None` the usual."""
-    from brainseg.runtime.open import installed
-
-    if given != "all":
-        return names(given) if given else None
-    return tuple(dict.fromkeys(name for device in DEVICES for name in installed(device)))
-
-
 def names(given: str) -> tuple[str, ...] | None:
     """Names with commas between; `None` for all."""
     return None if given == "all" else tuple(given.split(","))

@@ -14,7 +14,7 @@ from brainseg.benchmark.plan import TimingPlan
 from brainseg.errors import InputError
 from brainseg.files import replacing
 from brainseg.run import Run
-from brainseg.runtime.open import open_session
+from brainseg.runtime.open import open_session, runtimes_on
 from brainseg.vocabulary import REFERENCE, RUNTIMES
 
 RUNTIME = "litert"
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def convert_all(runs: Iterable[Run], plan: TimingPlan) -> None:
     """Convert what a plan wants to time in LiteRT; a run that cannot be converted is named."""
-    if RUNTIME not in (plan.runtimes or ()):
+    if "cpu" not in plan.devices or RUNTIME not in runtimes_on("cpu", plan.runtimes):
         return
     for run in runs:
         try:

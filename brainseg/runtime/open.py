@@ -10,7 +10,7 @@ from pathlib import Path
 from brainseg.environment import nvidia_gpus, physical_cores
 from brainseg.errors import check_known
 from brainseg.runtime.session import Session
-from brainseg.vocabulary import DEVICES, REFERENCE_RUNTIME, RUNTIMES
+from brainseg.vocabulary import DEVICES, EVERY, REFERENCE_RUNTIME, RUNTIMES
 
 
 def open_session(
@@ -97,17 +97,15 @@ def runtimes_on(device: str, runtimes: Sequence[str] | None = None) -> list[str]
     Args:
         device: one of `vocabulary.DEVICES`.
         runtimes: all of these, where they are named: one that cannot be had is answered with the
-            reason. `None`: the usual ones that are installed and know the device.
+            reason. `EVERY` among them: those that are installed and know the device. `None`: the
+            usual ones of these.
     """
-    if runtimes is not None:
-        return list(dict.fromkeys(runtimes))
-    return [name for name in installed(device) if RUNTIMES[name].usual]
-
-
-def installed(device: str) -> list[str]:
-    """All runtimes that are installed and know a device."""
-    return [
+    installed = [
         name
         for name, runtime in RUNTIMES.items()
         if device in runtime.devices and is_installed(name)
     ]
+    if runtimes is None:
+        return [name for name in installed if RUNTIMES[name].usual]
+    named = [name for name in runtimes if name != EVERY]
+    return list(dict.fromkeys([*named, *(installed if EVERY in runtimes else ())]))

@@ -13,6 +13,14 @@ def test_what_is_installed_is_used_where_it_knows_the_device(monkeypatch):
     assert runtimes_on("cpu") == ["onnxruntime"]
 
 
+def test_those_that_take_long_take_part_when_they_are_named(monkeypatch):
+    monkeypatch.setattr(subject, "is_installed", lambda name: name != "openvino")
+    assert runtimes_on("cpu", ["all"]) == ["onnxruntime", "onnxruntime-web", "litert"]
+    assert runtimes_on("cpu", ["openvino", "all"])[0] == "openvino"
+    assert runtimes_on("cuda", ["all"]) == ["onnxruntime"]
+    assert runtimes_on("cpu", ["litert"]) == ["litert"]
+
+
 def test_what_is_named_is_used_in_any_case(monkeypatch):
     monkeypatch.setattr(subject, "is_installed", lambda name: False)
     assert runtimes_on("cuda", ["openvino", "onnxruntime", "openvino"]) == [
