@@ -78,18 +78,32 @@ class Archive:
         what = f"{len(chosen)} series that fit" if chosen else "no series of MR slices"
         raise InputError(f"Study {study} has {what}. Choose one with --series UID:\n{listed}")
 
-    def fetch(self, study: str, series: str, folder: Path) -> None:
+    def fetch(self, study: str, series: Listed, folder: Path) -> None:
         """Fetch all images of a series into files of an empty folder.
 
         Raises:
             InputError: the archive broke off, or cannot give one of them.
         """
         with telling_archive(self.url):
-            found = self._reader.search_for_instances(study, series, get_remaining=True)
-            uids = [read_text(each, "00080018") for each in found]
+            uids = self._list_images(study, series)
+            if len(uids) < series.images:
+                raise InputError(
+                    f"{self.url} says that series {series.uid} has {series.images} images, but "
+                    f"lists {len(uids)}. Try again; if that stays so, its administrator can tell."
+                )
             for number, uid in enumerate(bar(uids, "Fetching images")):
-                image = self._reader.retrieve_instance(study, series, uid)
+                image = self._reader.retrieve_instance(study, series.uid, uid)
                 image.save_as(folder / f"{number:05d}.dcm", enforce_file_format=True)
+
+    def _list_images(self, study: str, series: Listed) -> list[str]:
+        """The UIDs of a series' images, which an archive may list in parts."""
+        uids: dict[str, None] = {}
+        while True:
+            found = self._reader.search_for_instances(study, series.uid, offset=len(uids) or None)
+            known = len(uids)
+            uids |= dict.fromkeys(read_text(each, "00080018") for each in found)
+            if len(uids) >= series.images > 0 or len(uids) == known:
+                return list(uids)
 
     def store(self, file: Path) -> str:
         """Store a DICOM file, once; returns its UID.

@@ -77,7 +77,7 @@ def _fetched(archive: Archive, study: str, series: tuple[str, ...], out: Path) -
             telling_full_disk(out),
             TemporaryDirectory(dir=out, prefix=".fetched.") as folder,
         ):
-            archive.fetch(study, chosen.uid, Path(folder))
+            archive.fetch(study, chosen, Path(folder))
             yield Path(folder)
     finally:
         if missing:
