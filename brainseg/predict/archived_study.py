@@ -1,6 +1,7 @@
 """A study of an archive: fetched, segmented, and the result stored beside it."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,9 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from brainseg.files import telling_full_disk
+from brainseg.lock import is_abandoned, locked
 from brainseg.predict.archive import Archive
 from brainseg.predict.predict import check_folder, predict
 from brainseg.predict.settings import Settings
+
+FETCHED = ".fetched."
+"""How the name of the folder of what was fetched begins."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +65,8 @@ def predict_study(
 def _fetched(archive: Archive, study: str, series: tuple[str, ...], out: Path) -> Iterator[Path]:
     """The images of a series of a study, in a folder that is there as long as the block runs.
 
+    What an earlier process left that was killed is removed first.
+
     Args:
         archive: that has the study.
         study: StudyInstanceUID.
@@ -72,10 +79,13 @@ def _fetched(archive: Archive, study: str, series: tuple[str, ...], out: Path) -
     chosen = archive.choose_series(study, *series[:1])
     missing = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
+    for left in filter(is_abandoned, out.glob(f"{FETCHED}*")):
+        shutil.rmtree(left)
     try:
         with (
             telling_full_disk(out),
-            TemporaryDirectory(dir=out, prefix=".fetched.") as folder,
+            TemporaryDirectory(dir=out, prefix=FETCHED) as folder,
+            locked(Path(folder)),
         ):
             archive.fetch(study, chosen, Path(folder))
             yield Path(folder)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -282,6 +283,18 @@ def test_an_archive_that_dies_before_it_takes(
     orthanc.start()
     assert len(orthanc.ask("/instances")) == 9
     assert not orthanc.segmentations()
+
+
+def test_images_that_a_killed_process_left_are_removed(
+    model: Path, orthanc: Orthanc, slices: list[Dataset], tmp_path: Path
+) -> None:
+    holder = {"host": socket.gethostname(), "process": 2**30}
+    for name, process in (("dead", 2**30), ("living", os.getpid())):
+        left = tmp_path / "out" / f".fetched.{name}"
+        left.mkdir(parents=True)
+        (left / ".lock").write_text(json.dumps(holder | {"process": process}))
+    run(model, orthanc.url, str(slices[0].StudyInstanceUID), tmp_path / "out", store=False)
+    assert [path.name for path in (tmp_path / "out").glob(".fetched.*")] == [".fetched.living"]
 
 
 class Between(BaseHTTPRequestHandler):
