@@ -46,7 +46,7 @@ def choose_threshold(
 
 
 def _packaged_threshold(model: Path) -> float:
-    from brainseg.predict.package import is_package, read_manifest
+    from brainseg.predict.packaged import is_package, read_manifest
 
     known = read_manifest(model)["best_threshold"] if is_package(model) else None
     if known is None:

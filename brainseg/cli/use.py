@@ -145,7 +145,7 @@ def _check_sources(
 
 def _find_file(model: Path, mode: str | None) -> Path:
     """The network's file; what is no run has one mode, which cannot be chosen."""
-    from brainseg.predict.package import is_package, model_of
+    from brainseg.predict.packaged import is_package, model_of
     from brainseg.scoring.models import find_file
 
     if mode and (model.is_file() or is_package(model)):
@@ -157,7 +157,8 @@ def _find_file(model: Path, mode: str | None) -> Path:
 
 def _plane(model: Path) -> str:
     """The plane in which a network was trained, as far as that is known."""
-    from brainseg.predict.package import is_package, read_manifest, usual_plane
+    from brainseg.predict.package import usual_plane
+    from brainseg.predict.packaged import is_package, read_manifest
 
     if is_package(model):
         return read_manifest(model)["plane"]

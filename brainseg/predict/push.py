@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainseg.errors import InputError, brief
-from brainseg.predict.package import check_sums, read_manifest
+from brainseg.predict.packaged import check_sums, read_manifest
 
 SETTINGS = "https://huggingface.co/settings/tokens"
 

@@ -28,7 +28,8 @@ from brainseg.errors import DamagedFile, InputError
 from brainseg.files import read_csv, write_text
 from brainseg.predict import package as packages
 from brainseg.predict import standalone
-from brainseg.predict.package import model_of, write_package
+from brainseg.predict.package import write_package
+from brainseg.predict.packaged import model_of
 from brainseg.predict.predict import predict
 from brainseg.run import Run
 from brainseg.runtime.session import Unavailable
