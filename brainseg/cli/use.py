@@ -96,11 +96,13 @@ def predict(
 
     Of each, a mask that lies on it (PNG, NIfTI or DICOM-SEG), an overlay and a CSV row.
     """
+    from brainseg.predict.predict import check_folder
     from brainseg.predict.predict import predict as segment
     from brainseg.predict.settings import Settings
 
     _check_sources(inputs, dicomweb, study, store, series)
     file = _find_file(model, mode)
+    check_folder(out, overwrite)  # before anything is measured
     settings = Settings(
         choose_threshold(threshold, tta, model, mode or REFERENCE, device, threads),
         *(tta, min_area, keep_aspect, batch, plane or _plane(model), channel),

@@ -11,8 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from brainseg.data.layouts.dicom_file import read_numbers, read_stored, to_slice
+from brainseg.data.layouts.dicom_file import (
+    ignoring_odd_values,
+    read_numbers,
+    read_stored,
+    to_slice,
+)
 from brainseg.errors import InputError
+
+GROUPS = "PerFrameFunctionalGroupsSequence"
 
 DIRECTIONS = "ImageOrientationPatient"
 
@@ -52,6 +59,7 @@ class Frame:
         return float(self.place @ np.cross(*self.directions.reshape(2, 3)))
 
 
+@ignoring_odd_values()
 def sort_frames(datasets: Sequence[Dataset], name: str) -> list[Frame]:
     """The frames of one series, sorted by their position along the normal of the slices.
 
@@ -63,6 +71,11 @@ def sort_frames(datasets: Sequence[Dataset], name: str) -> list[Frame]:
         InputError: a frame says not where it lies; they are not parallel, not of one size, lie at
             one place, or some are missing.
     """
+    if len(datasets) > 1 and any(map(is_enhanced, datasets)):
+        raise InputError(
+            f"{name} has {len(datasets)} files of several frames. Expected one such file, or files "
+            "of one slice each."
+        )
     frames = [frame for dataset in datasets for frame in _frames_of(dataset, name)]
     sizes = Counter((int(each.Rows), int(each.Columns)) for each in datasets)
     if len(sizes) > 1:
@@ -125,12 +138,24 @@ def slice_spacing(frames: Sequence[Frame]) -> float | None:
     return float(found) if found else None
 
 
+def is_enhanced(dataset: Dataset) -> bool:
+    """Whether a file says of each frame where it lies."""
+    return GROUPS in dataset
+
+
 def _frames_of(dataset: Dataset, name: str) -> list[Frame]:
-    if "PerFrameFunctionalGroupsSequence" not in dataset:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    groups = dataset.get(GROUPS) or []
+    if len(groups) != count and (count > 1 or is_enhanced(dataset)):
+        raise InputError(
+            f"{name} has {count} frames in a file that says of {len(groups)} where they lie. "
+            "Fetch the series again."
+        )
+    if not is_enhanced(dataset):
         return [_frame(dataset, 0, [dataset, dataset], dataset, dataset, name)]
     shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
     frames = []
-    for index, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+    for index, own in enumerate(groups):
         place, directions, measures, values = (
             _group(key, own, shared[0])
             for key in (
@@ -184,6 +209,6 @@ def _check_gaps(frames: Sequence[Frame], name: str) -> None:
     if gaps.any():
         missing = int(np.rint(steps[gaps] / usual - 1).sum())
         raise InputError(
-            f"{name} misses about {missing} slices: {len(frames)} are there, {usual:.1f} mm apart, "
+            f"{name} lacks slices, about {missing}: {len(frames)} are there, {usual:.1f} mm apart, "
             f"with a gap of {steps.max():.1f} mm. Fetch the series again."
         )

@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydicom import Dataset
+from pydicom.config import RAISE
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import validate_value
 
 from brainseg import __version__
+from brainseg.errors import InputError
 from brainseg.files import replacing
 from brainseg.outline import PREDICTION, overlay
 from brainseg.predict.algorithm import Algorithm
-from brainseg.predict.dicom_frames import Frame
+from brainseg.predict.dicom_frames import Frame, is_enhanced, slice_spacing
 from brainseg.terminal import quiet
 from brainseg.vocabulary import RESEARCH_ONLY
 
@@ -134,18 +137,40 @@ def _stamp(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _sources(frames: Sequence[Frame]) -> tuple[list[Dataset], NDArray[np.intp]]:
     """The images, and the order of the masks that highdicom expects for them."""
     first = frames[0].dataset
-    if int(first.get("NumberOfFrames") or 1) == 1:
-        return [_complete(frame.dataset) for frame in frames], np.arange(len(frames))
+    if not is_enhanced(first):
+        thickness = slice_spacing(frames)
+        return [_complete(frame.dataset, thickness) for frame in frames], np.arange(len(frames))
     return [_complete(first)], np.argsort([frame.index for frame in frames])
 
 
-def _complete(dataset: Dataset) -> Dataset:
-    """A copy with the elements that an image must have, empty where it lacks them."""
+def _complete(dataset: Dataset, thickness: float | None = None) -> Dataset:
+    """A copy with what an image must have, empty where it lacks that or has something else.
+
+    Raises:
+        InputError: nothing says how thick its slices are.
+    """
     copy = deepcopy(dataset)
     for name in COPIED:
-        if name not in copy:
+        if name not in copy or not _is_valid(copy, name):
             setattr(copy, name, None)
+    if not (is_enhanced(copy) or copy.get("SliceThickness")):
+        if thickness is None:
+            raise InputError(
+                f"{copy.filename} does not say how thick its slice is (SliceThickness), which a "
+                "DICOM-SEG has to say. Fetch the whole series."
+            )
+        copy.SliceThickness = round(thickness, 6)
     return copy
+
+
+def _is_valid(dataset: Dataset, name: str) -> bool:
+    """Whether an element has a value of its kind, such as a date."""
+    try:
+        element = dataset[name]
+        validate_value(element.VR, element.value, RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _uids(frames: Sequence[Frame], algorithm: Algorithm, what: str) -> tuple[UID, UID]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from brainseg.data.case import name_some
-from brainseg.data.layouts.dicom_file import open_dicom, read_numbers, reading
+from brainseg.data.layouts.dicom_file import ignoring_odd_values, open_dicom, read_numbers, reading
 from brainseg.errors import InputError
 from brainseg.files import printable
 from brainseg.predict.dicom_frames import DIRECTIONS, are_parallel
@@ -22,6 +22,12 @@ NO_PIXELS = {
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """How the storage classes of these begin (DICOM PS3.4 B.5)."""
+
+NEEDED = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
+    "FrameOfReferenceUID",
+)
+"""What a DICOM-SEG takes over from its images, or refers to."""
 
 NO_SLICES = ("LOCALIZER", "SCOUT", "SURVEY", "PROJECTION IMAGE")
 """Words of ImageType of images that are not slices through a head."""
@@ -59,6 +65,7 @@ class FoundSeries:
         return f"{self.uid}: {what}" + (f" – {self.obstacle}" if self.obstacle else "")
 
 
+@ignoring_odd_values()
 def find_series(
     files: Sequence[Path],
 ) -> tuple[list[FoundSeries], dict[Path, str], dict[Path, str]]:
@@ -89,10 +96,10 @@ def find_series(
             uid,
             str(found[0].get("StudyInstanceUID", "")),
             "".join(filter(str.isprintable, str(found[0].get("SeriesDescription", "")))).strip(),
-            tuple({str(each.get("SOPInstanceUID")): each for each in found}.values()),
+            tuple(found),
             _why_unfit(found),
         )
-        for uid, found in groups.items()
+        for uid, found in ((uid, _distinct(group)) for uid, group in groups.items())
     ]
     return sorted(series, key=lambda each: each.uid), others, damaged
 
@@ -161,6 +168,12 @@ def _why_no_image(dataset: Dataset) -> str | None:
     return None if "Rows" in dataset else "has no pixels"
 
 
+def _distinct(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Each image once; a copy of a file has the same UID and place."""
+    keys = ("SOPInstanceUID", "ImagePositionPatient")
+    return list({tuple(str(each.get(key)) for key in keys): each for each in datasets}.values())
+
+
 def _why_unfit(datasets: Sequence[Dataset]) -> str | None:
     dataset = datasets[0]
     kind = str(dataset.get("SOPClassUID", ""))
@@ -172,8 +185,11 @@ def _why_unfit(datasets: Sequence[Dataset]) -> str | None:
         return "is a localizer"
     if kind.startswith(SECONDARY_CAPTURE):
         return "is a secondary capture, a picture of a screen"
-    if not dataset.get("FrameOfReferenceUID"):
-        return "does not say in which space it lies (FrameOfReferenceUID)"
+    for name in NEEDED:
+        if not all(each.get(name) for each in datasets):
+            return f"has no {name}, which its segmentation has to refer to"
+    if len({each.SOPInstanceUID for each in datasets}) < len(datasets):
+        return "has images with the same SOPInstanceUID"
     if not are_parallel([read_numbers(each, DIRECTIONS, 6) for each in datasets]):
         return "has slices in several directions, as a localizer does"
     return None

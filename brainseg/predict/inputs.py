@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -104,8 +105,8 @@ ReadSeries = Callable[[FoundSeries], Subject]
 def find_inputs(paths: Sequence[Path], settings: Settings, read_series: ReadSeries) -> list[Input]:
     """The files that were given, and in place of a folder what is in it and below.
 
-    DICOM files are taken by series, see `choose_series`; beside them, other files of a folder are
-    told and left out. In a folder, hidden files are no inputs, nor are results of an earlier
+    DICOM files are taken by series, see `choose_series`; other files of the same folder are told
+    and left out. In a folder, hidden files are no inputs, nor are results of an earlier
     prediction, nor masks beside their images (`x_mask.png` beside `x.png`, `masks/` beside
     `images/`), which are told.
 
@@ -172,11 +173,18 @@ def _find_series(
         given = others
     if told := tell_others({path: why for path, why in others.items() if path not in given}):
         logger.warning("%s", told)
-    inputs = [Input("series", each.name, each.uid, partial(read_series, each)) for each in taken]
+    inputs = [
+        Input("series", each.name, _safe(each.uid), partial(read_series, each)) for each in taken
+    ]
     unread = refused | {printable(path): why for path, why in {**damaged, **given}.items()}
     return inputs + [
         Input("series", name, "none", partial(_refuse, why)) for name, why in unread.items()
     ]
+
+
+def _safe(uid: str) -> str:
+    """A UID as the name of a file: it is a stranger's text, and may be a path."""
+    return re.sub(r"[^\w.]+", "-", uid).lstrip(".-") or "series"
 
 
 def _refuse(why: str) -> Subject:
@@ -188,19 +196,19 @@ def _find_in(folder: Path) -> list[Path]:
     listed, left_out = list_files(folder)
     found = sorted([*listed, *(path for paths in left_out.values() for path in paths)])
     found = [path for path in found if not path.name.endswith(RESULTS)]
-    dicom = [path for path in found if _is_dicom(path)]
-    if dicom:
-        if others := [path for path in found if path not in set(dicom)]:
-            named = name_some(map(printable, others))
-            logger.warning("Left out, beside DICOM files: %s.", named)
-        return dicom
+    dicom = {path for path in found if _is_dicom(path)}
+    folders = {path.parent for path in dicom}
+    beside = [path for path in found if path.parent in folders and path not in dicom]
+    if beside:
+        logger.warning("Left out, beside DICOM files: %s.", name_some(map(printable, beside)))
+    found = [path for path in found if path.parent not in folders]
     volumes = [path for path in found if _nifti_suffix(path)]
     pictures = [path for path in found if is_picture(path) or _is_folder(path)]
     masks = find_masks(pictures) | _label_volumes(volumes)
     if masks:
         named = name_some(map(printable, sorted(masks)))
-        logger.warning("%d masks beside their images are left out, such as %s.", len(masks), named)
-    return sorted(path for path in {*pictures, *volumes} if path not in masks)
+        logger.warning("Masks beside their images are left out: %s.", named)
+    return sorted({*dicom, *pictures, *volumes} - masks)
 
 
 def _label_volumes(volumes: Sequence[Path]) -> set[Path]:

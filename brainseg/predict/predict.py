@@ -1,8 +1,10 @@
 """Images, volumes and series to masks, overlays and a table: what `brainseg predict` does."""
 
+import csv
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -12,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg import __version__
-from brainseg.errors import InputError
-from brainseg.files import hash_file, staging, write_csv, write_json
+from brainseg import __version__, interrupt
+from brainseg.errors import InputError, in_words
+from brainseg.files import hash_file, read_csv, staging, write_csv, write_json
 from brainseg.lock import locked
 from brainseg.predict import manifest
 from brainseg.predict.algorithm import Algorithm
-from brainseg.predict.inputs import Input, find_inputs, unique_stems, write_whole
+from brainseg.predict.inputs import RESULTS, Input, find_inputs, unique_stems, write_whole
+from brainseg.predict.packaged import SUMS
 from brainseg.predict.segment import keeps_aspect, segment, to_masks
 from brainseg.predict.series import read_series
 from brainseg.predict.settings import Settings
@@ -52,6 +55,9 @@ COLUMNS = (
 )
 PATHS = ("mask", "probability_map", "overlay")
 """Columns that name files."""
+
+ROW_BYTES = 8192
+"""Kept free on the disk for each row of the table and of the manifest."""
 
 NOT_TOLD = ("batch", "series", "secondary_capture", "channel")
 """Settings that do not change what the network does."""
@@ -102,16 +108,39 @@ def predict(
     session.image_size  # noqa: B018 (a file of another project is refused before any work)
     _make_folder(out)
     stems = unique_stems([each.stem for each in found])
-    with locked(out), staging(out, TABLE) as made:
+    check_names(out, stems, overwrite)
+    with locked(out), _replacing_results(out), staging(out, TABLE) as made:
+        space = made / ".space"  # of the table, so that a full disk cannot take it
+        space.write_bytes(bytes(ROW_BYTES * (1 + len(found))))
         many = all(each.kind == "image" for each in found)
         pairs = bar(list(zip(found, stems, strict=True)), "Predicting", shown=many)
         rows = [_predict_one(session, each, made, stem, settings) for each, stem in pairs]
         for row in rows:
             row |= {key: str(out / row[key]) for key in PATHS if row[key]}
+        space.unlink()
         told = manifest.describe(session, settings, rows, started)
         write_json(made / manifest.NAME, told)
         write_csv(made / TABLE, rows, COLUMNS)
     return told
+
+
+@contextmanager
+def _replacing_results(out: Path) -> Iterator[None]:
+    """After the block, remove what only the earlier table in `out` lists."""
+    before = _listed(out / TABLE)
+    yield
+    for name in before - _listed(out / TABLE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _listed(table: Path) -> set[str]:
+    """Names of the results that a table lists; none where it cannot be read."""
+    try:
+        rows = read_csv(table)
+    except (OSError, ValueError, csv.Error):
+        return set()
+    named = {Path(row[key] or "").name for row in rows for key in PATHS if row.get(key)}
+    return {name for name in named if name.endswith(RESULTS)}
 
 
 def _predict_one(
@@ -130,6 +159,9 @@ def _predict_one(
         written = write_whole(subject, masks, probabilities, made, stem)
     except InputError as error:
         return row | {"error": str(error)}
+    except Exception as error:  # whatever it is, the others can still be done
+        interrupt.settle()
+        return row | {"error": f"{given.name} cannot be segmented ({in_words(error)})."}
     keep = settings.keep_aspect
     unlike = find_unlike(session, images, keeps_aspect(session) if keep is None else keep)
     return row | {
@@ -179,10 +211,31 @@ def check_folder(out: Path, overwrite: bool) -> None:
     there = next(path for path in (out, *out.parents) if os.path.exists(path))  # noqa: PTH110
     if not there.is_dir():
         raise InputError(f"{there} is a file; expected a folder. Choose another one with --out.")
+    if os.path.exists(out / SUMS):  # noqa: PTH110
+        raise InputError(f"{out} is a package. Choose another folder for the results with --out.")
     if not overwrite and os.path.exists(out / TABLE):  # noqa: PTH110
         raise InputError(
             f"{out} holds the results of an earlier prediction ({TABLE}). Choose another folder "
             "with --out, or replace them with --overwrite."
+        )
+
+
+def check_names(out: Path, stems: Sequence[str], overwrite: bool) -> None:
+    """Refuse to write over files that are none of an earlier prediction.
+
+    Raises:
+        InputError: it names one.
+    """
+    if overwrite or not out.is_dir():
+        return
+    there = {path.name for path in out.iterdir()}
+    taken = [
+        f"{stem}{ending}" for stem in stems for ending in RESULTS if f"{stem}{ending}" in there
+    ]
+    if taken:
+        raise InputError(
+            f"{out / taken[0]} exists. Choose another folder with --out, or replace files of these "
+            "names with --overwrite."
         )
 
 

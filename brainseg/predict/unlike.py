@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from brainseg.data.layouts.nifti import shows_head
 from brainseg.data.likeness import Likeness
 from brainseg.runtime.session import Session
 from brainseg.vocabulary import LIKENESS
@@ -12,9 +13,6 @@ ENLARGED = 2.0
 
 SQUEEZED = 1.5
 """An image is distorted where one side is resized by this factor more than the other."""
-
-HEAD_SHARE = 0.05
-"""Slices of a volume with fewer pixels brighter than a tenth of white show no head."""
 
 
 def find_unlike(session: Session, images: NDArray[np.uint8], keep_aspect: bool) -> list[str]:
@@ -41,7 +39,7 @@ def find_unlike(session: Session, images: NDArray[np.uint8], keep_aspect: bool) 
             f"than {SQUEEZED:g} is told); --keep-aspect pads it."
         )
     known = Likeness.parse(session.metadata.get(LIKENESS))
-    heads = [image for image in images if len(images) == 1 or np.mean(image > 25) >= HEAD_SHARE]
+    heads = [image for image in images if len(images) == 1 or shows_head(image)]
     if known and heads:
         distance = float(np.median([known.distance(image) for image in heads]))
         if distance > known.farthest:

@@ -67,6 +67,7 @@ class Volume:
         header = self.header.copy()
         header.set_data_dtype(values.dtype)
         header.set_slope_inter(1, 0)
+        header.set_intent("none")
         header["cal_min"], header["cal_max"] = 0, 1
         header["descrip"] = f"brainseg. {RESEARCH_ONLY}".encode()[:79]
         shape = _trim(self.header.get_data_shape())[:3]
@@ -100,7 +101,9 @@ def read_volume_file(path: Path, settings: Settings) -> Volume:
     values, _ = load_volume(path, settings.channel)
     check_plane(path, values.shape, settings.plane)
     found = np.unique(values)
-    if 1 < len(found) <= MOST_LABELS:
+    if len(found) == 1:
+        raise InputError(f"{path} holds one value everywhere. Expected an MRI volume.")
+    if len(found) <= MOST_LABELS:
         raise InputError(
             f"{path} has {len(found)} different values, as labels or a mask do. Expected an MRI "
             "volume."

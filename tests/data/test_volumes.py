@@ -211,7 +211,7 @@ def test_converted_slices_are_a_folder_data_set(brats: Path, tmp_path: Path):
         ),
         ("nifti", {"image": "("}, "is not a regular expression"),
         ("nifti", {"every": 0}, "every=1 or more"),
-        ("nifti", {"channel": 0}, "holds one sequence. Remove channel=0"),
+        ("nifti", {"channel": 1}, "holds one sequence. Remove channel=1"),
         ("nifti", {"patient_pattern": "("}, "is not a regular expression"),
     ],
 )

@@ -310,7 +310,7 @@ def test_masks_beside_their_images_are_left_out_and_told(tmp_path: Path, caplog)
     for name in ("x.png", "x_mask.png", "a_mask.png"):
         (tmp_path / name).touch()
     assert find([tmp_path]) == [tmp_path / "a_mask.png", tmp_path / "x.png"]
-    assert "1 masks beside their images are left out" in caplog.text
+    assert "Masks beside their images are left out" in caplog.text
     assert find([tmp_path / "x_mask.png"]) == [tmp_path / "x_mask.png"]
 
 
@@ -340,4 +340,43 @@ def test_a_full_disk_leaves_no_half_of_a_result(model: Path, tmp_path: Path, mon
     assert "The disk is full" in rows[1]["error"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("a.mask.png", "a.overlay.png", "predictions.csv", "manifest.json", ".lock")
+    }
+
+
+def test_what_fails_in_a_way_nobody_thought_of_is_a_row(
+    model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    files = [save(tmp_path / name, box(40, 40)) for name in ("a.png", "b.png")]
+    read = image_file.decode_image
+
+    def fail(path: Path) -> Any:
+        if path.name == "a.png":
+            raise IndexError("list index out of range")
+        return read(path)
+
+    monkeypatch.setattr(image_file, "decode_image", fail)
+    rows = rows_of(model, files, tmp_path / "out")
+    assert "a.png cannot be segmented (IndexError: list index out of range)" in rows[0]["error"]
+    assert rows[1]["error"] is None
+
+
+def test_files_of_others_are_not_overwritten(model: Path, tmp_path: Path) -> None:
+    image = save(tmp_path / "a.png", box(40, 40))
+    mine = save(tmp_path / "out" / "a.mask.png", np.full((3, 3), 7, np.uint8))
+    with pytest.raises(InputError, match=r"a\.mask\.png exists\. Choose another folder"):
+        predict(model, [image], tmp_path / "out")
+    assert read(str(mine)).shape == (3, 3)
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "SHA256SUMS").touch()
+    with pytest.raises(InputError, match="is a package"):
+        predict(model, [image], tmp_path / "pack", overwrite=True)
+
+
+def test_overwriting_removes_what_only_the_earlier_table_lists(model: Path, tmp_path: Path) -> None:
+    first, second = (save(tmp_path / name, box(40, 40)) for name in ("a.png", "b.png"))
+    rows_of(model, [first], tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").touch()
+    rows_of(model, [second], tmp_path / "out", overwrite=True)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("b.mask.png", "b.overlay.png", "predictions.csv", "manifest.json", ".lock", "notes.txt")
     }

@@ -278,3 +278,18 @@ def test_no_tumour_is_written_too(model, head, tmp_path, save_series):
     assert not found.pixel_array.any()
     assert (row["volume_ml"], row["tumor_slices"]) == (0.0, 0)
     assert found.StudyInstanceUID == slices[0].StudyInstanceUID
+
+
+def test_enhanced_files_that_are_incomplete_are_refused(model, head, tmp_path, save_series):
+    (enhanced,) = enhance(make_slices(head))
+    groups = enhanced.PerFrameFunctionalGroupsSequence
+    enhanced.PerFrameFunctionalGroupsSequence = groups[:5]
+    save_series(tmp_path / "cut", [enhanced])
+    (row,) = run(model, tmp_path / "cut")
+    assert "has 9 frames in a file that says of 5 where they lie" in row["error"]
+    enhanced.PerFrameFunctionalGroupsSequence = groups
+    (second,) = enhance(make_slices(head, directions=AXIAL))
+    second.SeriesInstanceUID = enhanced.SeriesInstanceUID
+    save_series(tmp_path / "two", [enhanced, second])
+    (row,) = run(model, tmp_path / "two")
+    assert "2 files of several frames. Expected one such file" in row["error"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import JPEGLosslessSV1
 
@@ -40,7 +41,7 @@ def in_study_of(slices: list[Dataset], folder: Path) -> list[Dataset]:
         ({"Modality": "CT"}, "is of modality CT; expected MR"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "is a localizer"),
         ({"SeriesDescription": "3-plane localizer"}, "is a localizer"),
-        ({"FrameOfReferenceUID": ""}, "does not say in which space it lies"),
+        ({"FrameOfReferenceUID": ""}, "has no FrameOfReferenceUID"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "is a secondary capture"),
     ],
 )
@@ -83,7 +84,7 @@ def test_each_study_and_patient_of_a_folder_is_done(model, head, study, tmp_path
     rows = run(model, [study], tmp_path / "out")
     assert sorted(row["error"] is None for row in rows) == [False, True, True]
     (error,) = (row["error"] for row in rows if row["error"])
-    assert "misses about 2 slices: 7 are there, 3.0 mm apart, with a gap of 9.0 mm" in error
+    assert "lacks slices, about 2: 7 are there, 3.0 mm apart, with a gap of 9.0 mm" in error
     masks = [pydicom.dcmread(row["mask"]).PatientID for row in rows if row["mask"]]
     assert sorted(masks) == ["P1", "P2"]
 
@@ -167,3 +168,74 @@ def test_slices_are_sorted_by_their_place(head):
     ]
     assert slice_spacing(frames) == pytest.approx(3)
     assert slice_spacing(frames[:1]) == 3
+
+
+@pytest.mark.parametrize("uid", ["../../../evil/x", "/tmp/evil", "..", "."])
+def test_a_uid_never_leads_out_of_the_folder(model, head, tmp_path, save_series, uid):
+    """A UID is a stranger's text."""
+    with pydicom.config.disable_value_validation():
+        save_series(tmp_path / "in" / "study", make_slices(head, SeriesInstanceUID=uid))
+    out = tmp_path / "a" / "b" / "out"
+    (row,) = run(model, [tmp_path / "in"], out)
+    written = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert all(path.is_relative_to(out) for path in written - set((tmp_path / "in").rglob("*")))
+    assert row["mask"] is None or Path(row["mask"]).parent == out
+
+
+@pytest.mark.parametrize(
+    "name", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+)
+def test_images_that_cannot_be_referred_to_are_refused(model, head, study, tmp_path, name):
+    for file in study.iterdir():
+        image = pydicom.dcmread(file)
+        del image[name]
+        image.save_as(file)
+    (row,) = run(model, [study], tmp_path / "out")
+    assert f"has no {name}" in row["error"]
+
+
+def test_images_that_share_a_uid_are_refused(model, head, tmp_path, save_series):
+    save_series(tmp_path / "study", make_slices(head, SOPInstanceUID="1.2.3.4"))
+    (row,) = run(model, [tmp_path / "study"], tmp_path / "out")
+    assert "has images with the same SOPInstanceUID" in row["error"]
+
+
+@pytest.mark.parametrize("tags", [{"PatientBirthDate": "19.2.1970"}, {"SliceThickness": None}])
+def test_what_is_odd_but_needless_does_no_harm(model, head, tmp_path, save_series, tags):
+    with pydicom.config.disable_value_validation():
+        slices = make_slices(head, **tags)
+        if "SliceThickness" in tags:
+            for image in slices:
+                del image.SliceThickness
+        save_series(tmp_path / "study", slices)
+    (row,) = run(model, [tmp_path / "study"], tmp_path / "out")
+    assert row["error"] is None
+    found = pydicom.dcmread(row["mask"])
+    measures = found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == 3
+    assert found.PatientBirthDate in ("", None)
+
+
+def test_text_in_place_of_numbers_is_told(model, study, tmp_path):
+    file = study / "003.dcm"
+    content = file.read_bytes().replace(b"-80.0\\-90.0", b"-80,0\\-90.0")
+    file.write_bytes(content)
+    (row,) = run(model, [study], tmp_path / "out")
+    assert "a slice does not say where it lies" in row["error"]
+
+
+def test_frames_without_places_are_refused(model, head, tmp_path, save_series):
+    (image,) = make_slices(head[:1])
+    image.NumberOfFrames = 9
+    image.PixelData = (head.astype(np.uint16) * 10).tobytes()
+    save_series(tmp_path / "study", [image])
+    (row,) = run(model, [tmp_path / "study"], tmp_path / "out")
+    assert "has 9 frames in a file that says of 0 where they lie" in row["error"]
+
+
+def test_a_folder_of_dicom_files_among_others(model, head, study, tmp_path):
+    (tmp_path / "png").mkdir()
+    Image.fromarray(head[3]).save(tmp_path / "png" / "a.png")
+    rows = run(model, [tmp_path], tmp_path / "out")
+    assert sorted(row["kind"] for row in rows) == ["image", "series"]
+    assert [row["error"] for row in rows] == [None, None]

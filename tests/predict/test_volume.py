@@ -162,4 +162,24 @@ def test_label_volumes_beside_images_are_left_out(model, head, tmp_path, caplog)
     nib.save(volume_of(head), tmp_path / "in" / "case-seg.nii.gz")
     told = predict(model, [tmp_path / "in"], tmp_path / "out", threads=1)
     assert [Path(row["input"]).name for row in told["rows"]] == ["case-t1c.nii.gz"]
-    assert "masks beside their images are left out" in caplog.text
+    assert "Masks beside their images are left out" in caplog.text
+
+
+@pytest.mark.parametrize(("ending", "wrong"), [(".nii", ".nii.gz"), (".nii.gz", ".nii")])
+def test_an_ending_that_is_wrong_is_told(model, head, tmp_path, ending, wrong):
+    nib.save(volume_of(head), tmp_path / f"head{ending}")
+    (tmp_path / f"head{ending}").rename(tmp_path / f"other{wrong}")
+    told = predict(model, [tmp_path / f"other{wrong}"], tmp_path / "out", threads=1)
+    assert f"Rename it, so that its name ends with {ending}." in told["rows"][0]["error"]
+
+
+def test_a_volume_of_one_value_is_refused(model, tmp_path):
+    flat = nib.Nifti1Image(np.full((20, 24, 9), 5, np.int16), AFFINE)
+    assert "one value everywhere" in run(model, flat, tmp_path)["error"]
+
+
+def test_maps_are_no_labels_though_their_source_says_so(model, head, tmp_path):
+    image = volume_of(head)
+    image.header.set_intent("label")
+    row = run(model, image, tmp_path)
+    assert nib.load(row["probability_map"]).header.get_intent()[0] == "none"

@@ -212,15 +212,25 @@ def is_lossy(dataset: pydicom.Dataset) -> bool:
 
 def read_numbers(dataset: Any, name: str, count: int) -> NDArray[np.float64] | None:
     """Numbers of an element; `None` where it is missing, incomplete or not finite."""
-    value = dataset.get(name)
-    numbers = np.array(value if value is not None else [], np.float64)
+    try:
+        value = dataset.get(name)
+        numbers = np.array(value if value is not None else [], np.float64)
+    except (ValueError, TypeError):  # text that is no number
+        return None
     return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """As `telling_damage`; warnings of pydicom and its decoders, of odd values, are dropped."""
-    with telling_damage(path, "a DICOM image"), warnings.catch_warnings():
+    """As `telling_damage`, and as `ignoring_odd_values`."""
+    with telling_damage(path, "a DICOM image"), ignoring_odd_values():
+        yield
+
+
+@contextmanager
+def ignoring_odd_values() -> Iterator[None]:
+    """Drop warnings of pydicom and its decoders; what matters is checked. Decorates functions."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

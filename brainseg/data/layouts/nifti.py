@@ -99,7 +99,7 @@ def _cut(
         for index in range(every // 2, both[0].shape[axis], every):
             # The radiological convention: the patient's right is on the left.
             pixels, mask = (np.take(values, index, axis)[::-1, ::-1].T for values in both)
-            if np.mean(pixels > 25) < HEAD_SHARE and not mask.any():
+            if not shows_head(pixels) and not mask.any():
                 continue
             found += 1
             yield VolumeSlice(
@@ -116,6 +116,11 @@ def _cut(
     if not found:
         message = f"{pair.image} shows a head in none of its slices. Look at it, or remove it."
         on_problem(Problem("flat", str(pair.image), message))
+
+
+def shows_head(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a slice, H×W, shows enough that is brighter than a tenth of white."""
+    return bool(np.mean(pixels > 25) >= HEAD_SHARE)
 
 
 def check_plane(path: Path, shape: tuple[int, ...], plane: str) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +20,11 @@ logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what matters i
 
 LARGEST = 512 * 512 * 256
 """Voxels of the largest volume that is read; it takes about 3 GB of memory."""
+
+GZIP = b"\x1f\x8b"
+"""The first bytes of a compressed file (RFC 1952)."""
+
+BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 
 DEFLATE = 1032
 """No compressed file grows by more than this factor (https://zlib.net/zlib_tech.html)."""
@@ -90,6 +95,7 @@ def read_header(path: Path) -> Any:
     Raises:
         InputError: it is one of a pair of files. Whatever nibabel raises for a damaged one, too.
     """
+    _check_ending(path)
     with ImageOpener(str(path)) as file:
         start = file.read(540)
     second = start[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
@@ -101,6 +107,20 @@ def read_header(path: Path) -> Any:
             "of .hdr and .img."
         )
     return header
+
+
+def _check_ending(path: Path) -> None:
+    """Refuse a compressed file that is not called so, and the reverse: browsers unpack files."""
+    with path.open("rb") as raw:
+        start = raw.read(4)
+    if path.name.lower().endswith(".gz"):
+        sizes = (348, 540)
+        plain = any(start == size.to_bytes(4, order) for size in sizes for order in BYTE_ORDERS)
+        found, ending = ("not compressed", ".nii") if plain else ("", "")
+    else:
+        found, ending = ("compressed", ".nii.gz") if start.startswith(GZIP) else ("", "")
+    if found:
+        raise InputError(f"{path} is {found}. Rename it, so that its name ends with {ending}.")
 
 
 def _check_size(path: Path, header: Any) -> None:
@@ -168,7 +188,7 @@ def _take(path: Path, header: Any, channel: int | None) -> NDArray:
             f"{path} has {len(shape)} dimensions ({_listed(shape)}). Expected a volume of three, "
             "or several sequences of one."
         )
-    if channel is not None:
+    if channel:
         raise InputError(f"{path} holds one sequence. Remove channel={channel}.")
     return np.asanyarray(stored).reshape(shape)
 
