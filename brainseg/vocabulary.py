@@ -192,6 +192,9 @@ that are kept, before their scores are taken over."""
 
 DEVICES = ("cpu", "cuda")
 
+PLANES = ("sagittal", "coronal", "axial")
+"""Of slices, in the order of the axes across them: left to right, back to front, feet to head."""
+
 PARTS = ("train", "val", "test")
 """The parts of a split."""
 

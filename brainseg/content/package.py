@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
+from brainseg.vocabulary import PLANES
+
 FORMAT = 1
 """Of the packages that this brainseg writes; raise it when older ones cannot read them."""
 
@@ -29,7 +31,7 @@ class Manifest(TypedDict):
     image_size: Annotated[int, Field(gt=0)]
     threshold: Level
     best_threshold: Level | None
-    plane: Literal["axial", "coronal", "sagittal"]
+    plane: Annotated[str, StringConstraints(pattern=rf"^({'|'.join(PLANES)})$")]
     keep_aspect: bool
     brainseg: str
     notice: str

@@ -3,13 +3,21 @@
 import logging
 import os
 import re
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from brainseg.errors import InputError
 from brainseg.predict.archive_address import PASSWORD, USER, check_address
 from brainseg.predict.archive_errors import may_have_arrived, telling_archive
-from brainseg.predict.archive_listing import Listed, read_listed, read_text
+from brainseg.predict.archive_listing import (
+    UID_OF_IMAGE,
+    UID_OF_SERIES,
+    Listed,
+    read_listed,
+    read_parts,
+    read_text,
+)
 from brainseg.terminal import bar
 
 TIMEOUT_S = (10, 60)
@@ -66,17 +74,18 @@ class Archive:
             if not UID.fullmatch(uid):
                 raise InputError(f"{uid} is no UID. Expected numbers with dots between: 1.2.840.…")
         with telling_archive(self.url):
-            found = [read_listed(each) for each in self._reader.search_for_series(study)]
+            listed = read_parts(partial(self._reader.search_for_series, study), UID_OF_SERIES)
+            found = [read_listed(each) for each in listed]
         if not found:
             raise InputError(f"{self.url} has no study {study}, or this user may not see it.")
         chosen = [each for each in found if (each.uid == series if series else each.fits)]
         if len(chosen) == 1:
             return chosen[0]
-        listed = "\n".join(each.summary for each in found)
+        every = "\n".join(each.summary for each in found)
         if series:
-            raise InputError(f"Study {study} has no series {series}. It has:\n{listed}")
+            raise InputError(f"Study {study} has no series {series}. It has:\n{every}")
         what = f"{len(chosen)} series that fit" if chosen else "no series of MR slices"
-        raise InputError(f"Study {study} has {what}. Choose one with --series UID:\n{listed}")
+        raise InputError(f"Study {study} has {what}. Choose one with --series UID:\n{every}")
 
     def fetch(self, study: str, series: Listed, folder: Path) -> None:
         """Fetch all images of a series into files of an empty folder.
@@ -96,14 +105,10 @@ class Archive:
                 image.save_as(folder / f"{number:05d}.dcm", enforce_file_format=True)
 
     def _list_images(self, study: str, series: Listed) -> list[str]:
-        """The UIDs of a series' images, which an archive may list in parts."""
-        uids: dict[str, None] = {}
-        while True:
-            found = self._reader.search_for_instances(study, series.uid, offset=len(uids) or None)
-            known = len(uids)
-            uids |= dict.fromkeys(read_text(each, "00080018") for each in found)
-            if len(uids) >= series.images > 0 or len(uids) == known:
-                return list(uids)
+        """The UIDs of a series' images."""
+        search = partial(self._reader.search_for_instances, study, series.uid)
+        found = read_parts(search, UID_OF_IMAGE, series.images)
+        return [read_text(each, UID_OF_IMAGE) for each in found]
 
     def store(self, file: Path) -> str:
         """Store a DICOM file, once; returns its UID.

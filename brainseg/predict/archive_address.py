@@ -19,16 +19,16 @@ def check_address(url: str) -> bool:
     Raises:
         InputError: it is no address, holds a password, or a password would be sent in the clear.
     """
+    if "@" in url:  # whatever else is wrong with it, it is not shown
+        raise InputError(
+            f"The address of the archive holds an @, as behind a user's name. Set {USER} and "
+            f"{PASSWORD} instead: addresses are shown and kept."
+        )
     try:
         parts = urlsplit(url)
-        host, user = parts.hostname or "", parts.username
+        host = parts.hostname or ""
     except ValueError:
-        host, user, parts = "", None, urlsplit("")
-    if user is not None:
-        raise InputError(
-            f"The address of the archive holds a user's name. Set {USER} and {PASSWORD} instead: "
-            "addresses are shown and kept."
-        )
+        host, parts = "", urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
         raise InputError(
             f"{url} is no address of an archive. Expected one such as "

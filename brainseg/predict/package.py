@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import brainseg
 from brainseg.content.package import Manifest
@@ -17,18 +16,15 @@ from brainseg.predict.bundle import bundle
 from brainseg.predict.packaged import MANIFEST, SUMS
 from brainseg.predict.page_files import copy_page
 from brainseg.predict.segment import keeps_aspect
+from brainseg.predict.settings import Settings
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
-from brainseg.vocabulary import RESEARCH_ONLY
+from brainseg.vocabulary import PLANES, RESEARCH_ONLY
 
 LICENCES = ("LICENSE", "NOTICE")
 
 OPTIONAL = ("h5py", "nibabel", "pydicom")
 """Packages that `predict.py` needs for some kinds of files only."""
-
-THRESHOLD = 0.5
-
-PLANES = ("axial", "coronal", "sagittal")
 
 HERE = Path(__file__).parent
 
@@ -65,7 +61,7 @@ def write_package(run: Run, mode: str, out: Path, card: str) -> Manifest:
         model=f"model.{mode}.onnx",
         model_sha256=hash_file(model),
         image_size=session.image_size,
-        threshold=THRESHOLD,
+        threshold=Settings.threshold,
         best_threshold=_best_threshold(run, mode, hash_file(model)),
         plane=usual_plane(run),
         keep_aspect=keeps_aspect(session),
@@ -85,11 +81,11 @@ def write_package(run: Run, mode: str, out: Path, card: str) -> Manifest:
     return manifest
 
 
-def usual_plane(run: Run) -> Any:
+def usual_plane(run: Run) -> str:
     """The plane across which the volumes of a run's data were cut; axial where it is unknown."""
     planes = run.read_config()["data"].get("planes") if run.config.exists() else None
     first = planes[0] if isinstance(planes, list) and planes else planes
-    return first if first in PLANES else PLANES[0]
+    return first if first in PLANES else Settings.plane
 
 
 def _best_threshold(run: Run, mode: str, network: str) -> float | None:

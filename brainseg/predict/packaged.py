@@ -71,7 +71,10 @@ def check_sums(folder: Path) -> list[Path]:
     sums = folder / SUMS
     if not sums.is_file():
         raise InputError(f"{folder} has no {SUMS}: it is no package. Make one: `brainseg package`.")
-    listed = [line.partition("  ") for line in sums.read_text("utf-8", "replace").splitlines()]
+    try:
+        listed = [line.partition("  ") for line in sums.read_text("utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DamagedFile(sums, "it is not UTF-8", WHOLE_AGAIN) from error
     files = [Path(name) for _, _, name in listed]
     for (expected, _, name), file in zip(listed, files, strict=True):
         if not name or file.is_absolute() or ".." in file.parts:

@@ -24,12 +24,13 @@ ANSWERS: dict[str, Any] = {
     "object": {"error": "none"},
     "nothing": [None],
     "series": [SERIES],
+    "two": [SERIES, SERIES | {"0020000E": {"vr": "UI", "Value": ["1.2.5"]}}],
     "evil": [SERIES | {"0020000E": {"vr": "UI", "Value": ["../../x"]}}],
 }
 
 
 class Odd(BaseHTTPRequestHandler):
-    """Answers by the first part of the path; it lists two images at a time."""
+    """Answers by the first part of the path; it lists one series, or two images, at a time."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -38,12 +39,12 @@ class Odd(BaseHTTPRequestHandler):
             return self.send_error(503)
         if kind == "cut":
             return self._answer(b"[{", 1000)
+        offset = int(parse_qs(parts.query).get("offset", ["0"])[0])
         if parts.path.endswith("/instances"):
-            offset = int(parse_qs(parts.query).get("offset", ["0"])[0])
             start = 0 if kind == "deaf" else offset
             listed = [{"00080018": {"Value": [f"1.2.{k}"]}} for k in range(3)][start : start + 2]
             return self._answer(json.dumps(listed).encode())
-        answer = ANSWERS[kind]
+        answer = ANSWERS[kind][offset : offset + 1] if kind == "two" else ANSWERS[kind]
         return self._answer((answer if kind == "page" else json.dumps(answer)).encode())
 
     def _answer(self, content: bytes, length: int | None = None) -> None:
@@ -86,6 +87,13 @@ def test_a_list_in_parts_is_read_whole(server: str) -> None:
     series = archive.choose_series("1.2.3")
     assert (series.uid, series.images) == ("1.2.4", 3)
     assert archive._list_images("1.2.3", series) == ["1.2.0", "1.2.1", "1.2.2"]
+
+
+def test_series_that_are_listed_one_by_one_are_all_seen(server: str) -> None:
+    archive = Archive(f"{server}/two")
+    with pytest.raises(InputError, match="2 series that fit"):
+        archive.choose_series("1.2.3")
+    assert archive.choose_series("1.2.3", "1.2.5").uid == "1.2.5"
 
 
 def test_an_archive_that_never_lists_the_rest(server: str, tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_a_hub_that_cannot_be_reached_is_told(package: Path) -> None:
         (lambda folder: (folder / "README.md").unlink(), "README.md is damaged"),
         (lambda folder: (folder / "SHA256SUMS").unlink(), "has no SHA256SUMS"),
         (lambda folder: (folder / "SHA256SUMS").write_text("00  ../x\n"), "it lists ../x"),
-        (lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff\n"), "it lists no name"),
+        (lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff\n"), "it is not UTF-8"),
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is damaged"),
     ],
 )

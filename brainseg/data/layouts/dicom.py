@@ -35,9 +35,7 @@ from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.data.layouts.walk import find_files
 from brainseg.data.mask import check_extent
 from brainseg.errors import InputError
-
-PLANES = ("sagittal", "coronal", "axial")
-"""By the axis (left, back, top) that is closest to the slice's normal."""
+from brainseg.vocabulary import PLANES
 
 
 def read_dicom(

@@ -14,8 +14,9 @@ from brainseg.data.layouts.nifti_volume import read_volume
 from brainseg.data.layouts.pattern import compile_pattern
 from brainseg.data.layouts.volume import Cut, VolumeSlice, label_of
 from brainseg.errors import InputError, check_known
+from brainseg.vocabulary import PLANES
 
-AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+AXES = {plane: axis for axis, plane in enumerate(PLANES)}
 """The axis normal to each plane in a volume whose axes point right, anterior and superior."""
 
 HEAD_SHARE = 0.05
