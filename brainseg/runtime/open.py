@@ -80,9 +80,9 @@ def is_installed(runtime: str) -> bool:
     """Whether `runtime` is there; finding out does not import it."""
     if module := RUNTIMES[runtime].module:
         return find_spec(module) is not None
-    from brainseg.runtime.wasm_files import is_fetched
+    from brainseg.runtime.web_files import runs_in_node
 
-    return is_fetched()
+    return runs_in_node()
 
 
 def may_be_had(runtime: str, device: str) -> bool:

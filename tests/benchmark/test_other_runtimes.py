@@ -8,13 +8,13 @@ from brainseg.benchmark import session as timing_session
 from brainseg.benchmark.plan import TimingPlan
 from brainseg.benchmark.timing import _own_seconds
 from brainseg.rows import read_rows
-from brainseg.runtime import wasm_files
+from brainseg.runtime import web_files
 from brainseg.runtime.open import open_session
 from brainseg.scoring.kept import source_of
 
 WEB = "onnxruntime-web"
 needs_web = pytest.mark.skipif(
-    not wasm_files.is_fetched(), reason="needs Node and onnxruntime-web: make web"
+    not web_files.runs_in_node(), reason="needs Node and onnxruntime-web: make web"
 )
 
 

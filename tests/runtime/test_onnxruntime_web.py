@@ -11,7 +11,7 @@ import pytest
 from brainseg.data.parts import read_test, to_input
 from brainseg.errors import InputError
 from brainseg.files import write_text
-from brainseg.runtime import node, wasm_files
+from brainseg.runtime import node, web_files
 from brainseg.runtime import onnxruntime_web as subject
 from brainseg.runtime.memory import peak_memory_mb
 from brainseg.runtime.open import is_installed, open_session
@@ -19,7 +19,7 @@ from brainseg.runtime.session import Unavailable
 
 WEB = "onnxruntime-web"
 needs_web = pytest.mark.skipif(
-    not wasm_files.is_fetched(), reason="needs Node and onnxruntime-web: make web"
+    not web_files.runs_in_node(), reason="needs Node and onnxruntime-web: make web"
 )
 
 
@@ -123,8 +123,9 @@ def test_the_memory_of_its_process_counts(prepared):
 
 def test_what_is_missing_is_named_with_its_remedy(prepared, monkeypatch, tmp_path):
     monkeypatch.setattr(subject, "find_node", lambda: tmp_path / "node")
-    monkeypatch.setattr(wasm_files, "FILES", (tmp_path / "ort.mjs",))
-    with pytest.raises(Unavailable, match=r"ort\.mjs is missing. Fetch it: make web"):
+    for module in (subject, web_files):
+        monkeypatch.setattr(module, "IN_NODE", ("ort.mjs",))
+    with pytest.raises(Unavailable, match=r"lacks ort\.mjs\. Run `make web`"):
         open_web(prepared("none"))
     assert not is_installed(WEB)
     monkeypatch.setattr(subject, "find_node", lambda: None)
@@ -133,12 +134,12 @@ def test_what_is_missing_is_named_with_its_remedy(prepared, monkeypatch, tmp_pat
 
 
 def test_node_of_the_search_path_does_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(wasm_files, "find_spec", lambda name: None)
+    monkeypatch.setattr(web_files, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert wasm_files.find_node() is None
+    assert web_files.find_node() is None
     write_text(tmp_path / "node", "#!/bin/sh\n")
     (tmp_path / "node").chmod(0o755)
-    assert wasm_files.find_node() == tmp_path / "node"
+    assert web_files.find_node() == tmp_path / "node"
 
 
 def test_it_is_for_the_cpu_in_the_precision_of_the_file(prepared):

@@ -10,12 +10,12 @@ from brainseg.runtime.session import Unavailable
 
 
 def test_missing_files_are_named_with_what_to_do(tmp_path: Path):
-    for name in web_files.FILES[1:]:
+    for name in web_files.IN_PAGES[1:]:
         (tmp_path / name).touch()
     with pytest.raises(Unavailable, match=r"lacks ort\.wasm\.min\.mjs\. Run `make web`"):
-        web_files.find_ort(tmp_path)
+        web_files.find_ort(folder=tmp_path)
     (tmp_path / web_files.BROWSER).touch()
-    assert web_files.find_ort(tmp_path) == tmp_path
+    assert web_files.find_ort(folder=tmp_path) == tmp_path
 
 
 def test_one_version_is_pinned_with_its_digest():
