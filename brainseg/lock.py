@@ -57,10 +57,10 @@ def _locked(folder: Path, wait_s: float) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        raise _without_locks(folder) from error
+        raise without_locks(folder) from error
     try:
         if isinstance(lock, SoftFileLock):  # such a lock outlives a process that is killed
-            raise _without_locks(folder)
+            raise without_locks(folder)
         with suppress(OSError):  # a full disk has no room for the note, but the lock holds
             file.write_text(json.dumps(_myself()))
         yield
@@ -127,7 +127,8 @@ def _describe_holder(folder: Path) -> str:
     return f"{folder} is being worked on by {who}."
 
 
-def _without_locks(folder: Path) -> InputError:
+def without_locks(folder: Path) -> InputError:
+    """What to tell where a file system has no locks."""
     return InputError(
         f"The file system of {folder} has no locks, which keep two processes from one folder. "
         "Choose a folder on a local disk, or mount the drive with locks (NFS 4; NFS 3 without the "

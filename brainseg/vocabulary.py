@@ -162,6 +162,9 @@ MODES: dict[str, Mode] = {
 }
 """Name → mode, in the order in which they are made and shown."""
 
+BEST = "best"
+"""Typed for the threshold with the best score on the run's validation slices."""
+
 EVERY = "all"
 """Typed for all runtimes that are installed."""
 

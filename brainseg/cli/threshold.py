@@ -6,11 +6,9 @@ from typing import Any
 
 from brainseg.errors import InputError
 from brainseg.run import Run
+from brainseg.vocabulary import BEST
 
 logger = logging.getLogger(__name__)
-
-BEST = "best"
-"""Stands for the threshold that was best on the run's validation slices."""
 
 
 def choose_threshold(
@@ -31,12 +29,9 @@ def choose_threshold(
     """
     is_run = Run(model).state.exists()
     if given != BEST:
-        try:
-            chosen = float(given)
-        except ValueError:
-            raise InputError(
-                f"Expected a threshold between 0 and 1, or {BEST}; found {given}."
-            ) from None
+        from brainseg.predict.settings import parse_threshold
+
+        chosen = parse_threshold(given)
         if tta != "none" and is_run:
             _validated(model, mode, tta, device, threads)
         return chosen

@@ -117,8 +117,19 @@ def _is_code(*groups: list[ast.stmt]) -> bool:
     return any(isinstance(each, ast.FunctionDef | ast.ClassDef) for each in chain(*groups))
 
 
+MISSING = """\
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"Error: {missing.name} is not installed. Install what this program needs with\\n"
+        "  python -m pip install -r requirements.txt"
+    ) from None"""
+
+
 def _render_imports(imports: Iterable[tuple[str, str]], optional: Collection[str]) -> Iterator[str]:
-    """Blocks: of Python's own library, of packages, and of each one that may be missing."""
+    """Blocks: of Python's own library, of packages, and of each one that may be missing.
+
+    Where another package is missing, the program says how to install them and ends.
+    """
     blocks: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for module, name in {*imports, *([("contextlib", "suppress")] if optional else [])}:
         package = re.split(r"\W", module)[0]
@@ -126,6 +137,8 @@ def _render_imports(imports: Iterable[tuple[str, str]], optional: Collection[str
         blocks[f"{package} may be missing" if package in optional else kind].add((module, name))
     for kind in sorted(blocks, key=lambda kind: (kind not in ("", "packages"), kind)):
         text = "\n".join(_import_lines(blocks[kind]))
+        if kind == "packages":
+            text = f"try:\n{indent(text, INDENT)}\n{MISSING}"
         if kind not in ("", "packages"):
             text = f"with suppress(ImportError):  # {kind}\n{indent(text, INDENT)}"
         yield text

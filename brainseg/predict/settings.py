@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from brainseg.data.layouts.nifti import AXES
 from brainseg.errors import InputError, check_known
+from brainseg.vocabulary import BEST
 
 TTA = ("none", "flips")
 """Ways of test-time augmentation."""
@@ -51,3 +52,17 @@ class Settings:
                 "Expected a batch of 1 or more and an area of 0 or more; found "
                 f"{self.batch} and {self.min_area}."
             )
+
+
+def parse_threshold(given: str | float) -> float:
+    """A threshold that was typed, where that is not `BEST`.
+
+    Raises:
+        InputError: it is no number.
+    """
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            f"Expected a threshold between 0 and 1, or {BEST}; found {given}."
+        ) from None

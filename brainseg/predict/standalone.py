@@ -25,13 +25,14 @@ from brainseg.errors import InputError, explain
 from brainseg.files import hash_file, staging, write_csv, write_npz
 from brainseg.predict.dicom_frames import Frame, measure_volume, read_pixels, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
+from brainseg.predict.folder_lock import alone_in
 from brainseg.predict.image_file import OVERLAY, write_overlay_of
 from brainseg.predict.inputs import ARRAYS, Input, find_inputs, unique_stems, write_whole
 from brainseg.predict.predict import COLUMNS, PATHS, TABLE, check_folder, measure
 from brainseg.predict.segment import segment_batch, to_masks
-from brainseg.predict.settings import Settings
+from brainseg.predict.settings import Settings, parse_threshold
 from brainseg.runtime.onnxruntime import CPU, start_inference
-from brainseg.vocabulary import RESEARCH_ONLY
+from brainseg.vocabulary import BEST, RESEARCH_ONLY
 
 NEWEST = 1
 """Format of the packages that this file can read."""
@@ -40,6 +41,7 @@ NEEDED = {
     "volume": ("NIfTI volumes", "nibabel"),
     "series": ("DICOM files", "pydicom"),
     ".mat": ("MATLAB files", "h5py"),
+    "skimage": ("Masks without small parts", "scikit-image"),
     "cv2": ("Colour images of 16 bits and rare kinds of TIFF", "opencv-python-headless"),
 }
 """What needs a package of its own."""
@@ -52,12 +54,14 @@ class Package:
     Attributes:
         model: its file.
         threshold: probability from which a pixel is tumour.
+        best_threshold: that with the best score on validation, where it is known.
         plane: across which volumes are cut into slices.
         keep_aspect: whether images are padded to a square rather than squeezed.
     """
 
     model: Path
     threshold: float
+    best_threshold: float | None
     plane: str
     keep_aspect: bool
 
@@ -120,7 +124,14 @@ def main(arguments: Sequence[str] | None = None, folder: Path = Path(__file__).p
         package = read_package(folder)
         given = read_arguments(arguments, package)
         network = open_network(package, given.threads)
-        settings = Settings(threshold=given.threshold, plane=given.plane, series=(*given.series,))
+        settings = Settings(
+            threshold=choose_threshold(given.threshold, package),
+            tta=given.tta,
+            min_area=given.min_area,
+            plane=given.plane,
+            channel=given.channel,
+            series=(*given.series,),
+        )
         rows = predict(network, given.inputs, given.out, settings, given.overwrite)
     except KeyboardInterrupt:
         print("Interrupted: nothing was written.", file=sys.stderr)
@@ -143,10 +154,16 @@ def read_arguments(arguments: Sequence[str] | None, package: Package) -> argpars
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT")
     parser.add_argument("--out", required=True, type=Path, help="folder for the results")
-    text = "probability from which a pixel is tumour (default: %(default)s)"
-    parser.add_argument("--threshold", type=float, default=package.threshold, help=text)
+    text = f"probability from which a pixel is tumour, or {BEST} (default: %(default)s)"
+    parser.add_argument("--threshold", default=package.threshold, help=text)
+    text = "none, or flips: average over mirror images, for four times the time"
+    parser.add_argument("--tta", default=Settings.tta, help=text)
+    text = "leave out parts of a mask with fewer pixels (needs scikit-image)"
+    parser.add_argument("--min-area", type=int, default=Settings.min_area, help=text)
     text = "of slices of NIfTI volumes: axial, coronal or sagittal (default: %(default)s)"
     parser.add_argument("--plane", default=package.plane, help=text)
+    text = "of a NIfTI file with four dimensions, from 0"
+    parser.add_argument("--channel", type=int, help=text)
     parser.add_argument("--series", action="append", default=[], help="UID of a DICOM series")
     text = "of the CPU (default: its physical cores)"
     parser.add_argument("--threads", type=int, default=0, help=text)
@@ -169,9 +186,13 @@ def read_package(folder: Path) -> Package:
         told = json.loads(file.read_text(encoding="utf-8"))
         if int(told["format"]) > NEWEST:
             raise InputError(f"{folder} is of a newer brainseg. Use the predict.py in it.")
-        model = folder / Path(told["model"]).name
+        model, best = folder / Path(told["model"]).name, told["best_threshold"]
         package = Package(
-            model, float(told["threshold"]), str(told["plane"]), bool(told["keep_aspect"])
+            model,
+            threshold=float(told["threshold"]),
+            best_threshold=None if best is None else float(best),
+            plane=str(told["plane"]),
+            keep_aspect=bool(told["keep_aspect"]),
         )
         expected = told["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -179,6 +200,19 @@ def read_package(folder: Path) -> Package:
     if not model.is_file() or hash_file(model) != expected:
         raise InputError(f"{model} is not the file that was packaged. Copy the package again.")
     return package
+
+
+def choose_threshold(given: str | float, package: Package) -> float:
+    """The threshold that was typed, as a number.
+
+    Raises:
+        InputError: it is none, or the best one is not known.
+    """
+    if given != BEST:
+        return parse_threshold(given)
+    if package.best_threshold is None:
+        raise InputError(f"This package does not say which threshold is {BEST}. Give a number.")
+    return package.best_threshold
 
 
 def open_network(package: Package, threads: int) -> Network:
@@ -202,12 +236,14 @@ def predict(
     """Segment all inputs; what `out` had stays until all is there. Returns the rows of the table.
 
     Raises:
-        InputError: there is no input, `out` cannot be used or has results, or the disk is full.
+        InputError: there is no input, `out` cannot be used, has results or is being worked on, or
+            the disk is full.
     """
     inputs = find_inputs(paths, settings, read_series)
     check_folder(out, overwrite)
     stems = unique_stems([each.stem for each in inputs])
-    with staging(out, TABLE) as made:
+    with alone_in(out), staging(out, TABLE) as made:
+        check_folder(out, overwrite)  # again: another process may just have ended
         rows = []
         for number, (each, stem) in enumerate(zip(inputs, stems, strict=True), 1):
             tell_progress(f"{number} of {len(inputs)}: {each.name}")
@@ -234,11 +270,11 @@ def predict_one(
         subject = given.read()
         images = subject.pixels
         found = [
-            segment_batch(network, images[k : k + 1], "none", network.keep_aspect)
+            segment_batch(network, images[k : k + 1], settings.tta, network.keep_aspect)
             for k in range(len(images))
         ]
         probabilities = np.concatenate(found)
-        masks = to_masks(probabilities, settings.threshold)
+        masks = to_masks(probabilities, settings.threshold, settings.min_area)
         seconds = round(time.perf_counter() - start, 4)
         written = write_whole(subject, masks, probabilities, made, stem)
     except InputError as error:

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import nibabel as nib
@@ -26,11 +27,14 @@ from brainseg.content.read import read_content
 from brainseg.data.phantom.write import draw_patient
 from brainseg.errors import DamagedFile, InputError
 from brainseg.files import read_csv, write_text
+from brainseg.lock import locked
 from brainseg.predict import package as packages
 from brainseg.predict import standalone
+from brainseg.predict.folder_lock import alone_in
 from brainseg.predict.package import write_package
 from brainseg.predict.packaged import model_of
 from brainseg.predict.predict import predict
+from brainseg.predict.settings import Settings
 from brainseg.run import Run
 from brainseg.runtime.session import Unavailable
 from brainseg.runtime.web_files import find_ort
@@ -329,6 +333,8 @@ def test_a_network_that_was_changed_is_named(package: Path) -> None:
         (["empty", "--out", "out"], "Nothing to segment in empty"),
         (["a.png", "--out", "a.png"], "a.png is a file; expected a folder"),
         (["a.png", "--out", "out", "--threshold", "1.5"], "a threshold between 0 and 1"),
+        (["a.png", "--out", "out", "--threshold", "half"], "0 and 1, or best; found half"),
+        (["a.png", "--out", "out", "--tta", "turns"], "Unknown test-time augmentation turns"),
         (["a.png", "--out", "out", "--plane", "oblique"], "Unknown plane oblique"),
     ],
 )
@@ -368,7 +374,96 @@ def test_an_interrupted_prediction_leaves_nothing(
     asked = [str(pictures / "rgb.png"), "--out", str(tmp_path / "out")]
     assert standalone.main(asked, folder) == 130
     assert "Interrupted" in capsys.readouterr().err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+def test_one_program_at_a_time_writes_to_a_folder(
+    folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    out, codes = tmp_path / "out", []
+    asked = [str(pictures), "--out", str(out)]
+    segment = standalone.segment_batch
+
+    def meanwhile(*given: Any) -> np.ndarray:
+        if not codes:
+            codes.append(None)
+            codes[0] = standalone.main([*asked, "--overwrite"], folder)
+        return segment(*given)
+
+    monkeypatch.setattr(standalone, "segment_batch", meanwhile)
+    assert standalone.main(asked, folder) == 0
+    assert codes == [1]
+    assert "is being worked on by another process" in capsys.readouterr().err
+    rows = read_csv(out / "predictions.csv")
+    assert len(rows) == 14
+    assert all(Path(row["mask"]).is_file() for row in rows)
+
+
+def test_the_lock_is_that_of_brainseg(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(InputError, match="worked on by another"):
+        alone_in(tmp_path).__enter__()
+    with alone_in(tmp_path), pytest.raises(InputError, match="worked on by another"):
+        locked(tmp_path).__enter__()
+    with locked(tmp_path):
+        pass
+
+
+def test_results_that_came_meanwhile_are_kept(
+    folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    out = tmp_path / "out"
+    asked = [str(pictures / "rgb.png"), "--out", str(out)]
+    check, checked = standalone.check_folder, []
+
+    def slowly(*given: Any) -> None:
+        check(*given)
+        if not checked:
+            checked.append(given)
+            assert standalone.main(asked, folder) == 0
+
+    monkeypatch.setattr(standalone, "check_folder", slowly)
+    assert standalone.main(asked, folder) == 1
+    assert "holds the results of an earlier prediction" in capsys.readouterr().err
+
+
+def test_a_sequence_of_a_nifti_file_is_chosen(
+    folder: Path, head: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([head // 3, head], axis=3), np.eye(4)), file)
+    asked = [str(file), "--out", str(tmp_path / "theirs"), "--threads", "1"]
+    assert standalone.main(asked, folder) == 1
+    assert "--channel of `predict`" in capsys.readouterr().err
+    assert standalone.main([*asked, "--channel", "1", "--overwrite"], folder) == 0
+    settings, model = Settings(channel=1), folder / f"model.{MODE}.onnx"
+    rows = predict(model, [file], tmp_path / "ours", settings, threads=1)["rows"]
+    check_same(rows, tmp_path / "theirs")
+
+
+def test_options_are_those_of_brainseg(
+    package: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    options = ("--tta", "flips", "--min-area", "40", "--threshold", "best", "--threads", "1")
+    asked = [str(pictures), "--out", str(tmp_path / "theirs"), *options]
+    assert standalone.main(asked, package) == 1
+    assert "does not say which threshold is best" in capsys.readouterr().err
+    file = package / "manifest.json"
+    write_text(file, json.dumps(json.loads(file.read_text()) | {"best_threshold": 0.45}))
+    assert standalone.main(asked, package) == 0
+    settings = Settings(threshold=0.45, tta="flips", min_area=40)
+    model = package / f"model.{MODE}.onnx"
+    check_same(
+        predict(model, [pictures], tmp_path / "ours", settings, threads=1)["rows"],
+        tmp_path / "theirs",
+    )
+
+
+def test_missing_packages_are_told_with_what_installs_them(folder: Path, tmp_path: Path) -> None:
+    done = run([sys.executable, "-S", "-I", folder / "predict.py", "--help"], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "is not installed" in done.stderr
+    assert "python -m pip install -r requirements.txt" in done.stderr
 
 
 def test_the_verbs(
