@@ -1,4 +1,4 @@
-"""The files of onnxruntime-web, which run networks in browsers and in Node; `make web` fetches them."""
+"""The files of onnxruntime-web, for browsers and for Node; `make web` fetches them."""
 
 import shutil
 import sys
