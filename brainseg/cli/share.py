@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from brainseg.errors import InputError
-from brainseg.vocabulary import MODES, RESEARCH_ONLY
+from brainseg.vocabulary import MODES, REFERENCE, RESEARCH_ONLY
 
 app = typer.Typer()
 
@@ -25,8 +25,11 @@ def package(
 
     found = open_run(run)
     find_file(run, mode)
-    if (card := make_card(found)) is None:
-        raise InputError(f"{run} has no scores for its card. Make them: brainseg export {run}")
+    if (card := make_card(found, mode)) is None:
+        verb = "export" if mode == REFERENCE else f"quantize --mode {mode}"
+        raise InputError(
+            f"{run} has no scores of {mode} for its card. Make them: brainseg {verb} {run}"
+        )
     write_package(found, mode, out, card)
     files = [path for path in out.rglob("*") if path.is_file()]
     size = sum(file.stat().st_size for file in files)

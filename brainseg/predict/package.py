@@ -38,7 +38,7 @@ def write_package(run: Run, mode: str, out: Path, card: str) -> Manifest:
         run: that was exported in `mode`.
         mode: one of `vocabulary.MODES`.
         out: a new or empty folder.
-        card: text of its model card.
+        card: text of the model card of that mode.
 
     Returns:
         Its manifest.

@@ -11,6 +11,7 @@ from brainseg.report.rows import NOTHING
 from brainseg.report.table import Runs, name_runs
 from brainseg.run import Run
 from brainseg.terminal import widen
+from brainseg.vocabulary import CHECKPOINT
 
 NOTE = (
     "In brackets: 95 % bootstrap intervals over patients. There is no interval with fewer than 8 "
@@ -30,11 +31,13 @@ def score_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     return [[name, *_cells(values)] for name, values in everything.items()]
 
 
-def score_table(runs: Runs) -> Table:
-    """Scores of every run on its test split, by class."""
-    scored = [(name, run) for name, run in name_runs(runs) if run.metrics.exists()]
-    rows = [[name, *row] for name, run in scored for row in score_rows(run.read(run.metrics))]
-    columns, note = ["Variant", *score_columns()], f"Scores of the checkpoint in PyTorch. {NOTE}"
+def score_table(runs: Runs, mode: str = CHECKPOINT) -> Table:
+    """Scores of every run in a mode on its test split, by class."""
+    files = [(name, run, run.metrics_of(mode)) for name, run in name_runs(runs)]
+    scored = [(name, run.read(file)) for name, run, file in files if file.exists()]
+    rows = [[name, *row] for name, metrics in scored for row in score_rows(metrics)]
+    what = "the checkpoint in PyTorch" if mode == CHECKPOINT else f"`model.{mode}.onnx`"
+    columns, note = ["Variant", *score_columns()], f"Scores of {what}. {NOTE}"
     return Table("Scores by class", columns, rows, [note], columns[2:])
 
 

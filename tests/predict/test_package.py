@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import PIL
 import pydicom
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -483,7 +485,16 @@ def test_the_verbs(
     assert not typed("package", run.path, "--mode", MODE, "--out", out)
     assert "MiB. For research use only." in capsys.readouterr().out
     assert read_content(run.config)["seed"] == 3
-    assert f"# {run.name}" in (out / "card.md").read_text()
+    text, scores = (out / "card.md").read_text(), json.loads(run.metrics_of(MODE).read_text())
+    assert f"# {run.name}" in text
+    for name in ("card.md", "README.md"):
+        (dice,) = (
+            result.metric_value
+            for result in ModelCard.load(out / name).data.eval_results
+            if result.metric_type == "dice"
+        )
+        assert dice == scores["dice"]
+    assert set(re.findall(r"model\.\w+\.onnx", text)) == {f"model.{MODE}.onnx"}
     assert not typed("predict", out, pictures / "rgb.png", "--out", tmp_path / "masks")
     assert (tmp_path / "masks" / "rgb.mask.png").exists()
     asked = ("predict", out, pictures / "rgb.png", "--mode", "fp32", "--out", tmp_path / "d")

@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 
 from brainseg.evaluation.cases import summarize
 from brainseg.files import write_json, write_text
-from brainseg.report.card import write_card
+from brainseg.report.card import make_card, write_card
 from brainseg.report.provenance import LIMITS
 from brainseg.run import Run
 from brainseg.vocabulary import METRICS
@@ -66,6 +66,40 @@ def test_the_hub_reads_the_front_matter(run):
     found = {result.metric_type: result.metric_value for result in data.eval_results}
     assert found == {name: METRICS_FILE[name] for name in METRICS}
     assert {result.dataset_name for result in data.eval_results} == {"figshare"}
+
+
+def test_the_card_of_a_mode_has_its_scores_and_its_use(run):
+    assert make_card(run, "int8_static") is None
+    worse = summarize([case(f"a{number}", f"p{number}", 50 + number) for number in range(10)])
+    worse |= {"calibration": {"bins": [], "ece": 0.5, "ece_uncertain": 0.25}, "unmasked": {}}
+    write_json(run.metrics_of("int8_static"), worse)
+    text = make_card(run, "int8_static")
+    found = {result.metric_type: result for result in ModelCard(text).data.eval_results}
+    assert found["dice"].metric_value == worse["dice"] != METRICS_FILE["dice"]
+    low, high = worse["dice_interval"]
+    assert f"{worse['dice']:.3f} ({low:.3f}–{high:.3f})" in text
+    assert "Scores of `model.int8_static.onnx`." in text
+    assert "0.5000 over all pixels" in text
+    assert "\n`model.int8_static.onnx` takes `image`" in text
+    assert "brainseg predict model.int8_static.onnx IMAGE" in text
+    assert "model.fp32.onnx" not in text
+    own = make_card(run)
+    assert "`model.fp32.onnx` (like each `model.<mode>.onnx`) takes" in own
+    assert "Scores of the checkpoint in PyTorch." in own
+
+
+def test_what_is_passed_on_has_no_paths_of_its_author(run):
+    data = CONFIG["data"] | {"negatives": "../anna's data/kaggle", "test": "/data/clinic/2024/"}
+    model = CONFIG["model"] | {"weights": "/home/anna/w.pth"}
+    write_text(run.config, yaml.safe_dump(CONFIG | {"data": data, "model": model}))
+    add_evaluation(run, "own", folder="/data/clinic/x")
+    write_json(run.metrics_of("fp32"), METRICS_FILE)
+    text = make_card(run, "fp32")
+    assert "slices without tumour from kaggle, tested on 2024." in text
+    assert "weights: w.pth" in text
+    assert "11 images of x, " in text
+    assert not any(name in text for name in ("anna", "/data", ".."))
+    assert all(path in make_card(run) for path in (*list(data.values())[-2:], "/data/clinic/x"))
 
 
 def test_what_is_undefined_stays_out_of_the_front_matter(run):
