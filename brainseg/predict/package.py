@@ -1,6 +1,7 @@
 """A package: a folder with a network and all that is needed to use it elsewhere."""
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
@@ -19,6 +20,7 @@ from brainseg.predict.segment import keeps_aspect
 from brainseg.predict.settings import Settings
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
+from brainseg.runtime.session import Unavailable
 from brainseg.vocabulary import PLANES, RESEARCH_ONLY
 
 LICENCES = ("LICENSE", "NOTICE")
@@ -28,11 +30,14 @@ OPTIONAL = ("h5py", "nibabel", "pydicom")
 
 HERE = Path(__file__).parent
 
+logger = logging.getLogger(__name__)
+
 
 def write_package(run: Run, mode: str, out: Path, card: str) -> Manifest:
     """Write the package of a run's network; the folder appears once all of it is there.
 
-    The same network gives the same bytes, whenever and wherever it is packaged.
+    The same network gives the same bytes, whenever and wherever it is packaged. Where
+    onnxruntime-web is not there, it has no page, which is told.
 
     Args:
         run: that was exported in `mode`.
@@ -44,7 +49,6 @@ def write_package(run: Run, mode: str, out: Path, card: str) -> Manifest:
         Its manifest.
 
     Raises:
-        Unavailable: onnxruntime-web, which the page needs, is not there.
         InputError: `out` exists, the model cannot be opened, or the disk is full.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -71,9 +75,9 @@ def write_package(run: Run, mode: str, out: Path, card: str) -> Manifest:
     with building(out) as made:
         shutil.copyfile(model, made / manifest["model"])
         write_json(made / MANIFEST, manifest)
-        for file, text in _texts(manifest, card).items():
+        page = _add_page(made)
+        for file, text in _texts(manifest, card, page).items():
             write_text(made / file, text)
-        copy_page(made)
         write_text(made / SUMS, _list_sums(made))
         own = (made / SUMS).read_text()
     if (out / SUMS).read_text() != own:
@@ -96,11 +100,22 @@ def _best_threshold(run: Run, mode: str, network: str) -> float | None:
     return known["tta"]["none"]["best"]["threshold"] if measured else None
 
 
-def _texts(manifest: Manifest, card: str) -> Mapping[str, str]:
+def _add_page(made: Path) -> bool:
+    """Copy the page, if that can be; returns whether it could."""
+    try:
+        copy_page(made)
+    except Unavailable as error:
+        logger.warning("The package gets no page for browsers. %s Then package again.", error)
+        return False
+    return True
+
+
+def _texts(manifest: Manifest, card: str, page: bool) -> Mapping[str, str]:
     """The files of a package that are text, by name."""
     readme = Template((HERE / "package_readme.md").read_text(encoding="utf-8"))
+    browser = (HERE / "package_readme_page.md").read_text(encoding="utf-8") if page else ""
     front = hide_home(card).partition("\n---\n")[0] + "\n---\n"  # a hub reads it there
-    words = {"size": manifest["image_size"], **manifest}
+    words = {"size": manifest["image_size"], "browser": browser, **manifest}
     return {
         "card.md": hide_home(card),
         "README.md": f"{front}\n{readme.substitute(words)}",

@@ -101,8 +101,8 @@ def make_server(folder: Path, port: int) -> Server:
     """
     if not (folder / START).is_file():
         raise InputError(
-            f"{folder} has no {START}. Expected a package; make one with `brainseg package RUN "
-            f"--out {folder}`."
+            f"{folder} has no {START}. Expected a package with its page; make one with `brainseg "
+            "package RUN --out NEW`, after `make web`."
         )
     try:
         return Server((LOOPBACK, port), partial(Handler, directory=str(folder)))

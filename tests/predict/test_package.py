@@ -31,11 +31,12 @@ from brainseg.errors import DamagedFile, InputError
 from brainseg.files import read_csv, write_text
 from brainseg.lock import locked
 from brainseg.predict import package as packages
-from brainseg.predict import standalone
+from brainseg.predict import page_files, standalone
 from brainseg.predict.folder_lock import alone_in
 from brainseg.predict.package import write_package
-from brainseg.predict.packaged import model_of
+from brainseg.predict.packaged import check_sums, model_of
 from brainseg.predict.predict import predict
+from brainseg.predict.serve import make_server
 from brainseg.predict.settings import Settings
 from brainseg.run import Run
 from brainseg.runtime.session import Unavailable
@@ -49,15 +50,6 @@ CARD = "---\nlibrary_name: brainseg\n---\n\n# A network\n"
 ROOT = Path(__file__).parents[2]
 FOREIGN = ("brainseg", "torch", "cv2", "scipy", "skimage", "pandas", "highdicom", "h5py", "rich")
 """Packages that `predict.py` must do without."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def page() -> None:
-    """The page's part that `make web` fetches is there."""
-    try:
-        find_ort()
-    except Unavailable as why:
-        pytest.skip(str(why))
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +229,7 @@ def test_a_package_is_listed_and_always_the_same(
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         *("LICENSE", "NOTICE", "README.md", "card.md", "predict.py", "requirements.txt"),
-        *("manifest.json", f"model.{MODE}.onnx", "SHA256SUMS", "index.html", "page/ort/LICENSE"),
+        *("manifest.json", f"model.{MODE}.onnx", "SHA256SUMS"),
     } <= files
     for name in files:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -251,6 +243,31 @@ def test_a_package_is_listed_and_always_the_same(
     assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     home = str(Path.home())
     assert not any(home in (folder / name).read_text(errors="ignore") for name in files)
+
+
+def test_the_page_is_in_it(folder: Path) -> None:
+    try:
+        find_ort()
+    except Unavailable as why:
+        pytest.skip(str(why))
+    assert (folder / "index.html").is_file()
+    assert (folder / "page" / "ort" / "LICENSE").is_file()
+    assert "\n\n## In a browser\n\n" in (folder / "README.md").read_text()
+
+
+def test_without_onnxruntime_web_there_is_no_page(
+    prepared: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    out = tmp_path / "package"
+    monkeypatch.setattr(page_files, "find_ort", lambda: find_ort(folder=tmp_path))
+    write_package(prepared("none"), MODE, out, CARD)
+    assert "no page for browsers" in caplog.text
+    assert "Run `make web`" in caplog.text
+    assert "browser" not in (out / "README.md").read_text()
+    assert model_of(out)
+    assert not {"index.html", "page"} & {path.parts[0] for path in check_sums(out)}
+    with pytest.raises(InputError, match=r"has no index\.html\. Expected a package with its page"):
+        make_server(out, 0)
 
 
 def test_the_manifest_says_what_the_network_takes(folder: Path) -> None:
