@@ -37,6 +37,7 @@ def _lock(handle: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
+        os.lseek(handle, 0, os.SEEK_SET)  # the byte that `filelock` locks
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
