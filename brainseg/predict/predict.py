@@ -110,6 +110,7 @@ def predict(
     stems = unique_stems([each.stem for each in found])
     check_names(out, stems, overwrite)
     with locked(out), _replacing_results(out), staging(out, TABLE) as made:
+        check_folder(out, overwrite)  # another process may have been first
         space = made / ".space"  # of the table, so that a full disk cannot take it
         space.write_bytes(bytes(ROW_BYTES * (1 + len(found))))
         many = all(each.kind == "image" for each in found)
