@@ -28,7 +28,8 @@ def open_web(run, mode="fp32", threads=1):
 
 
 def children():
-    return psutil.Process().children()
+    """The processes that run networks; a browser of other tests may run beside them."""
+    return [each for each in psutil.Process().children() if "worker.mjs" in str(each.cmdline())]
 
 
 @pytest.fixture(autouse=True)
