@@ -366,6 +366,10 @@ def test_files_of_others_are_not_overwritten(model: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"a\.mask\.png exists\. Choose another folder"):
         predict(model, [image], tmp_path / "out")
     assert read(str(mine)).shape == (3, 3)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").touch()
+    with pytest.raises(InputError, match=r"manifest\.json exists"):
+        predict(model, [image], tmp_path / "site")
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "SHA256SUMS").touch()
     with pytest.raises(InputError, match="is a package"):
