@@ -230,9 +230,8 @@ def check_names(out: Path, stems: Sequence[str], overwrite: bool) -> None:
     if overwrite or not out.is_dir():
         return
     there = {path.name for path in out.iterdir()}
-    taken = [
-        f"{stem}{ending}" for stem in stems for ending in RESULTS if f"{stem}{ending}" in there
-    ]
+    names = [f"{stem}{ending}" for stem in stems for ending in RESULTS]
+    taken = [name for name in [*names, manifest.NAME] if name in there]
     if taken:
         raise InputError(
             f"{out / taken[0]} exists. Choose another folder with --out, or replace files of these "
