@@ -42,8 +42,8 @@ def describe() -> dict[str, Any]:
         "host": platform.node(),
         "os": platform.platform(),
         "versions": {"brainseg": __version__}
-        | {name: _version(name) for name in PACKAGES}
-        | {"onnxruntime": next(filter(None, map(_version, RUNTIMES)), None)},
+        | {name: version_of(name) for name in PACKAGES}
+        | {"onnxruntime": next(filter(None, map(version_of, RUNTIMES)), None)},
         "cpu": _cpu(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": nvidia_gpus() or _torch_gpus(),
@@ -127,7 +127,8 @@ def _torch_gpus() -> list[dict[str, str]]:
     return [{"name": torch.cuda.get_device_name(i)} for i in range(torch.cuda.device_count())]
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The version of an installed package; `None` where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,6 +1,7 @@
 """Which threshold `predict` uses, and what is told of it and of test-time augmentation."""
 
 import logging
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ def _validated(
 
     run = Run(model)
     ways = tuple(dict.fromkeys(("none", tta)))
-    session = open_session(find_file(model, mode), device, threads)
-    with locked(run.path):
+    open_once = cache(partial(open_session, find_file(model, mode), device, threads))
+    with locked(run.path):  # what is known already needs no network
         found = validate(
-            run, mode, ways, lambda images, way: segment(session, images, Settings(tta=way))
+            run, mode, ways, lambda images, way: segment(open_once(), images, Settings(tta=way))
         )
     for way in ways:
         usual, best = found["tta"][way]["usual"], found["tta"][way]["best"]

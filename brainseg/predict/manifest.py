@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from brainseg import __version__
+from brainseg.environment import version_of
 from brainseg.files import hash_file
 from brainseg.predict.segment import keeps_aspect
 from brainseg.predict.settings import Settings
@@ -41,7 +41,7 @@ def describe(
         "notice": RESEARCH_ONLY,
         "brainseg": __version__,
         "python": sys.version.split()[0],
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in PACKAGES if (found := version_of(name))},
         "network": {
             "file": session.path.name,
             "sha256": hash_file(session.path),
@@ -54,10 +54,3 @@ def describe(
         "started_at": started.astimezone(UTC).isoformat(timespec="seconds"),
         "rows": list(rows),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

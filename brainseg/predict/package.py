@@ -1,6 +1,5 @@
 """A package: a folder with a network and all that is needed to use it elsewhere."""
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -136,5 +135,4 @@ def _read_licence(name: str) -> str:
 def _list_sums(folder: Path) -> str:
     """The lines that `sha256sum -c` takes, of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = ((hashlib.sha256(path.read_bytes()).hexdigest(), path) for path in files)
-    return "".join(f"{found}  {path.relative_to(folder).as_posix()}\n" for found, path in sums)
+    return "".join(f"{hash_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)

@@ -65,16 +65,6 @@ def test_a_wrong_size_is_told_and_the_next_pass_works(prepared):
 
 
 @needs_web
-@pytest.mark.parametrize("content", [b"", b"no graph", None])
-def test_a_damaged_or_missing_file_is_an_input_error(tmp_path, content):
-    path = tmp_path / "model.fp32.onnx"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.fp32\.onnx.*brainseg export"):
-        open_session(path, threads=1, runtime=WEB)
-
-
-@needs_web
 def test_a_process_that_dies_is_told(prepared):
     session = open_web(prepared("none"))
     (child,) = children()

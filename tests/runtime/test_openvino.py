@@ -84,16 +84,6 @@ def test_an_unknown_precision_is_refused(prepared):
         open_fp32(prepared("none"), precision="f8")
 
 
-@needs_openvino
-@pytest.mark.parametrize("content", [b"", b"no graph", None])
-def test_a_damaged_or_missing_file_is_an_input_error(tmp_path, content):
-    path = tmp_path / "model.fp32.onnx"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.fp32\.onnx.*brainseg export"):
-        open_session(path, runtime="openvino")
-
-
 def test_errors_are_told_without_places_in_the_source():
     error = RuntimeError(
         "Exception from src/inference/core.cpp:117:\nException from src/plugin.cpp:54:\n"

@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 from brainseg.environment import physical_cores
 from brainseg.errors import InputError
 from brainseg.runtime import onnxruntime as subject
-from brainseg.runtime.open import open_session
+from brainseg.runtime.open import is_installed, open_session
 from brainseg.runtime.session import Unavailable
 
 
@@ -69,13 +69,16 @@ def test_an_onnxruntime_without_cuda_names_the_package(prepared, monkeypatch):
         open_session(prepared("none").onnx("fp32"), "cuda")
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "onnxruntime-web"])
 @pytest.mark.parametrize("content", [b"", b"no graph", None])
-def test_a_damaged_or_missing_file_is_an_input_error(tmp_path, content):
+def test_a_damaged_or_missing_file_is_an_input_error(tmp_path, content, runtime):
+    if not is_installed(runtime):
+        pytest.skip(f"{runtime} is not installed")
     path = tmp_path / "model.fp32.onnx"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"model\.fp32\.onnx.*brainseg export"):
-        open_session(path)
+        open_session(path, threads=1, runtime=runtime)
 
 
 def test_a_file_of_free_size_is_not_ours(tmp_path):
