@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainseg.errors import InputError, explain
+from brainseg.errors import InputError, explain, in_words
 from brainseg.files import hash_file, staging, write_csv, write_npz
 from brainseg.predict.dicom_frames import Frame, measure_volume, read_pixels, sort_frames
 from brainseg.predict.dicom_study import FoundSeries
@@ -281,6 +281,8 @@ def predict_one(
         return row | {"error": str(error)}
     except ModuleNotFoundError as error:
         return row | {"error": tell_needed(str(error.name))}
+    except Exception as error:  # whatever it is, the others can still be done
+        return row | {"error": f"{given.name} cannot be segmented ({in_words(error)})."}
     found_out = measure(masks, probabilities) | {"seconds": seconds, "note": subject.note}
     return row | written | found_out
 

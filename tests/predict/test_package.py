@@ -396,6 +396,27 @@ def test_an_interrupted_prediction_leaves_nothing(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
+def test_what_fails_in_a_way_nobody_thought_of_is_a_row(
+    folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `brainseg predict`: the others are still done."""
+    given = sorted(pictures.iterdir())[:2]
+    segment, calls = standalone.segment_batch, []
+
+    def fail_once(*args: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 1:
+            raise IndexError("list index out of range")
+        return segment(*args)
+
+    monkeypatch.setattr(standalone, "segment_batch", fail_once)
+    asked = [*map(str, given), "--out", str(tmp_path / "out")]
+    assert standalone.main(asked, folder) == 1
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
+    assert "cannot be segmented (IndexError: list index" in rows[0]["error"]
+    assert not rows[1]["error"]
+
+
 def test_one_program_at_a_time_writes_to_a_folder(
     folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
