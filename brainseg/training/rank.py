@@ -46,4 +46,6 @@ if __name__ == "__main__":
     try:
         main()
     except InputError as error:
-        sys.exit(f"Error: {error}")
+        # First said, then ended: once the pipe of `main` is closed, rank 0 kills this process.
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
