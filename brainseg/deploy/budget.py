@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from onnxruntime.quantization.qdq_loss_debug import (
 from brainseg.benchmark.timing import ratio, time_rounds
 from brainseg.data.parts import to_input
 from brainseg.deploy.calibration import Batches
-from brainseg.deploy.static import quantize_graph
 from brainseg.evaluation.cases import THRESHOLD
 from brainseg.evaluation.metrics import confusion, mean_iou
 from brainseg.runtime.open import open_session
@@ -40,8 +39,7 @@ logger = logging.getLogger(__name__)
 
 def keep_within(
     model: ModelProto,
-    ranges: Path,
-    method: str,
+    make: Callable[[Collection[str]], ModelProto],
     val: Mapping[str, NDArray],
     max_drop: float,
 ) -> tuple[ModelProto, dict[str, Any]]:
@@ -52,8 +50,7 @@ def keep_within(
 
     Args:
         model: from `static.rewrite`.
-        ranges: from `static.calibrate`.
-        method: with which the ranges were measured.
+        make: names of nodes that stay float to the quantized network.
         val: the validation split: `images` and `masks`, N×H×W.
         max_drop: of `mean_iou` against `model` on the validation split.
 
@@ -62,14 +59,14 @@ def keep_within(
         (each try with its loss) and `slowdown` (time per image over that without float layers).
     """
     reference = _mean_iou(model, val)
-    first = best = quantize_graph(model, ranges, method)
+    first = best = make(())
     loss = reference - _mean_iou(best, val)
     kept: list[str] = []
     steps: list[dict[str, Any]] = [{"layer": None, "loss": loss, "kept": True}]
     if loss > max_drop:
         images = to_input(val["images"][:ERROR_IMAGES])
         for node in rank_layers(model, first, images)[:TRIES]:
-            candidate = quantize_graph(model, ranges, method, [*kept, node])
+            candidate = make([*kept, node])
             found = reference - _mean_iou(candidate, val)
             steps.append({"layer": layer_name(model, node), "loss": found, "kept": found < loss})
             if found < loss:

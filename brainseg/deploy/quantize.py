@@ -1,7 +1,7 @@
 """Post-training quantization of an exported network: one function per mode."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from brainseg.deploy.budget import keep_within
 from brainseg.deploy.calibration import choose_calibration
 from brainseg.deploy.options import Chosen, choose_options
 from brainseg.deploy.rewrites import store_weights
-from brainseg.deploy.static import calibrate, quantize_graph, reduce_range, rewrite
+from brainseg.deploy.static import calibrate, insert_qdq, reduce_range, rewrite
 from brainseg.errors import InputError, check_known
 from brainseg.files import replacing
 from brainseg.run import Run
@@ -87,7 +87,7 @@ def _weights(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto,
 
 def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, dict[str, Any]]:
     """8-bit convolutions with ranges from calibration on validation images (paper, II-F)."""
-    val, method, max_drop = read_val(run), options["method"], options["max_drop"]
+    val, max_drop = read_val(run), options["max_drop"]
     ids, images = choose_calibration(val, options["images"], options["seed"])
     facts: dict[str, Any] = {
         "calibration": {"part": "val", "ids": ids},
@@ -97,10 +97,15 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
     rewritten = rewrite(model)
     with tempfile.TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
-        calibrate(rewritten, to_input(images), method, ranges)
+        calibrate(rewritten, to_input(images), options["method"], ranges)
+
+        def make(keep_float: Collection[str]) -> ModelProto:
+            quantized = insert_qdq(rewritten, ranges, options["method"], keep_float)
+            return store_weights(quantized, per_channel=True)
+
         if max_drop is None:
-            return quantize_graph(rewritten, ranges, method), facts
-        quantized, found = keep_within(rewritten, ranges, method, val, max_drop)
+            return make(()), facts
+        quantized, found = keep_within(rewritten, make, val, max_drop)
         return quantized, facts | found
 
 

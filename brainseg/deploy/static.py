@@ -90,13 +90,18 @@ def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, range
         save_tensors_data(calibrator.compute_data(), ranges)
 
 
-@quiet()
 def quantize_graph(
     model: ModelProto, ranges: Path, method: str, keep_float: Collection[str] = ()
 ) -> ModelProto:
-    """Quantize weights (per channel) and activations to 8 bits.
+    """`insert_qdq`, and weights of layers that stay float are stored as int8 all the same."""
+    return store_weights(insert_qdq(model, ranges, method, keep_float), per_channel=True)
 
-    Weights of layers that stay float are stored as int8 all the same.
+
+@quiet()
+def insert_qdq(
+    model: ModelProto, ranges: Path, method: str, keep_float: Collection[str] = ()
+) -> ModelProto:
+    """Quantize weights (per channel) and activations to 8 bits.
 
     Args:
         model: from `rewrite`.
@@ -121,7 +126,7 @@ def quantize_graph(
             op_types_to_quantize=list(OPERATORS),
             nodes_to_exclude=[*excluded, *keep_float],
         )
-        return store_weights(onnx.load(target), per_channel=True)
+        return onnx.load(target)
 
 
 def reduce_range() -> bool:
