@@ -22,6 +22,7 @@ from brainseg.benchmark.timing import ratio, time_rounds
 from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.deploy import static
 from brainseg.deploy.calibration import choose_calibration
+from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.rewrites import (
     batch_norm_to_depthwise,
     reduce_to_global_pool,
@@ -75,9 +76,9 @@ def stages(run: Run) -> dict[str, ModelProto]:
             rewritten = static.rewrite(model)
             static.REWRITES = rewrites
             ranges = Path(folder) / "ranges.json"
-            static.calibrate(rewritten, to_input(images), "minmax", ranges)
+            calibrate(rewritten, to_input(images), "minmax", ranges)
             name = "int8_static" + (f" + {EXACT[number - 1].__name__}" if number else "")
-            graphs[name] = static.quantize_graph(rewritten, ranges, "minmax")
+            graphs[name] = static.quantize_graph(rewritten, ranges)
     return graphs
 
 

@@ -113,7 +113,7 @@ TRUTH = "truth"
 FLOAT_MODES = (REFERENCE, CHECKPOINT)
 """What stands for the network itself: its plain export, or the checkpoint where there is none."""
 
-CALIBRATIONS = ("minmax", "percentile", "entropy")
+CALIBRATIONS = ("minmax", "percentile", "entropy", "mse")
 """How static quantization takes the range of an activation from what it saw."""
 
 MODES: dict[str, Mode] = {

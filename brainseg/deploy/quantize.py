@@ -15,8 +15,9 @@ from brainseg.data.parts import read_val, to_input
 from brainseg.deploy.budget import keep_within
 from brainseg.deploy.calibration import choose_calibration
 from brainseg.deploy.options import Chosen, choose_options
+from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.rewrites import store_weights
-from brainseg.deploy.static import calibrate, insert_qdq, reduce_range, rewrite
+from brainseg.deploy.static import insert_qdq, reduce_range, rewrite
 from brainseg.errors import InputError, check_known
 from brainseg.files import replacing
 from brainseg.run import Run
@@ -100,7 +101,7 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
         calibrate(rewritten, to_input(images), options["method"], ranges)
 
         def make(keep_float: Collection[str]) -> ModelProto:
-            quantized = insert_qdq(rewritten, ranges, options["method"], keep_float)
+            quantized = insert_qdq(rewritten, ranges, keep_float)
             return store_weights(quantized, per_channel=True)
 
         if max_drop is None:

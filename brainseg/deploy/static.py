@@ -7,15 +7,11 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import ModelProto
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from brainseg.deploy.calibration import Batches
 from brainseg.deploy.rewrites import (
     STAYS_FLOAT,
     batch_norm_to_depthwise,
@@ -24,26 +20,13 @@ from brainseg.deploy.rewrites import (
     transposed_to_convolution,
 )
 from brainseg.environment import cpu_flags
-from brainseg.terminal import bar, quiet
-
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-}
-"""How a range follows from what was seen: all of it, `PERCENTILE` of it, or least divergence."""
-
-PERCENTILE = 99.99
-"""onnxruntime would take 99.999."""
+from brainseg.terminal import quiet
 
 OPERATORS = (
     *("Conv", "Add", "Mul", "Concat", "Sigmoid", "LeakyRelu", "Relu", "MaxPool"),
     *("GlobalAveragePool", "DepthToSpace"),
 )
 """Those that have 8-bit kernels; the others stay float."""
-
-CHUNK = 8
-"""Calibration images whose activations are held in memory together."""
 
 REWRITES = (batch_norm_to_depthwise, transposed_to_convolution, reduce_to_global_pool)
 """What makes more of the graph quantizable, in this order."""
@@ -65,48 +48,18 @@ def rewrite(model: ModelProto) -> ModelProto:
         return onnx.load(target)
 
 
-@quiet()
-def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, ranges: Path) -> None:
-    """Measure the range of every activation and write it to `ranges` (JSON).
-
-    Args:
-        model: from `rewrite`.
-        images: N×1×H×W in [0, 1].
-        method: a key of `METHODS`.
-        ranges: file to write.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "model.onnx"
-        onnx.save(model, source)
-        calibrator = create_calibrator(
-            source,
-            list(OPERATORS),
-            augmented_model_path=str(Path(folder) / "augmented.onnx"),
-            calibrate_method=METHODS[method],
-            extra_options={"percentile": PERCENTILE},
-        )
-        for start in bar(range(0, len(images), CHUNK), "Calibrating int8_static"):
-            calibrator.collect_data(Batches(images[start : start + CHUNK]))
-        save_tensors_data(calibrator.compute_data(), ranges)
-
-
-def quantize_graph(
-    model: ModelProto, ranges: Path, method: str, keep_float: Collection[str] = ()
-) -> ModelProto:
+def quantize_graph(model: ModelProto, ranges: Path, keep_float: Collection[str] = ()) -> ModelProto:
     """`insert_qdq`, and weights of layers that stay float are stored as int8 all the same."""
-    return store_weights(insert_qdq(model, ranges, method, keep_float), per_channel=True)
+    return store_weights(insert_qdq(model, ranges, keep_float), per_channel=True)
 
 
 @quiet()
-def insert_qdq(
-    model: ModelProto, ranges: Path, method: str, keep_float: Collection[str] = ()
-) -> ModelProto:
+def insert_qdq(model: ModelProto, ranges: Path, keep_float: Collection[str] = ()) -> ModelProto:
     """Quantize weights (per channel) and activations to 8 bits.
 
     Args:
         model: from `rewrite`.
-        ranges: from `calibrate`.
-        method: with which the ranges were measured.
+        ranges: from `ranges.calibrate`.
         keep_float: names of nodes that are not to be quantized.
     """
     excluded = [node.name for node in model.graph.node if _stays_float(node)]
@@ -116,7 +69,6 @@ def insert_qdq(
             model,
             target,
             calibration_cache_path=ranges,
-            calibrate_method=METHODS[method],
             quant_format=QuantFormat.QDQ,
             # Unsigned activations fuse more on x86: tensors with several consumers included.
             activation_type=QuantType.QUInt8,

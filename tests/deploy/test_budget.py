@@ -7,7 +7,8 @@ import pytest
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import budget
 from brainseg.deploy.budget import keep_within, layer_name, rank_layers
-from brainseg.deploy.static import calibrate, quantize_graph, rewrite
+from brainseg.deploy.ranges import calibrate
+from brainseg.deploy.static import quantize_graph, rewrite
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def network(prepared, val, tmp_path_factory):
     model = rewrite(onnx.load(prepared("ag").onnx("fp32")))
     ranges = tmp_path_factory.mktemp("ranges") / "ranges.json"
     calibrate(model, to_input(val["images"]), "minmax", ranges)
-    return model, partial(quantize_graph, model, ranges, "minmax")
+    return model, partial(quantize_graph, model, ranges)
 
 
 def test_within_the_budget_nothing_stays_float(network, val):

@@ -1,11 +1,11 @@
 import numpy as np
 import onnx
 import pytest
-from onnxruntime.quantization.calibrate import load_tensors_data
 
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import static
-from brainseg.deploy.static import METHODS, calibrate, quantize_graph, reduce_range, rewrite
+from brainseg.deploy.ranges import calibrate
+from brainseg.deploy.static import quantize_graph, reduce_range, rewrite
 from brainseg.runtime.open import open_session
 
 every_attention = pytest.mark.parametrize("attention", ["none", "ag", "se", "cbam"])
@@ -45,7 +45,7 @@ def test_the_rewritten_graph_is_the_same_function(prepared, attention, tmp_path)
 
 
 def test_every_convolution_but_none_other_computes_in_8_bits(rewritten, ranges):
-    quantized = quantize_graph(rewritten["none"], ranges, "minmax")
+    quantized = quantize_graph(rewritten["none"], ranges)
     convolutions = [node for node in quantized.graph.node if node.op_type == "Conv"]
     assert convolutions
     for node in convolutions:
@@ -59,7 +59,7 @@ def test_every_convolution_but_none_other_computes_in_8_bits(rewritten, ranges):
 def test_layers_stay_float_but_their_weights_are_stored(rewritten, ranges, monkeypatch):
     monkeypatch.setattr("brainseg.deploy.rewrites.STORED_FROM", 1)
     node = next(node for node in rewritten["none"].graph.node if node.op_type == "Conv")
-    quantized = quantize_graph(rewritten["none"], ranges, "minmax", [node.name])
+    quantized = quantize_graph(rewritten["none"], ranges, [node.name])
     (kept,) = (each for each in quantized.graph.node if each.name == node.name)
     assert feeding(quantized, kept, 0) != "DequantizeLinear"
     assert feeding(quantized, kept, 1) == "Mul"
@@ -71,50 +71,10 @@ def test_what_is_kept_in_float_is_float_when_it_runs(rewritten, ranges, tmp_path
     found = []
     for name, keep in (("all", ()), ("some", kept)):
         path = tmp_path / f"{name}.onnx"
-        onnx.save(quantize_graph(rewritten["none"], ranges, "minmax", keep), path)
+        onnx.save(quantize_graph(rewritten["none"], ranges, keep), path)
         kernels = open_session(path).find_kernels()
         found.append(sum("Conv" in each.operator and each.kind == "float" for each in kernels))
     assert found == [0, 3]
-
-
-def test_ranges_are_those_of_the_activations(rewritten, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(static, "CHUNK", 4)  # 6 images: the last chunk is a smaller one
-    model = rewritten["none"]
-    calibrate(model, images, "minmax", tmp_path / "ranges.json")
-    found = load_tensors_data(tmp_path / "ranges.json")
-    logits = next(node.input[0] for node in model.graph.node if "probability" in node.output)
-    graph = onnx.ModelProto()
-    graph.CopyFrom(model)
-    graph.graph.output[0].name = logits
-    onnx.save(graph, tmp_path / "logits.onnx")
-    values = open_session(tmp_path / "logits.onnx").run(images)
-    low, high = (np.ravel(end)[0] for end in found[logits].range_value)
-    assert (low, high) == pytest.approx((values.min(), values.max()), rel=1e-4)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_gives_a_network_that_is_close(rewritten, images, method, tmp_path):
-    model = rewritten["cbam"]
-    calibrate(model, images, method, tmp_path / "ranges.json")
-    quantized = quantize_graph(model, tmp_path / "ranges.json", method)
-    for name, graph in (("float", model), ("quantized", quantized)):
-        onnx.save(graph, tmp_path / f"{name}.onnx")
-    exact, found = (
-        open_session(tmp_path / f"{name}.onnx").run(images) for name in ("float", "quantized")
-    )
-    assert 0 < np.abs(found - exact).mean() < 0.08
-
-
-def test_percentile_is_the_one_that_is_said(rewritten, images, tmp_path, monkeypatch):
-    def note(*given, **options):
-        calibrators.append(create(*given, **options))
-        return calibrators[-1]
-
-    calibrators: list = []
-    create = static.create_calibrator
-    monkeypatch.setattr(static, "create_calibrator", note)
-    calibrate(rewritten["none"], images[:1], "percentile", tmp_path / "ranges.json")
-    assert calibrators[0].percentile == 99.99
 
 
 @pytest.mark.parametrize(
