@@ -175,6 +175,11 @@ class Run:
         """Folder of the W&B files."""
         return self._file("wandb")
 
+    @property
+    def robustness(self) -> Path:
+        """What is lost with weights of fewer bits: `deploy.robustness`."""
+        return self._file("robustness.json")
+
     def onnx(self, mode: str) -> Path:
         """The exported network in `mode`."""
         return self._file(f"model.{mode}.onnx")

@@ -116,6 +116,15 @@ FLOAT_MODES = (REFERENCE, CHECKPOINT)
 CALIBRATIONS = ("minmax", "percentile", "entropy", "mse")
 """How static quantization takes the range of an activation from what it saw."""
 
+MAPPINGS: dict[str, str] = {
+    "symmetric": "a scale per output channel, as in int8_static",
+    "asymmetric": "a range per tensor, as in the paper's Eq. 14–15",
+}
+"""How `brainseg robustness` rounds weights to fewer bits, and a phrase for people."""
+
+BITS = (8, 7, 6, 5, 4)
+"""Of the weights, there."""
+
 MODES: dict[str, Mode] = {
     mode.name: mode
     for mode in (

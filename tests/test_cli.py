@@ -71,6 +71,7 @@ def test_module_and_command_are_the_same():
     [
         (["quantize", "gone"], "gone is not a folder"),
         (["report", "gone"], "gone is not a folder"),
+        (["robustness", "gone", "--bits", "8,x"], "whole numbers from 2 to 8"),
         (["predict", "gone.onnx", "x.png", "--out", "o"], "gone.onnx"),
         (["evaluate", "gone", "--data", "."], "gone is not a folder"),
         (["evaluate", "gone.onnx", "--data", "."], "gone.onnx does not exist"),

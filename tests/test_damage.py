@@ -61,6 +61,12 @@ def complete(run: Run) -> Run:
     validated = {"threshold": 0.5, "mean_iou": 0.7, "tumor_iou": None}
     way = {"usual": validated, "best": validated, "ms": 1.5}
     write_json(run.validation("fp32"), {"network": "0", "n": 2, "tta": {"none": way}})
+    counts = {"counts": [[1, 0, 0, 9]], "mean_iou": 1.0}
+    lossy = counts | {"change": None, "interval": None, "flipped": 0.0}
+    exact = dict.fromkeys(("val", "test"), counts | {"patients": ["a"]})
+    rounded = [{"mapping": "symmetric", "bits": 8, "val": lossy, "test": lossy}]
+    robustness = {"export": run.hash_network("fp32"), "exact": exact, "rounded": rounded}
+    write_json(run.robustness, robustness)
     write_json(run.benchmarks, {"cpu-1": SESSION})
     run.update_state(stage="done", identity={"seed": 0}, files=run.hash_trained())
     return run
@@ -147,6 +153,7 @@ def test_a_flipped_bit_is_noticed_in_all_but_what_changes_often(experiment: Path
         "deploy.json",
         "benchmarks.json",
         "validation.fp32.json",
+        "robustness.json",
     } | made | {"model.json"}
 
 

@@ -19,7 +19,8 @@ from brainseg.cli.options import (
 from brainseg.cli.work import do_each, finish, found_runs, report_done, time_experiments
 from brainseg.errors import InputError
 from brainseg.lock import locked
-from brainseg.vocabulary import CHECKPOINT, DEVICES, REFERENCE, quantized_modes
+from brainseg.run import Run
+from brainseg.vocabulary import BITS, CHECKPOINT, DEVICES, REFERENCE, quantized_modes
 
 logger = logging.getLogger(__name__)
 app = typer.Typer()
@@ -105,6 +106,25 @@ def benchmark(
     nothing = not any(row.status == "ok" for row in rows)
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)
     finish(found, "benchmark", [*failed.values(), *(reasons if nothing else ())])
+
+
+@app.command()
+def robustness(
+    runs: Runs,
+    bits: Annotated[
+        str, typer.Option(help="Of the weights, from 2 to 8; comma-separated.")
+    ] = ",".join(map(str, BITS)),
+) -> None:
+    """Score networks whose weights are rounded to fewer bits; what is known is left alone."""
+    from brainseg.deploy.robustness import measure_robustness, parse_bits
+    from brainseg.deploy.stages import prepare
+
+    wanted = parse_bits(bits)  # a mistake is reported before any work
+
+    def work(run: Run) -> list[str]:
+        return [*prepare(run, []), *measure_robustness(run, wanted)]
+
+    report_done(do_each(found_runs(runs), work), "deploy")
 
 
 @app.command()

@@ -11,6 +11,7 @@ Key = Annotated[str, StringConstraints(pattern=r"^\w[\w.\-]*(/\w[\w.\-]*)?$")]
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
+Counts = Annotated[list[Count], Field(min_length=4, max_length=4)]
 Numeral = Annotated[FiniteFloat | None, BeforeValidator(lambda text: text or None)]
 """A cell of a CSV that may be empty."""
 

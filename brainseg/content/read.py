@@ -34,6 +34,7 @@ class Maker(StrEnum):
         "is used without it."
     )
     deploy = "`brainseg {verb}` makes it again."
+    robustness = "`brainseg robustness {run}` makes it again."
     time = "`brainseg quantize {run} --time` makes it again."
     evaluate = "`brainseg evaluate {run} --data …` makes it again."
     report = "`brainseg report {experiment}` makes it again."
@@ -67,6 +68,7 @@ KINDS: dict[str, Kind] = {
     "cases.*.csv": Kind(scores.Cases, Maker.deploy),
     "appropriateness.*.csv": Kind(scores.Appropriateness, Maker.deploy),
     "validation.*.json": Kind(scores.Validation, Maker.deploy),
+    "robustness.json": Kind(scores.Robustness, Maker.robustness),
     "predictions.*.npz": Kind(scores.Predictions, Maker.deploy),
     "attention.npz": Kind(scores.Attention, Maker.deploy),
     "evaluation.json": Kind(scores.Evaluated, Maker.evaluate),
@@ -119,7 +121,7 @@ def remedy(file: Path) -> str:
 
 def is_deployed(file: Path) -> bool:
     """Whether a file is made from the checkpoint or an export, and so again without training."""
-    return _maker_of(file) in (Maker.deploy, Maker.time)
+    return _maker_of(file) in (Maker.deploy, Maker.robustness, Maker.time)
 
 
 def _maker_of(file: Path) -> Maker:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
-from brainseg.content.kinds import CASE, Count, Key, Numeral, Pair, check_maps, check_named
+from brainseg.content.kinds import CASE, Count, Counts, Key, Numeral, Pair, check_maps, check_named
 from brainseg.row import Name
 from brainseg.vocabulary import MEASURES, METRICS
 
@@ -40,6 +40,51 @@ class Validation(TypedDict):
     network: str
     n: int
     tta: dict[str, _Way]
+
+
+class _Exact(TypedDict):
+    patients: list[str]
+    counts: list[Counts]
+    mean_iou: float | None
+
+
+class _Lossy(TypedDict):
+    counts: list[Counts]
+    mean_iou: float | None
+    change: float | None
+    interval: Pair | None
+    flipped: float
+
+
+class _Rounded(TypedDict):
+    mapping: str
+    bits: int
+    val: _Lossy
+    test: _Lossy
+
+
+class _ExactParts(TypedDict):
+    val: _Exact
+    test: _Exact
+
+
+class _Robustness(TypedDict):
+    export: str
+    exact: _ExactParts
+    rounded: list[_Rounded]
+
+
+def _counted(found: Any) -> Any:
+    """Refuse counts that are not of each patient."""
+    for part in _ExactParts.__annotations__:
+        counts = [each[part]["counts"] for each in (found["exact"], *found["rounded"])]
+        if {len(each) for each in counts} != {len(found["exact"][part]["patients"])}:
+            raise ValueError(f"{part}: expected the counts of each patient")
+    return found
+
+
+Robustness = Annotated[_Robustness, AfterValidator(_counted)]
+"""`robustness.json`; see `deploy.robustness`."""
 
 
 class _Bin(TypedDict):

@@ -120,25 +120,30 @@ def store_weights(model: ModelProto, *, per_channel: bool = False) -> ModelProto
     return ir.to_proto(changed)
 
 
-def asymmetric(weight: Array) -> tuple[Array, Array, Array]:
-    """Eq. 14: map [w_min, w_max] to [-127, 127].
+def asymmetric(weight: Array, bits: int = 8) -> tuple[Array, Array, Array]:
+    """Eq. 14: map [w_min, w_max] to [-127, 127], or what fewer bits have instead of 127.
 
     Returns:
         Integers, scale and (float) zero point: `(integers - zero) · scale` is Eq. 15.
     """
-    low, high = float(weight.min()), float(weight.max())
-    scale = (high - low) / 254 or 1.0
-    zero = -127 - low / scale
-    integers = np.clip(np.rint(weight / scale + zero), -127, 127).astype(np.int8)
+    low, high, most = float(weight.min()), float(weight.max()), largest(bits)
+    scale = (high - low) / (2 * most) or 1.0
+    zero = -most - low / scale
+    integers = np.clip(np.rint(weight / scale + zero), -most, most).astype(np.int8)
     return integers, np.array(scale, np.float32), np.array(zero, np.float32)
 
 
-def symmetric_per_channel(weight: Array, axis: int) -> tuple[Array, Array, None]:
-    """Map [-m, m] to [-127, 127], m the largest magnitude in each channel along `axis`."""
+def symmetric_per_channel(weight: Array, axis: int, bits: int = 8) -> tuple[Array, Array, None]:
+    """Map [-m, m] to [-127, 127] (as `asymmetric`), m the largest magnitude along `axis`."""
     others = tuple(set(range(weight.ndim)) - {axis})
-    scale = np.abs(weight).max(axis=others, keepdims=True) / 127
+    scale = np.abs(weight).max(axis=others, keepdims=True) / largest(bits)
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
     return np.rint(weight / scale).astype(np.int8), scale, None
+
+
+def largest(bits: int) -> int:
+    """The largest integer of so many bits; its negative is the smallest that is used."""
+    return 2 ** (bits - 1) - 1
 
 
 _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))

@@ -25,6 +25,12 @@ def sum_by_patient(counts: ArrayLike, patients: Sequence[str]) -> NDArray[np.flo
     return sums.swapaxes(0, 1)
 
 
+def name_patients(patients: Sequence[str]) -> list[str]:
+    """The patients in the order of `sum_by_patient`, P; an unknown one has no name."""
+    keys = dict.fromkeys(patient or place for place, patient in enumerate(patients))
+    return [key if isinstance(key, str) else "" for key in keys]
+
+
 def have_tumor(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of the images or patients, N×4, have a true tumour."""
     return counts[:, 0] + counts[:, 2] > 0

@@ -18,6 +18,7 @@ from brainseg.report.claim import tell_claim
 from brainseg.report.comparisons import Comparison, compare_all
 from brainseg.report.conclusions import conclude, tabulate
 from brainseg.report.external import external_table, note_synthetic
+from brainseg.report.losses import collect_losses
 from brainseg.report.page import Page, write_page
 from brainseg.report.parts import parts_table
 from brainseg.report.points import collect_points, scored_points
@@ -30,6 +31,7 @@ from brainseg.report.provenance import (
     training_statements,
 )
 from brainseg.report.render import Table, to_markdown, to_rich
+from brainseg.report.robustness import tabulate_robustness, tell_robustness
 from brainseg.report.scores import score_table
 from brainseg.report.summary import summarize
 from brainseg.report.table import (
@@ -50,7 +52,7 @@ MAIN_FIGURE = "![Accuracy against latency](figures/accuracy_latency.png)\n"
 PATIENCE_S = 60
 """How long another process that writes the same report is waited for."""
 
-SENTENCES = 6
+SENTENCES = 7
 """That follow the answer, at most."""
 
 
@@ -78,6 +80,12 @@ def write_report(experiment: Path) -> Page:
     comparisons = compare_all(variants, vocabulary.quantized_modes())
     choices = choose_all(rows)
     scored = sum(any(run.float_mode() for run in members) for members in variants.values())
+    sentences = [
+        *tell_best(choices)[:2],
+        *tell_claim(rows),
+        *tell_robustness(collect_losses(variants)),
+        *conclude(comparisons, scored),
+    ]
     statements = [
         ("Data", [*dict.fromkeys(data_statements(runs))]),
         ("Training", [*dict.fromkeys(training_statements(runs))]),
@@ -94,7 +102,7 @@ def write_report(experiment: Path) -> Page:
         experiment.resolve().name,
         _notice({row.data for row in rows if row.data}),
         answer_table(rows, choices),
-        [*tell_best(choices)[:2], *tell_claim(rows), *conclude(comparisons, scored)][:SENTENCES],
+        sentences[:SENTENCES],
         [summarize(rows, comparisons), *more_tables(variants, comparisons)],
         draw_all(variants, points, comparisons, folder / "figures"),
         collect_viewer(variants),
@@ -112,6 +120,7 @@ def more_tables(runs: Runs, comparisons: Sequence[Comparison]) -> list[Table]:
     """The tables after the main one, as far as they have rows."""
     tables = [
         tabulate(comparisons),
+        tabulate_robustness(collect_losses(runs)),
         score_table(runs),
         external_table(runs),
         tabulate_appropriateness("Appropriateness on the test split", runs),

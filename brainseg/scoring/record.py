@@ -54,7 +54,7 @@ def record(
     write_npz(run.predictions(mode), ids=part["ids"], probabilities=probabilities)
     shapes = _shapes(part, probabilities >= THRESHOLD, progress)
     write_csv(run.appropriateness(mode), shapes, APPROPRIATENESS)
-    masked = ~_unmasked(part)
+    masked = ~unmasked(part)
     cases = score_part(part, probabilities)
     metrics = summarize(cases) | describe_probabilities(
         probabilities[masked], part["masks"][masked]
@@ -67,14 +67,14 @@ def record(
 
 def score_part(part: Part, probabilities: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """Score every image of a split but those whose tumour nobody outlined, see `score_cases`."""
-    masked = ~_unmasked(part)
+    masked = ~unmasked(part)
     names = _names({name: part[name][masked] for name in NAMES})
     return score_cases(*names, probabilities[masked], part["masks"][masked])
 
 
 def record_truth(run: Run, part: Part, *, progress: bool = True) -> None:
     """Write what the true tumours look like, as `record` does of predicted ones."""
-    masked = ~_unmasked(part)
+    masked = ~unmasked(part)
     known = {name: values[masked] for name, values in part.items()}
     shapes = _shapes(known, known["masks"] > 0, progress)
     write_csv(run.appropriateness(TRUTH), shapes, APPROPRIATENESS)
@@ -104,13 +104,14 @@ def _names(part: Part) -> tuple[list[str], list[str], list[str]]:
     return ids, classes, patients
 
 
-def _unmasked(part: Part) -> NDArray[np.bool_]:
+def unmasked(part: Part) -> NDArray[np.bool_]:
+    """Which images show a tumour that nobody outlined, N: they cannot be scored."""
     return part["unmasked"] if "unmasked" in part else np.zeros(len(part["ids"]), bool)
 
 
 def _describe_unmasked(part: Part, probabilities: NDArray[np.uint8]) -> dict[str, Any]:
     found = probabilities.max(axis=(1, 2)) >= THRESHOLD
-    bare, classes = _unmasked(part), part["classes"]
+    bare, classes = unmasked(part), part["classes"]
     shares = {name: found[bare & (classes == name)] for name in sorted(set(classes[bare].tolist()))}
     return {
         name: {"n": len(hits), "predicted_share": float(hits.mean())}

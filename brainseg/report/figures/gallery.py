@@ -33,6 +33,7 @@ from brainseg.report.figures import (
     curves,
     latency_threads,
     qualitative,
+    robustness,
     worst_cases,
 )
 from brainseg.report.figures.style import paths_of, save, styled
@@ -137,6 +138,7 @@ def _plan(
         plan(accuracy_latency, points),
         plan(latency_threads, points),
         plan(comparisons, rows),
+        plan(robustness),
         *map(plan, (boxplots, qualitative, classes)),
         *(_plan_own(members[0]) for members in runs.values()),
         *map(plan, (attention, calibration, appropriateness)),

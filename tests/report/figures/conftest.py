@@ -17,7 +17,7 @@ from brainseg.files import write_csv, write_json, write_npz, write_text
 from brainseg.report.points import collect_points
 from brainseg.report.rows import TableRow
 from brainseg.run import Run
-from brainseg.vocabulary import CLASSES, STUDY
+from brainseg.vocabulary import CLASSES, MAPPINGS, STUDY
 
 VARIANTS, SEEDS, SIZE = STUDY, 2, 32
 MODES = ("fp32", "int8_static")
@@ -70,11 +70,32 @@ def make_run(path, variant, seed, prefix="case"):
         if mode == "fp32":
             told = describe_probabilities(probabilities[:-1], scored["masks"])
             write_json(run.metrics, summarize(cases) | told)
+    write_json(run.robustness, make_robustness(run.read(run.cases("fp32")), rng))
     write_csv(run.history, make_history(rng), list(make_history(rng)[0]))
     write_json(run.model, make_model(variant))
     coefficients = make_attention(variant, rng)
     write_npz(run.attention, ids=test["ids"][:8], **coefficients)
     return run
+
+
+def make_robustness(cases, rng):
+    """With few bits, some pixels of each case are lost."""
+    counts = np.array([[case[name] for name in ("tp", "fp", "fn", "tn")] for case in cases])
+    exact = {"counts": counts.tolist(), "mean_iou": 0.8}
+    exact["patients"] = [case["patient"] for case in cases]
+
+    def rounded(bits):
+        lost = np.minimum(counts[:, 0], rng.integers(0, 9 - bits, len(counts)))
+        moved = counts + np.stack([-lost, 0 * lost, lost, 0 * lost], axis=1)
+        found = {"counts": moved.tolist(), "mean_iou": 0.7, "change": -0.1, "interval": None}
+        return found | {"flipped": float(lost.sum() / counts.sum())}
+
+    points = [
+        {"mapping": mapping, "bits": bits, "val": rounded(bits), "test": rounded(bits)}
+        for mapping in MAPPINGS
+        for bits in (8, 4)
+    ]
+    return {"export": "0", "exact": {"val": exact, "test": exact}, "rounded": points}
 
 
 def make_history(rng):

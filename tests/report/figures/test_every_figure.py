@@ -21,6 +21,7 @@ from brainseg.report.figures import (
     curves,
     latency_threads,
     qualitative,
+    robustness,
     worst_cases,
 )
 from brainseg.report.figures.comparisons import draw as draw_comparisons
@@ -44,6 +45,7 @@ OF_RUNS = (
     classes.draw,
     curves.draw,
     qualitative.draw,
+    robustness.draw,
     draw_worst,
 )
 OF_ROWS = (accuracy_latency.draw, latency_threads.draw, draw_comparisons)
@@ -108,6 +110,7 @@ def test_nothing_to_compare_has_no_figure(draw):
         "metrics.json",
         "model.json",
         "attention.npz",
+        "robustness.json",
         "config.yaml",
     ],
 )

@@ -19,6 +19,7 @@ ORDER = [
     "accuracy_latency",
     "latency_threads",
     "comparisons",
+    "robustness",
     "boxplots",
     "qualitative",
     "classes",
