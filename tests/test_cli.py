@@ -20,7 +20,7 @@ OK = Row(mode="fp32", device="cpu", threads=1)
 BROKEN = Row(mode="fp16", device="cpu", threads=1, status="failed", reason="broken")
 VERBS = (
     *("export", "quantize", "benchmark", "evaluate", "report", "dashboard", "predict", "data"),
-    *("package", "push"),
+    *("package", "push", "robustness"),
 )
 
 
