@@ -49,6 +49,14 @@ class Row:
         delta_mean_iou_interval: its 95 % interval over patients.
         val_mean_iou: on the validation split.
         delta_val_mean_iou: minus that of the baseline.
+        delta_val_mean_iou_interval: its 95 % interval over patients.
+        delta_dice: `dice` minus that of the baseline.
+        delta_dice_interval: its 95 % interval over patients.
+        tost: the 90 % intervals of `delta_mean_iou` on `test` and `delta_val_mean_iou` on `val`:
+            two one-sided tests at 5 % within any margin, see `evaluation.equivalence`.
+        probability_mae: mean absolute difference of a pixel's probability to the baseline's, on the
+            test split, from maps with a resolution of 1/255.
+        disagreement: share of those pixels that are on the other side of the threshold.
         parity: largest difference of a probability to the checkpoint's, as the file was exported.
         latency_ms: `p50`, `p90`, `p99` and `mean` of one image, from array to array.
         device_ms: the same of tensors that are on the GPU and stay there, without copies.
@@ -87,6 +95,12 @@ class Row:
     delta_mean_iou_interval: list[float] | None = None
     val_mean_iou: float | None = None
     delta_val_mean_iou: float | None = None
+    delta_val_mean_iou_interval: list[float] | None = None
+    delta_dice: float | None = None
+    delta_dice_interval: list[float] | None = None
+    tost: dict[str, list[float] | None] | None = None
+    probability_mae: float | None = None
+    disagreement: float | None = None
     parity: float | None = None
     latency_ms: dict[str, float] | None = None
     device_ms: dict[str, float] | None = None
@@ -142,6 +156,11 @@ class Row:
         return self.is_baseline and self.runtime == REFERENCE_RUNTIME
 
     @property
+    def lacks_tost(self) -> bool:
+        """Whether it was scored by a brainseg that did not test for equivalence."""
+        return self.mean_iou is not None and not self.is_baseline and self.tost is None
+
+    @property
     def median_ms(self) -> float | None:
         """Median latency of one image, ms."""
         return (self.latency_ms or {}).get("p50")
@@ -167,4 +186,5 @@ def _compare(row: Row, baseline: Row | None) -> dict[str, Any]:
         "size_ratio": row.size_bytes / size if row.size_bytes and size else None,
         "delta_mean_iou": change("mean_iou"),
         "delta_val_mean_iou": change("val_mean_iou"),
+        "delta_dice": change("dice"),
     }

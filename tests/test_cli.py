@@ -72,6 +72,8 @@ def test_module_and_command_are_the_same():
         (["quantize", "gone"], "gone is not a folder"),
         (["report", "gone"], "gone is not a folder"),
         (["robustness", "gone", "--bits", "8,x"], "whole numbers from 2 to 8"),
+        (["report", "gone", "--margin", "nan"], "a margin of mean IoU, from 0 to 1, found nan"),
+        (["report", "gone", "--margin", "-1"], "a margin of mean IoU, from 0 to 1, found -1.0"),
         (["predict", "gone.onnx", "x.png", "--out", "o"], "gone.onnx"),
         (["evaluate", "gone", "--data", "."], "gone is not a folder"),
         (["evaluate", "gone.onnx", "--data", "."], "gone.onnx does not exist"),
@@ -239,6 +241,17 @@ def test_a_mirror_that_fails_is_a_warning_at_the_end(finished, monkeypatch, capl
         assert "ag-seed0" in capsys.readouterr().out
         (record,) = [record for record in caplog.records if record.name == "brainseg.cli.work"]
         assert f"{finished.path}: its new results are not in W&B: " in record.getMessage()
+
+
+def test_the_margin_reaches_the_report(monkeypatch, tmp_path):
+    def show_report(experiment, margin):
+        asked.append((experiment.name, margin))
+
+    asked = []
+    monkeypatch.setattr("brainseg.report.write.show_report", show_report)
+    assert brainseg(monkeypatch, "report", tmp_path / "a", tmp_path / "b") == 0
+    assert brainseg(monkeypatch, "report", tmp_path / "a", "--margin", "0.001") == 0
+    assert asked == [("a", 0.0004), ("b", 0.0004), ("a", 0.001)]
 
 
 def test_a_report_that_fails_hides_no_other_failure(finished, monkeypatch):

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from brainseg.errors import InputError
+from brainseg.evaluation.equivalence import MARGIN
 from brainseg.experiment import find_experiment
 from brainseg.lock import locked
 
@@ -14,12 +16,18 @@ app = typer.Typer()
 @app.command()
 def report(
     experiments: Annotated[list[Path], typer.Argument(help="Folders such as outputs/demo.")],
+    margin: Annotated[
+        float,
+        typer.Option(help="Mean IoU that a recommended mode must be shown not to lose."),
+    ] = MARGIN,
 ) -> None:
     """Write an experiment's page, tables, figures and model cards; print the main table."""
     from brainseg.report.write import show_report
 
+    if not 0 <= margin <= 1:
+        raise InputError(f"Expected a margin of mean IoU, from 0 to 1, found {margin}.")
     for experiment in experiments:
-        show_report(experiment)
+        show_report(experiment, margin)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainseg.evaluation.cases import counts_of
 from brainseg.evaluation.differences import holm, paired_interval, paired_test, training_test
+from brainseg.evaluation.equivalence import TOST_LEVEL
 from brainseg.evaluation.metrics import mean_ious
 from brainseg.run import Run
 from brainseg.vocabulary import REFERENCE
@@ -34,7 +35,8 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
 
     Each pair is compared on the same test images, with a paired interval and a permutation test
     over patients, corrected for the number of comparisons in each family (Holm's method);
-    `joint_interval` is corrected too (Bonferroni). Differences are means over the seeds that both
+    `joint_interval` is corrected too (Bonferroni). `tost` is the 90 % interval, with which
+    equivalence is tested within any margin. Differences are means over the seeds that both
     have. Variants differ beyond chance only if a t-test over the seeds, corrected likewise, agrees:
     one training each may be luck. For a mode, the same sign in all seeds is enough. Networks that
     were tested on different images, or on none with a tumour, are not compared.
@@ -106,6 +108,7 @@ def _compare(before: Seeds, after: Seeds, comparisons: int) -> dict[str, Any]:
     )
     patients = [case["patient"] for case in next(iter(before.values()))]
     interval = paired_interval(reference, variant, patients, mean_ious)
+    tost = paired_interval(reference, variant, patients, mean_ious, level=TOST_LEVEL)
     joint = paired_interval(
         reference, variant, patients, mean_ious, level=joint_level(comparisons), resamples=5000
     )
@@ -115,6 +118,7 @@ def _compare(before: Seeds, after: Seeds, comparisons: int) -> dict[str, Any]:
         "difference": fmean(changes),
         "by_seed": dict(zip(map(str, before), changes, strict=True)),
         "interval": None if interval is None else list(interval),
+        "tost": None if tost is None else list(tost),
         "joint_interval": None if joint is None else list(joint),
         "p": paired_test(reference, variant, patients, mean_ious),
         # Every way to exchange the results of patients, and its mirror image.

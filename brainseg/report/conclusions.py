@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from brainseg.evaluation.differences import training_interval
+from brainseg.evaluation.equivalence import MARGIN, Verdict, judge
 from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison, joint_level
 from brainseg.report.render import Table
-from brainseg.report.rows import NOTHING, decimals, signed, span
+from brainseg.report.rows import NOTHING, decimals, signed, span, to_text
 from brainseg.vocabulary import REFERENCE, REFERENCE_RUNTIME
 
 COLUMNS = (
@@ -34,7 +35,7 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
             row["second"] if row["family"] == VARIANTS else f"{row['second']} {row['mode']}",
             row["first"] if row["family"] == VARIANTS else f"{row['first']} {REFERENCE}",
             signed(row["difference"]),
-            " to ".join(map(signed, row["interval"])) if row["interval"] else NOTHING,
+            to_text(row["interval"]) if row["interval"] else NOTHING,
             *(decimals(row[key]) for key in ("p", "p_corrected", "p_training_corrected")),
             "yes" if row["beyond_chance"] else "no",
             ", ".join(row["by_seed"]),
@@ -44,10 +45,19 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
     return Table("Differences", COLUMNS, rows, [NOTE], NUMERIC)
 
 
-def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
-    """What the comparisons of so many scored variants support, in at most three sentences."""
-    rows = {name: [row for row in comparisons if row["family"] == name] for name in FAMILIES}
-    sentences = [tell(rows[name]) for name, tell in FAMILIES.items() if rows[name]]
+def conclude(comparisons: Sequence[Comparison], variants: int, margin: float = MARGIN) -> list[str]:
+    """What the comparisons of so many scored variants support, in at most three sentences.
+
+    Args:
+        comparisons: from `compare_all`.
+        variants: number of those that were scored.
+        margin: within which a mode is to be equivalent to fp32.
+    """
+    rows = {
+        name: [row for row in comparisons if row["family"] == name] for name in (VARIANTS, MODES)
+    }
+    sentences = [_conclude_variants(rows[VARIANTS])] if rows[VARIANTS] else []
+    sentences += [_conclude_modes(rows[MODES], margin)] if rows[MODES] else []
     pairs = variants * (variants - 1) // 2
     if missing := pairs - len(rows[VARIANTS]):
         sentences.append(
@@ -70,7 +80,7 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
     return f"No difference between variants is beyond chance ({_basis(rows)}){_unnoticed(rows)}."
 
 
-def _conclude_modes(rows: Sequence[Comparison]) -> str:
+def _conclude_modes(rows: Sequence[Comparison], margin: float) -> str:
     ranked = sorted(rows, key=lambda row: row["difference"])
     worst = f"{-ranked[0]['difference']:.4f} for {ranked[0]['first']} in {ranked[0]['mode']}"
     loses = _change_of(ranked[0]).startswith("−")
@@ -78,13 +88,23 @@ def _conclude_modes(rows: Sequence[Comparison]) -> str:
         largest = f" (the largest loss: {worst})" if loses else ""
         return f"Changes by quantization{largest} cannot be tested: {doubt}."
     if told := [_change_of(row) for row in ranked if row["beyond_chance"]]:
-        return f"Quantization changes mean IoU on test beyond chance: {_list(told)}."
-    largest = f"; the largest loss is {worst}" if loses else ""
-    return f"No change of mean IoU by quantization is beyond chance{largest}."
+        changes = f"Quantization changes mean IoU on test beyond chance: {_list(told)}"
+    else:
+        largest = f" (the largest loss: {worst})" if loses else ""
+        changes = f"No change of mean IoU by quantization is beyond chance{largest}"
+    return f"{changes}; {_tell_equivalence(ranked, margin)}."
 
 
-FAMILIES = {VARIANTS: _conclude_variants, MODES: _conclude_modes}
-"""Family of comparisons → what tells of it."""
+def _tell_equivalence(rows: Sequence[Comparison], margin: float) -> str:
+    """How many are shown to be equivalent, which is more than that no difference is found."""
+    doubtful = [row for row in rows if judge(row["tost"], margin) != Verdict.equivalent]
+    told = [
+        f"{row['first']} in {row['mode']} ({to_text(row['tost'])})"
+        for row in doubtful
+        if row["tost"]
+    ]
+    shown = f"{len(rows) - len(doubtful)} of {len(rows)} are shown equivalent within ±{margin:g}"
+    return f"{shown}, not: {_list(told)}" if told else shown
 
 
 def _doubt(rows: Sequence[Comparison]) -> str | None:

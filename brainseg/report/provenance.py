@@ -23,7 +23,7 @@ LIMITS = (
 """What no number in a report can remove."""
 
 
-def explain_terms() -> list[str]:
+def explain_terms(margin: float) -> list[str]:
     """A line for the variants, for each mode and metric, and for the runtimes' precisions."""
     return [
         "none, ag, se, cbam: no attention; gates on the skips (arXiv:1804.03999); squeeze-and-"
@@ -35,7 +35,8 @@ def explain_terms() -> list[str]:
         "A network that finds nothing has a mean IoU of about 0.5. HD95 of an empty prediction is "
         "the image's diagonal. ECE: expected calibration error.",
         "Budget: how much mean IoU on validation a recommended mode may lose against "
-        f"{REFERENCE} with {REFERENCE_RUNTIME}. With few patients, its noise is as large.",
+        f"{REFERENCE} with {REFERENCE_RUNTIME}, as measured. Margin ({margin:g}): how much it must "
+        "be shown not to lose, whichever patients are drawn; with few, hardly anything is shown.",
     ]
 
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
+from statistics import fmean
 from typing import Any
 
 from brainseg import vocabulary
@@ -131,6 +132,23 @@ def span(numbers: Sequence[str]) -> str:
 def decimals(value: float | None, digits: int = 4) -> str:
     """A number with a fixed number of decimals."""
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def mean_interval(intervals: Sequence[Sequence[float] | None]) -> tuple[float, float] | None:
+    """The means of their ends, one per seed; `None` where a seed has none.
+
+    No narrower than the interval of the mean: its spread is at most the mean of their spreads.
+    """
+    known = [interval for interval in intervals if interval is not None]
+    if not known or len(known) < len(intervals):
+        return None
+    low, high = map(fmean, zip(*known, strict=True))
+    return low, high
+
+
+def to_text(interval: Sequence[float]) -> str:
+    """The ends of an interval of a change."""
+    return " to ".join(map(signed, interval))
 
 
 def signed(value: float) -> str:

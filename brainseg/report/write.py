@@ -8,12 +8,14 @@ from rich.text import Text
 
 from brainseg import vocabulary
 from brainseg.evaluation.appropriateness import LIMITS as UNSEEN
+from brainseg.evaluation.equivalence import MARGIN
 from brainseg.experiment import find_experiment
 from brainseg.files import write_json, write_text
 from brainseg.lock import locked
 from brainseg.report.answer import answer_table, choose_all, tell_best
 from brainseg.report.appropriateness import by_data_set, tabulate_appropriateness
 from brainseg.report.card import write_card
+from brainseg.report.changes import change_table
 from brainseg.report.claim import tell_claim
 from brainseg.report.comparisons import Comparison, compare_all
 from brainseg.report.conclusions import conclude, tabulate
@@ -56,11 +58,16 @@ SENTENCES = 7
 """That follow the answer, at most."""
 
 
-def write_report(experiment: Path) -> Page:
+def write_report(experiment: Path, margin: float = MARGIN) -> Page:
     """Write `report/` of an experiment, and the card of each of its runs.
 
     `table.{json,csv,md}`, `comparisons.json`, `figures/`, and `index.html`, which holds all of it.
     What the runs do not have yet is left out, and so is what a damaged file holds: a row says so.
+
+    Args:
+        experiment: folder of the runs.
+        margin: change of mean IoU that does not matter: a mode is recommended if it is shown to
+            lose no more.
 
     Raises:
         InputError: the folder is missing, holds no run, or is a run itself.
@@ -78,32 +85,38 @@ def write_report(experiment: Path) -> Page:
     runs = [run for run in whole if is_variant(run)]
     points = collect_points(rows)
     comparisons = compare_all(variants, vocabulary.quantized_modes())
-    choices = choose_all(rows)
+    choices = choose_all(rows, margin)
     scored = sum(any(run.float_mode() for run in members) for members in variants.values())
     sentences = [
         *tell_best(choices)[:2],
         *tell_claim(rows),
         *tell_robustness(collect_losses(variants)),
-        *conclude(comparisons, scored),
+        *conclude(comparisons, scored, margin),
     ]
     statements = [
         ("Data", [*dict.fromkeys(data_statements(runs))]),
         ("Training", [*dict.fromkeys(training_statements(runs))]),
         ("Environment", [*dict.fromkeys(machine_statements(runs))]),
     ]
-    terms = [("Terms", explain_terms()), ("Limits", LIMITS), ("Limits of appropriateness", UNSEEN)]
+    terms = [
+        ("Terms", explain_terms(margin)),
+        ("Limits", LIMITS),
+        ("Limits of appropriateness", UNSEEN),
+    ]
     folder = experiment / "report"
     write_rows(folder, rows)
     write_json(folder / "comparisons.json", comparisons)
+    tables = [table for table in [change_table(rows, margin)] if table.rows]
+    tables += more_tables(variants, comparisons)
     # matplotlib takes longer than all of the above
     from brainseg.report.figures.gallery import draw_all
 
     page = Page(
         experiment.resolve().name,
         _notice({row.data for row in rows if row.data}),
-        answer_table(rows, choices),
+        answer_table(rows, choices, margin),
         sentences[:SENTENCES],
-        [summarize(rows, comparisons), *more_tables(variants, comparisons)],
+        [summarize(rows, comparisons), *tables],
         draw_all(variants, points, comparisons, folder / "figures"),
         collect_viewer(variants),
         [*statements, *terms],
@@ -145,15 +158,15 @@ def print_report(page: Page, console: Console) -> None:
         console.print(Text(sentence))
 
 
-def show_report(experiment: Path) -> None:
+def show_report(experiment: Path, margin: float = MARGIN) -> None:
     """Write the report of an experiment, print it, and say where it is.
 
-    Another process that writes it is waited for.
+    Another process that writes it is waited for. `margin` as in `write_report`.
     """
     console = Console()
     find_experiment(experiment)  # before its folder is made
     with locked(experiment / "report", wait_s=PATIENCE_S):
-        print_report(write_report(experiment), console)
+        print_report(write_report(experiment, margin), console)
     page = experiment / "report" / "index.html"
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 

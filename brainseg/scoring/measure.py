@@ -7,8 +7,10 @@ from brainseg.rows import read_rows
 from brainseg.run import Run, place_name
 from brainseg.runtime.placement import find_placement
 from brainseg.runtime.session import Session
+from brainseg.scoring.changes import CHANGES, compare
 from brainseg.scoring.kept import source_of
-from brainseg.scoring.score import Scores, place_of, score_mode
+from brainseg.scoring.score import place_of, score_mode
+from brainseg.scoring.scores import Scores
 from brainseg.vocabulary import REFERENCE
 
 PLACED = ("placement", "kernels", "memcpy_nodes")
@@ -38,6 +40,8 @@ def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> 
     )
     place = place_of(session)
     source = source_of(run, mode, place)
+    baseline = None if before and before.tost else _baseline(run, mode, session)
+    changes = compare(baseline, scores) if baseline else {}
     return {
         "network": network,
         "got": session.got,
@@ -46,7 +50,9 @@ def measure(run: Run, mode: str, session: Session, *, progress: bool = True) -> 
         "load_ms": session.load_ms,
         "parity": _parity(run, session) if mode == REFERENCE else None,
         **placed,
-        **scores.values(_baseline(run, mode, session)),
+        **scores.values(),
+        **({name: getattr(before, name) for name in CHANGES} if before else {}),
+        **changes,
     }
 
 

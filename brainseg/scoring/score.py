@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainseg.data.parts import read_test, read_val, spread, to_input
-from brainseg.evaluation.cases import COLUMNS, THRESHOLD, counts_of, summarize, to_uint8
-from brainseg.evaluation.differences import paired_interval
-from brainseg.evaluation.metrics import mean_iou, mean_ious
+from brainseg.evaluation.cases import COLUMNS, THRESHOLD, to_uint8
 from brainseg.files import write_csv
-from brainseg.run import SCORED, Run, place_name
+from brainseg.run import Run, place_name
 from brainseg.runtime.session import Session
 from brainseg.scoring.kept import home_of, note_scored, note_scored_in, source_of
 from brainseg.scoring.record import record, record_attention, record_truth, score_part
+from brainseg.scoring.scores import Scores
 from brainseg.terminal import bar
 from brainseg.vocabulary import AGREEING, CHECKPOINT
 
@@ -29,38 +27,6 @@ logger = logging.getLogger(__name__)
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images N×1×H×W in [0, 1] to probabilities N×1×H×W."""
-
-Cases = list[dict[str, Any]]
-"""Rows of `cases.<mode>.csv`."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The cases of both splits, as one network scored in one place."""
-
-    val: Cases
-    test: Cases
-
-    @classmethod
-    def read(cls, run: Run, mode: str, place: str) -> Self:
-        """The scores that hold for `mode` in a place of `place_name`, and are kept."""
-        source = source_of(run, mode, place)
-        own = None if source == home_of(run, mode) else source
-        return cls(*(run.read(run.cases(mode, part, own)) for part in SCORED))
-
-    def values(self, baseline: "Scores | None" = None) -> dict[str, Any]:
-        """What a row of `deploy.json` says of them.
-
-        Args:
-            baseline: those of fp32 in the same place, with which the test cases are compared over
-                patients; `None` where they are unknown, or are these.
-        """
-        metrics = summarize(self.test)
-        return {
-            **{name: metrics[name] for name in ("mean_iou", "tumor_iou", "dice")},
-            "val_mean_iou": mean_iou(counts_of(self.val)),
-            "delta_mean_iou_interval": baseline and _interval(baseline.test, self.test),
-        }
 
 
 def score_checkpoint(run: Run, network: nn.Sequential, *, progress: bool = True) -> dict[str, Any]:
@@ -195,13 +161,6 @@ def _agrees(run: Run, mode: str, session: Session, progress: bool) -> bool:
     what = f"{mode} ({place_of(session)}), {len(rows)} images"
     found = predict_part(session, {"images": test["images"][rows]}, what, progress=progress)
     return bool(((found >= THRESHOLD) == (expected >= THRESHOLD)).all())
-
-
-def _interval(baseline: Cases, cases: Cases) -> list[float] | None:
-    """How the test score changes, over patients."""
-    patients = [case["patient"] for case in cases]
-    interval = paired_interval(counts_of(baseline), counts_of(cases), patients, mean_ious)
-    return None if interval is None else list(interval)
 
 
 def _predict_all(

@@ -19,6 +19,8 @@ def row(mode: str, ms: float | None, val: float | None, **values: Any) -> TableR
         **{"mode": mode, "device": "cpu", "runtime": "onnxruntime", "threads": 2},
         **{"size_bytes": 25 * MIB, "session": "s", "noisy": False, "delta_mean_iou": 0.0},
         **{"mean_iou": 0.8, "tumor_iou": 0.6, "val_mean_iou": val},
+        # As if all patients showed the same change.
+        **{"delta_val_mean_iou": 0.0, "tost": {"val": [0.0, 0.0], "test": [0.0, 0.0]}},
         "latency_ms": ms and {"p50": ms},
         "speedup_vs_reference": ms and 40 / ms,
     }
@@ -111,6 +113,105 @@ def test_the_loss_is_against_onnxruntime() -> None:
     ]
     assert only(rows)["Deploy"] == "fp32 with onnxruntime"
     assert "int8_static with openvino (3.3×) loses 0.01" in only(rows)["Why"]
+
+
+def with_interval(
+    mode: str, ms: float, val: float, low: float, high: float, **values: Any
+) -> TableRow:
+    """A row whose change on validation has an interval from `low` to `high`."""
+    found = {"delta_val_mean_iou": val - 0.82, "tost": {"val": [low, high], "test": None}}
+    return row(mode, ms, val, **found | values)
+
+
+@pytest.mark.parametrize(
+    ("interval", "margin", "deployed", "why"),
+    [
+        ((-0.0004, 0.0002), 0.0004, "int8_static", "fastest"),
+        ((-0.0004, 0.0030), 0.0004, "int8_static", "fastest"),  # a gain is never refused
+        (
+            (-0.0012, 0.0008),
+            0.0004,
+            "fp32",
+            "fastest shown; int8_static (4.0×) is not shown (−0.0012 to +0.0008)",
+        ),
+        ((-0.0012, 0.0008), 0.0012, "int8_static", "fastest"),
+    ],
+)
+def test_what_is_recommended_is_shown_not_to_lose_the_margin(
+    interval: tuple[float, float], margin: float, deployed: str, why: str
+) -> None:
+    rows = [fp32(), with_interval("int8_static", 10.0, 0.8199, *interval)]
+    ((_, _, found, *_, told),) = answer_table(rows, choose_all(rows, margin), margin).rows
+    assert (found.split()[0], told) == (deployed, why)
+
+
+def test_the_margin_is_in_the_note() -> None:
+    rows = [fp32(), row("int8_static", 10.0, 0.82)]
+    (note,) = answer_table(rows, choose_all(rows, 0.001), 0.001).notes
+    assert "loses at most 0.0004 mean IoU on validation" in note
+    assert "shown there to lose no more than 0.001 (--margin)" in note
+
+
+def test_a_loss_within_the_margin_may_be_beyond_the_budget() -> None:
+    rows = [fp32(), with_interval("int8_static", 10.0, 0.8194, -0.0008, -0.0004)]
+    ((_, _, found, *_, told),) = answer_table(rows, choose_all(rows, 0.001)).rows
+    assert found == "fp32 with onnxruntime"
+    assert told == "fastest within the budget; int8_static (4.0×) loses 0.0006"
+
+
+def test_the_fastest_of_each_kind_of_refusal_is_named() -> None:
+    rows = [
+        fp32(),
+        with_interval("int8_static", 10.0, 0.8, -0.03, -0.01),
+        with_interval("int8_dynamic", 12.5, 0.82, -0.001, 0.001),
+        row("fp16", 20.0, 0.82),
+    ]
+    assert only(rows)["Deploy"] == "fp16 with onnxruntime"
+    assert only(rows)["Why"] == (
+        "fastest shown; int8_dynamic (3.2×) is not shown (−0.0010 to +0.0010); int8_static (4.0×) "
+        "loses 0.02"
+    )
+
+
+def test_its_own_max_drop_is_a_margin_too() -> None:
+    options = {"max_drop": 0.002}
+    found = only([fp32(), with_interval("int8_static", 10.0, 0.819, -0.002, 0.0, options=options)])
+    assert found["Deploy"] == "int8_static (drop 0.002) with onnxruntime"
+
+
+def test_an_interval_against_another_runtime_is_moved_to_the_reference() -> None:
+    """fp32 loses 0.0003 in OpenVINO, and int8_static 0.0001 more."""
+    openvino = fp32(runtime="openvino", val_mean_iou=0.8197, latency_ms={"p50": 50.0})
+    here = {"runtime": "openvino", "delta_val_mean_iou": -0.0001}
+    for low, deployed in ((-0.0001, "int8_static"), (-0.0002, "fp32")):
+        rows = [fp32(), openvino, with_interval("int8_static", 10.0, 0.8196, low, 0.0, **here)]
+        assert only(rows)["Deploy"].startswith(deployed)
+    assert only(rows)["Why"].endswith("is not shown (−0.0005 to −0.0003)")
+
+
+def test_where_nothing_can_be_tested_the_budget_decides_and_that_is_told() -> None:
+    unknown = {"tost": {"val": None, "test": None}}
+    rows = [fp32(), row("int8_static", 10.0, 0.8198, **unknown), row("fp16", 9.0, 0.8, tost=None)]
+    assert only(rows)["Deploy"] == "int8_static with onnxruntime"
+    assert only(rows)["Why"] == (
+        "fastest within the budget; fp16 (4.4×) loses 0.02; not tested over patients"
+    )
+
+
+def test_an_untested_mode_is_not_preferred_to_tested_ones() -> None:
+    rows = [fp32(), row("int8_static", 10.0, 0.82, tost=None), row("fp16", 20.0, 0.82)]
+    assert only(rows)["Deploy"] == "fp16 with onnxruntime"
+    assert only(rows)["Why"] == "fastest shown; int8_static (4.0×) is not tested over patients"
+
+
+def test_intervals_of_seeds_are_averaged() -> None:
+    rows = []
+    for seed, low in enumerate((-0.0006, -0.0002)):
+        static = with_interval("int8_static", 10.0, 0.82, low, 0.0)
+        rows += of_seed(seed, [fp32(), row("fp16", 20.0, 0.82), static])
+    assert only(rows)["Deploy"] == "int8_static with onnxruntime"
+    rows[-1] = replace(rows[-1], tost=None)  # of one seed nothing is known
+    assert only(rows)["Deploy"] == "fp16 with onnxruntime"
 
 
 def test_fp32_with_a_hint_is_no_reference() -> None:

@@ -14,6 +14,7 @@ from brainseg.files import write_csv, write_text
 from brainseg.report.comparisons import LEVEL, compare_all, first_of, mark
 from brainseg.report.conclusions import COLUMNS as TOLD
 from brainseg.report.conclusions import conclude, tabulate
+from brainseg.report.rows import to_text
 from brainseg.run import Run
 
 PATIENTS = [f"p{number // 3}" for number in range(36)]
@@ -69,6 +70,7 @@ def test_a_row_holds_what_the_statistics_say(make):
         "smallest_p": 2**-11,
         "interval": (interval := list(paired_interval(before, after, PATIENTS, mean_ious))),
         "joint_interval": pytest.approx(interval, rel=0.3),  # of one comparison
+        "tost": list(paired_interval(before, after, PATIENTS, mean_ious, level=0.9)),
         "p": p,
         "p_corrected": p,
         "p_training": None,
@@ -206,11 +208,16 @@ def test_what_quantization_changes_is_told_apart(make):
     (sentence,) = conclude(rows, 1)
     assert sentence == (
         f"Quantization changes mean IoU on test beyond chance: −{-rows[1]['difference']:.4f} for "
-        "none in int8_static."
+        "none in int8_static; 1 of 2 are shown equivalent within ±0.0004, not: none in int8_static "
+        f"({to_text(rows[1]['tost'])})."
     )
+    assert "; 2 of 2 are shown equivalent within ±0.1." in conclude(rows, 1, 0.1)[0]
     assert (rows[0]["difference"], rows[0]["p"]) == (0, 1)
     (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]), 1)
-    assert calm == "No change of mean IoU by quantization is beyond chance."
+    assert calm == (
+        "No change of mean IoU by quantization is beyond chance; 1 of 1 are shown equivalent "
+        "within ±0.0004."
+    )
 
 
 def test_a_mode_that_is_registered_is_compared(make, monkeypatch):
@@ -225,7 +232,7 @@ def test_the_largest_loss_is_told_also_where_it_may_be_chance(make):
     (row,) = compare_all({"none": [run]}, ["fp16"])
     loss = row | {"difference": -0.0025, "beyond_chance": False}
     (sentence,) = conclude([loss], 1)
-    assert "is beyond chance; the largest loss is 0.0025 for none in fp16." in sentence
+    assert "is beyond chance (the largest loss: 0.0025 for none in fp16); 0 of 1 are" in sentence
     tiny = loss | {"difference": -0.00004}
     assert "largest loss" not in conclude([tiny], 1)[0]  # it would read 0.0000
 

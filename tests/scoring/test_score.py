@@ -14,15 +14,16 @@ from brainseg.runtime.open import open_session
 from brainseg.runtime.placement import find_placement
 from brainseg.scoring import measure as subject
 from brainseg.scoring import score as scoring
+from brainseg.scoring.changes import CHANGES, compare
 from brainseg.scoring.kept import home_of, source_of
 from brainseg.scoring.measure import measure
 from brainseg.scoring.score import (
-    Scores,
     is_settled,
     predict_checkpoint,
     score_checkpoint,
     score_mode,
 )
+from brainseg.scoring.scores import Scores
 
 HERE = "onnxruntime-cpu"
 
@@ -109,10 +110,12 @@ def test_the_values_of_a_row_that_need_no_clock(run):
         "tumor_iou": metrics["tumor_iou"],
         "dice": metrics["dice"],
         "val_mean_iou": metrics["mean_iou"],  # the tiny run's splits hold the same
-        "delta_mean_iou_interval": None,
+        **dict.fromkeys(CHANGES),
     }
     values = measure(run, "int8_dynamic", open_session(run.onnx("int8_dynamic")))
     assert values["parity"] is None
+    before, after = (Scores.read(run, mode, HERE) for mode in ("fp32", "int8_dynamic"))
+    assert values.items() >= compare(before, after).items()
 
 
 @pytest.mark.parametrize(
@@ -220,9 +223,10 @@ def test_placement_is_found_once(run, monkeypatch):
     assert values["placement"] == known
 
 
-def test_an_interval_compares_with_fp32_in_the_same_place(run, monkeypatch):
+def test_changes_are_against_fp32_in_the_same_place(run, monkeypatch):
     compared = []
-    monkeypatch.setattr(Scores, "values", lambda self, baseline: compared.append(baseline) or {})
+    run.deploy.unlink()  # where they are known
+    monkeypatch.setattr(subject, "compare", lambda *scores: compared.append(scores) or {})
     openvino = {"runtime": "openvino"}
     for mode, place in (
         ("fp32", {}),
@@ -234,17 +238,15 @@ def test_an_interval_compares_with_fp32_in_the_same_place(run, monkeypatch):
     bf16 = dataclasses.replace(open_session(run.onnx("fp32")), precision="bf16", **openvino)
     measure(run, "fp32", bf16)
     here, there = Scores.read(run, "fp32", HERE), Scores.read(run, "fp32", "openvino-cpu")
-    assert compared == [None, here, None, there, there]
+    assert [baseline for baseline, _ in compared] == [here, there, there]
 
 
-def test_an_interval_is_over_patients(run):
-    few = Scores.read(run, "fp32", HERE).test
-    cases = [case | {"patient": f"{case['patient']}-{index}"} for index in range(4) for case in few]
-    worse = [case | {"tp": 0, "fn": case["tp"] + case["fn"]} for case in cases]
-    scores = Scores(cases, cases)
-    assert scores.values()["delta_mean_iou_interval"] is None
-    assert scores.values(scores)["delta_mean_iou_interval"] == [0, 0]
-    assert scores.values(Scores(worse, worse))["delta_mean_iou_interval"][0] > 0
+def test_changes_are_found_once(run, monkeypatch):
+    session = open_session(run.onnx("int8_dynamic"))
+    found = measure(run, "int8_dynamic", session)
+    monkeypatch.setattr(subject, "compare", None)
+    again = measure(run, "int8_dynamic", session)
+    assert {name: again[name] for name in CHANGES} == {name: found[name] for name in CHANGES}
 
 
 @pytest.mark.parametrize("missing", ["test", "val"])
