@@ -8,7 +8,7 @@ its `entropy`, with 128 bins for 128 levels, has hardly a choice but to keep eve
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -41,7 +41,6 @@ CHUNK = 8
 """Calibration images whose activations are held in memory together."""
 
 
-@quiet()
 def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, ranges: Path) -> None:
     """Measure the range of every activation and write it to `ranges` (JSON).
 
@@ -51,33 +50,48 @@ def calibrate(model: ModelProto, images: NDArray[np.float32], method: str, range
         method: `minmax`, or a key of `METHODS`.
         ranges: file to write, for `static.insert_qdq`.
     """
+    found = observe(model, images)
+    if method != "minmax":
+        histograms = Histograms({name: data.range_value for name, data in found.items()})
+        observe(model, images, histograms)
+        found = TensorsData(CalibrationMethod.MinMax, histograms.choose(METHODS[method]))
+    save_tensors_data(found, ranges)
+
+
+class Collector(Protocol):
+    """What looks at activations, in the place of onnxruntime's own collectors."""
+
+    def collect(self, name_to_arr: Mapping[str, list[NDArray[np.float32]]]) -> None:
+        """Look at activations, each given image by image."""
+
+
+@quiet()
+def observe(
+    model: ModelProto, images: NDArray[np.float32], collector: Collector | None = None
+) -> Any:
+    """Run calibration images through a network and show its activations to `collector`.
+
+    Returns:
+        Without a collector: the extremes of each activation, onnxruntime's `TensorsData`.
+    """
+    kind = CalibrationMethod.Percentile if collector else CalibrationMethod.MinMax
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
         onnx.save(model, source)
-
-        def look(kind: CalibrationMethod, collector: "Histograms | None" = None) -> Any:
-            calibrator = create_calibrator(
-                source,
-                list(OPERATORS),
-                augmented_model_path=str(Path(folder) / "augmented.onnx"),
-                calibrate_method=kind,
-            )
-            calibrator.collector = collector
-            for start in bar(range(0, len(images), CHUNK), "Calibrating int8_static"):
-                calibrator.collect_data(Batches(images[start : start + CHUNK]))
-            return calibrator
-
-        found = look(CalibrationMethod.MinMax).compute_data()
-        if method != "minmax":
-            histograms = Histograms({name: data.range_value for name, data in found.items()})
-            look(CalibrationMethod.Percentile, histograms)
-            chosen = histograms.choose(METHODS[method])
-            found = TensorsData(CalibrationMethod.MinMax, chosen)
-        save_tensors_data(found, ranges)
+        calibrator = create_calibrator(
+            source,
+            list(OPERATORS),
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=kind,
+        )
+        calibrator.collector = collector
+        for start in bar(range(0, len(images), CHUNK), "Calibrating int8_static"):
+            calibrator.collect_data(Batches(images[start : start + CHUNK]))
+        return None if collector else calibrator.compute_data()
 
 
 class Histograms:
-    """Counts the values of each tensor, in the place of onnxruntime's own collector.
+    """Counts the values of each tensor.
 
     Zeros are not counted: 8 bits express them exactly, whatever the range.
 
