@@ -171,6 +171,19 @@ class Run:
         return self._file("evaluation.json")
 
     @property
+    def tuning(self) -> Self:
+        """The fine-tuning for `int8_qat`, in a folder of its own with a run's state and history.
+
+        Its `best` are the weights of the last epoch: none was chosen.
+        """
+        return replace(self, path=self.path / "qat")
+
+    @property
+    def ranges(self) -> Path:
+        """In such a folder: the range of every activation."""
+        return self._file("ranges.json")
+
+    @property
     def wandb(self) -> Path:
         """Folder of the W&B files."""
         return self._file("wandb")

@@ -42,6 +42,7 @@ class Mode:
         options: name of each option that it takes.
         showcase: rank among the modes that stand for quantization in a figure; 0 for none.
         on_gpu: whether all of it runs on a GPU, which scores it then where there is one.
+        trained: whether it is fine-tuned on the training images; it is made only where named.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Mode:
     options: Mapping[str, Option] = field(default_factory=dict)
     showcase: int = 0
     on_gpu: bool = False
+    trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ REFERENCE = "fp32"
 PAPER_MODE = "int8_dynamic"
 """The mode that computes as the paper's dynamic range quantization does."""
 
+QAT_MODE = "int8_qat"
+"""The mode that is fine-tuned: quantization-aware training."""
+
 CHECKPOINT = "checkpoint"
 """Stands for a mode where the checkpoint itself is meant, before any export."""
 
@@ -157,6 +162,12 @@ MODES: dict[str, Mode] = {
                 ),
                 "images": Option(200, int, "validation images to calibrate on", low=1),
                 "seed": Option(0, int, "draws those images", low=0),
+                "learn_rounding": Option(
+                    False, bool, "learn which weights to round up and which down", telling=True
+                ),
+                "correct_bias": Option(
+                    False, bool, "shift biases by the mean error of each channel", telling=True
+                ),
                 "max_drop": Option(
                     None,
                     float,
@@ -166,6 +177,16 @@ MODES: dict[str, Mode] = {
                 ),
             },
             showcase=1,
+        ),
+        Mode(
+            QAT_MODE,
+            "As int8_static, after a fine-tuning on the training images in which weights learn to "
+            "live with 8 bits.",
+            {
+                "epochs": Option(2, int, "passes over the training images", low=1),
+                "lr": Option(1e-4, float, "the highest learning rate", low=0),
+            },
+            trained=True,
         ),
     )
 }
@@ -251,8 +272,13 @@ MEASURES: dict[str, str] = {
 
 
 def quantized_modes() -> list[str]:
-    """The modes that are made from the fp32 file after training."""
+    """The modes that are made from the fp32 file."""
     return [name for name in MODES if name != REFERENCE]
+
+
+def all_modes() -> list[str]:
+    """The quantized modes that `all` stands for: those that need no training."""
+    return [name for name in quantized_modes() if not MODES[name].trained]
 
 
 def with_reference(modes: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from brainseg.cli.work import do_each, finish, found_runs, report_done, time_exp
 from brainseg.errors import InputError
 from brainseg.lock import locked
 from brainseg.run import Run
-from brainseg.vocabulary import BITS, CHECKPOINT, DEVICES, REFERENCE, quantized_modes
+from brainseg.vocabulary import BITS, CHECKPOINT, DEVICES, REFERENCE, all_modes
 
 logger = logging.getLogger(__name__)
 app = typer.Typer()
@@ -54,9 +54,9 @@ def quantize(
     """
     from brainseg.benchmark.plan import TimingPlan, parse_threads
     from brainseg.deploy.options import check_chosen
-    from brainseg.deploy.stages import prepare
+    from brainseg.training.modes import prepare_modes
 
-    modes = names(mode) or tuple(quantized_modes())
+    modes = names(mode) or tuple(all_modes())
     threads_typed = parse_threads(threads.split(","))
     plan = TimingPlan(
         modes,
@@ -67,7 +67,7 @@ def quantize(
     )
     check_chosen(chosen, modes)  # a mistake is reported before any work
     found = found_runs(runs)
-    changed, failed = do_each(found, lambda run: prepare(run, modes, chosen))
+    changed, failed = do_each(found, lambda run: prepare_modes(run, modes, chosen))
     if time:
         ready = [run for run in found if run not in failed]
         timed, untimed = time_experiments(ready, plan)

@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from brainseg.vocabulary import DEVICES, MODES, RUNTIMES, quantized_modes
+from brainseg.vocabulary import DEVICES, MODES, RUNTIMES, all_modes, quantized_modes
 
 Runs = Annotated[list[Path], typer.Argument(help="Runs, or folders of runs such as outputs/.")]
 Mode = Annotated[
-    str, typer.Option(help=f"{', '.join(quantized_modes())}; comma-separated, or all.")
+    str,
+    typer.Option(
+        help=f"{', '.join(quantized_modes())}; comma-separated, or all: {', '.join(all_modes())}."
+    ),
 ]
 Devices = Annotated[
     str, typer.Option("--device", help=f"{', '.join(DEVICES)}; comma-separated, or all.")

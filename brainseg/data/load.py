@@ -25,6 +25,7 @@ from brainseg.data.leakage import (
 from brainseg.data.phantom.write import write_phantom
 from brainseg.data.split import split_cases
 from brainseg.errors import InputError
+from brainseg.run import Run
 from brainseg.vocabulary import NEGATIVE, PARTS
 
 PHANTOM_FORMAT = 3
@@ -43,6 +44,20 @@ SHARED = frozenset(
 """Keys of the `data` group that are not options of a layout's reader."""
 
 logger = logging.getLogger(__name__)
+
+
+def data_of(run: Run) -> dict[str, Any]:
+    """The group `data` of a run's configuration, with its paths as seen from here.
+
+    Raises:
+        InputError: the run has no configuration.
+    """
+    folder = Path(run.read_environment().get("folder") or ".").expanduser()
+    data: dict[str, Any] = {"cache_dir": None} | run.read_config()["data"]
+    for key in ("root", "negatives", "test", "cache_dir"):
+        if data.get(key):
+            data[key] = str(folder / Path(data[key]).expanduser())
+    return data
 
 
 def load_data(data: Mapping[str, Any], phantom_seed: int) -> tuple[pd.DataFrame, Slices]:

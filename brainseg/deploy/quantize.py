@@ -1,7 +1,8 @@
-"""Post-training quantization of an exported network: one function per mode."""
+"""Quantization of an exported network: one function per mode."""
 
 import tempfile
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from brainseg.data.parts import read_val, to_input
+from brainseg.deploy.bias import correct_bias
 from brainseg.deploy.budget import keep_within
 from brainseg.deploy.calibration import choose_calibration
 from brainseg.deploy.options import Chosen, choose_options
+from brainseg.deploy.qat import quantize_tuned
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.rewrites import store_weights
+from brainseg.deploy.rounding import Integers, learn_rounding, set_integers
 from brainseg.deploy.static import insert_qdq, reduce_range, rewrite
 from brainseg.errors import InputError, check_known
 from brainseg.files import replacing
 from brainseg.run import Run
 from brainseg.terminal import quiet
-from brainseg.vocabulary import REFERENCE, quantized_modes
+from brainseg.vocabulary import QAT_MODE, REFERENCE, quantized_modes
 
 Options = dict[str, Any]
 Quantizer = Callable[[ModelProto, Run, Options], tuple[ModelProto, dict[str, Any]]]
@@ -95,13 +99,22 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
         "reduce_range": reduce_range(),
         "float_layers": [],
     }
-    rewritten = rewrite(model)
+    rewritten, inputs = rewrite(model), to_input(images)
     with tempfile.TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
-        calibrate(rewritten, to_input(images), options["method"], ranges)
+        calibrate(rewritten, inputs, options["method"], ranges)
+
+        @cache
+        def learned() -> Integers:
+            plain = insert_qdq(rewritten, ranges)
+            return learn_rounding(rewritten, plain, inputs, options["seed"])
 
         def make(keep_float: Collection[str]) -> ModelProto:
             quantized = insert_qdq(rewritten, ranges, keep_float)
+            if options["learn_rounding"]:
+                quantized = set_integers(quantized, learned())
+            if options["correct_bias"]:
+                quantized = correct_bias(rewritten, quantized, inputs)
             return store_weights(quantized, per_channel=True)
 
         if max_drop is None:
@@ -110,10 +123,16 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
         return quantized, facts | found
 
 
+def _qat(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, dict[str, Any]]:
+    """As `int8_static`, with the weights and ranges of the run's fine-tuning."""
+    return quantize_tuned(rewrite(model), run), {"reduce_range": reduce_range()}
+
+
 QUANTIZERS: dict[str, Quantizer] = {
     "fp16": _half,
     "int8_dynamic": _dynamic,
     "int8_weights": _weights,
     "int8_static": _static,
+    QAT_MODE: _qat,
 }
 """Mode → how it is made from the fp32 network."""

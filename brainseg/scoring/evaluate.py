@@ -15,6 +15,7 @@ import yaml
 from brainseg.data.describe import describe_data
 from brainseg.data.external import External, find_copies, load_external
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
+from brainseg.data.load import data_of
 from brainseg.data.parts import read_test, write_part, write_split
 from brainseg.environment import describe, hide_home
 from brainseg.errors import InputError, in_words
@@ -158,7 +159,7 @@ def _load(
     taken: Mapping[str, Any],
     loaded: MutableMapping[str, External],
 ) -> External:
-    data = _typed_data(model.run, config) if model.run else None
+    data = data_of(model.run) if model.run else None
     arguments: dict[str, Any] = {
         **taken,
         "size": model.size,
@@ -171,16 +172,6 @@ def _load(
     if key not in loaded:
         loaded[key] = load_external(root, **arguments)
     return loaded[key]
-
-
-def _typed_data(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's `data`, with its paths as seen from here."""
-    folder = Path(run.read_environment().get("folder") or ".").expanduser()
-    data = dict(config["data"])
-    for key in ("root", "negatives", "cache_dir"):
-        if data.get(key):
-            data[key] = str(folder / Path(data[key]).expanduser())
-    return {"cache_dir": None} | data
 
 
 def _known(run: Run | None) -> dict[str, str]:

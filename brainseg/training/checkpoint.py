@@ -109,15 +109,10 @@ def _find_damage(file: Path) -> str | None:
 
 def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:
     """Early stopping, the best weights, and last of all the state to resume from."""
-    saving: dict[str, Any] = {
-        "dirpath": run.best.parent,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
     best = BestCheckpoint(
-        filename=run.best.stem, monitor=MONITORED, mode="max", save_weights_only=True, **saving
+        monitor=MONITORED, mode="max", save_weights_only=True, **_saving(run.best)
     )
-    last = ModelCheckpoint(filename=run.last.stem, **saving)
+    last = state_callback(run)
     if not patience:
         return [best, last]
     return [
@@ -125,6 +120,20 @@ def checkpoint_callbacks(run: Run, patience: int | None) -> list[pl.Callback]:
         best,
         last,
     ]
+
+
+def state_callback(run: Run) -> ModelCheckpoint:
+    """Saves the state to resume from after each epoch."""
+    return ModelCheckpoint(**_saving(run.last))
+
+
+def _saving(file: Path) -> dict[str, Any]:
+    return {
+        "dirpath": file.parent,
+        "filename": file.stem,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
 
 
 class History(pl.Callback):

@@ -134,7 +134,7 @@ def train(
         _note_devices(run, rank.count, resumed=resumed is not None)
         if resumed:
             logger.info("Resuming after a cut-off: %s", resumed)
-    with _without_advice(), _full_gpu_told(data["batch_size"], data["image_size"]):
+    with without_advice(), _full_gpu_told(data["batch_size"], data["image_size"]):
         trainer.fit(module, datamodule, ckpt_path=resumed)
     left = timer.time_remaining()
     if left is not None and left <= 0 and trainer.is_global_zero:
@@ -154,7 +154,7 @@ def make_timer(minutes: float | None) -> Timer:
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
+def without_advice() -> Iterator[None]:
     """Keep Lightning from advising more workers or srun, and from noting the old checkpoints."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -197,7 +197,7 @@ def make_trainer(
         InputError: Lightning refuses the settings, or this machine lacks the device.
     """
     try:
-        with _without_advice():
+        with without_advice():
             return pl.Trainer(
                 max_epochs=settings["max_epochs"],
                 accelerator=settings["accelerator"],

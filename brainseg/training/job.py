@@ -15,7 +15,6 @@ from brainseg.data.describe import describe_data
 from brainseg.data.leakage import COLUMNS as LEAK_COLUMNS
 from brainseg.data.load import divide, load_data
 from brainseg.data.parts import write_part, write_split
-from brainseg.deploy.stages import prepare
 from brainseg.environment import describe
 from brainseg.errors import in_words
 from brainseg.files import discard, write_csv, write_json
@@ -28,6 +27,7 @@ from brainseg.tracking.wandb_run import announce, log_epoch, log_results, tracke
 from brainseg.training.fit import fit, make_trainer
 from brainseg.training.identity import check_same, identify
 from brainseg.training.mend import add_fingerprint, mend_trained, write_config
+from brainseg.training.modes import prepare_modes
 from brainseg.training.state import has_begun, read_state
 from brainseg.vocabulary import NEGATIVE
 
@@ -212,4 +212,4 @@ def _refresh(config: Mapping[str, Any], run: Run) -> None:
 
 
 def _deploy(config: Mapping[str, Any], run: Run) -> list[str]:
-    return prepare(run, config["deploy"]["modes"], config["deploy"].get("options"))
+    return prepare_modes(run, config["deploy"]["modes"], config["deploy"].get("options"))

@@ -56,7 +56,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def configure(cache_dir: Path) -> Callable[..., dict[str, Any]]:
     """Build the tiny configuration with some groups changed: `configure(optim={"lr": 1})`."""
 

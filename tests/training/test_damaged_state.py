@@ -19,7 +19,7 @@ LEARNT = ("epoch", "train_loss", "val_loss", "val_mean_iou", "val_tumor_iou", "l
 
 @pytest.fixture(autouse=True)
 def without_deploying(monkeypatch):
-    monkeypatch.setattr("brainseg.training.job.prepare", lambda *_: [])
+    monkeypatch.setattr("brainseg.training.job.prepare_modes", lambda *_: [])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from brainseg.training.module import SegmentationModule
 
 @pytest.fixture(autouse=True)
 def without_deploying(monkeypatch):
-    monkeypatch.setattr("brainseg.training.job.prepare", lambda *_: [])
+    monkeypatch.setattr("brainseg.training.job.prepare_modes", lambda *_: [])
 
 
 def spoil(monkeypatch, epoch: int, batch: int, value: float) -> None:

@@ -213,7 +213,7 @@ def test_early_stopping_stops(tmp_path: Path, configure):
 def test_a_failed_late_stage_does_not_train_again(tmp_path: Path, configure, monkeypatch):
     run = Run(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("brainseg.training.job.prepare", _raise_disk_full)
+        patch.setattr("brainseg.training.job.prepare_modes", _raise_disk_full)
         with pytest.raises(InputError, match="disk is full"):
             run_job(configure(), run)
     assert run.read_state()["stage"] == "deploy"
@@ -227,7 +227,7 @@ def test_configuration_and_environment_tell_of_one_place(tmp_path: Path, configu
     for root in ("a/set", "b/moved"):
         write_phantom(tmp_path / root, patients=12, slices=2, size=32, seed=0)
     with monkeypatch.context() as patch:
-        patch.setattr("brainseg.training.job.prepare", _raise_disk_full)
+        patch.setattr("brainseg.training.job.prepare_modes", _raise_disk_full)
         patch.chdir(tmp_path / "a")
         with pytest.raises(InputError, match="disk is full"):
             run_job(configure(data={"name": "folder", "root": "set"}), run)

@@ -17,7 +17,7 @@ TRAINED_AGAIN = "brainseg.training.job.fit"
 
 @pytest.fixture(autouse=True)
 def without_deploying(monkeypatch):
-    monkeypatch.setattr("brainseg.training.job.prepare", lambda *_: [])
+    monkeypatch.setattr("brainseg.training.job.prepare_modes", lambda *_: [])
 
 
 @pytest.fixture(scope="module")

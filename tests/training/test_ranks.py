@@ -34,7 +34,7 @@ class Plain(nn.Sequential):
 
 @pytest.fixture(autouse=True)
 def without_deploying(monkeypatch):
-    monkeypatch.setattr("brainseg.training.job.prepare", lambda *_: [])
+    monkeypatch.setattr("brainseg.training.job.prepare_modes", lambda *_: [])
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""Bias correction: the mean error that rounding leaves in each channel goes into the biases."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper
+from torch import Tensor
+
+from brainseg.deploy.torch_graph import QUANTIZED, TorchGraph
+from brainseg.terminal import bar
+
+IMAGES = 64
+"""As many calibration images go through the network at once: means over all their pixels."""
+
+
+@torch.inference_mode()
+def correct_bias(
+    exact: ModelProto, quantized: ModelProto, images: NDArray[np.float32]
+) -> ModelProto:
+    """Shift biases so that each channel of each convolution has the mean of the float network.
+
+    Convolutions are corrected in the order of the graph, each on what the corrected ones before it
+    give (Nagel et al. 2019, arXiv:1906.04721, section 4.2, with means from images as in its
+    appendix D). Those without a bias are left as they are.
+
+    Args:
+        exact: the float network.
+        quantized: the same with Q and DQ.
+        images: N×1×H×W in [0, 1], for calibration; `IMAGES` of them, evenly spread, are used.
+
+    Raises:
+        InputError: the network holds an operator that `TorchGraph` does not know.
+    """
+    batch = torch.from_numpy(images[np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int))])
+    expected = {
+        step.name: _means(values[step.output])
+        for step, values in TorchGraph(exact).walk(batch)
+        if step.kind == "Conv"
+    }
+    graph = TorchGraph(quantized)
+    shifts: dict[str, NDArray[np.float32]] = {}
+    for step, values in bar(graph.walk(batch), "Correcting biases", total=len(graph.steps)):
+        if step.kind == "Conv" and len(step.inputs) > 2 and step.name in expected:
+            shift = expected[step.name] - _means(values[step.output])
+            values[step.output] += shift.reshape(-1, 1, 1)
+            shifts[step.inputs[2]] = shift.numpy()
+    return _shifted(quantized, shifts)
+
+
+def _means(activation: Tensor) -> Tensor:
+    """Of each channel of N×C×H×W."""
+    return activation.double().mean((0, 2, 3)).float()
+
+
+def _shifted(model: ModelProto, shifts: Mapping[str, NDArray[np.float32]]) -> ModelProto:
+    """A copy of a graph with something added to biases, float ones or those of 32-bit integers."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    arrays = {each.name: each for each in changed.graph.initializer}
+    for name, shift in shifts.items():
+        stored = arrays.get(f"{name}{QUANTIZED}")
+        if stored is None:
+            stored, steps = arrays[name], shift
+        else:
+            steps = np.rint(shift / numpy_helper.to_array(arrays[f"{stored.name}_scale"]))
+        value = numpy_helper.to_array(stored)
+        stored.CopyFrom(numpy_helper.from_array((value + steps).astype(value.dtype), stored.name))
+    return changed
