@@ -54,14 +54,22 @@ def quantize_graph(model: ModelProto, ranges: Path, keep_float: Collection[str] 
 
 
 @quiet()
-def insert_qdq(model: ModelProto, ranges: Path, keep_float: Collection[str] = ()) -> ModelProto:
+def insert_qdq(
+    model: ModelProto,
+    ranges: Path,
+    keep_float: Collection[str] = (),
+    seven: Collection[str] | None = None,
+) -> ModelProto:
     """Quantize weights (per channel) and activations to 8 bits.
 
     Args:
         model: from `rewrite`.
         ranges: from `ranges.calibrate`.
         keep_float: names of nodes that are not to be quantized.
+        seven: names of weights that get 7 bits; by default all of them where this CPU needs it.
     """
+    if seven is None:
+        seven = convolution_weights(model) if reduce_range() else ()
     excluded = [node.name for node in model.graph.node if _stays_float(node)]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"
@@ -74,11 +82,20 @@ def insert_qdq(model: ModelProto, ranges: Path, keep_float: Collection[str] = ()
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=reduce_range(),
             op_types_to_quantize=list(OPERATORS),
             nodes_to_exclude=[*excluded, *keep_float],
+            extra_options={
+                "TensorQuantOverrides": {
+                    name: [{"axis": 0, "reduce_range": True}] for name in seven
+                }
+            },
         )
         return onnx.load(target)
+
+
+def convolution_weights(model: ModelProto) -> list[str]:
+    """Names of the weights of all convolutions."""
+    return [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
 
 
 def reduce_range() -> bool:
