@@ -11,7 +11,8 @@ SPEC = """
 mode options runtime device batch threads status reason size_bytes size_ratio mean_iou
 tumor_iou dice delta_mean_iou latency_ms speedup speedup_vs_reference passes placement load_ms
 peak_memory_mb session measured_at noisy end_to_end_ms kernels memcpy_nodes val_mean_iou
-delta_val_mean_iou delta_mean_iou_interval
+delta_val_mean_iou delta_mean_iou_interval delta_val_mean_iou_interval delta_dice
+delta_dice_interval tost probability_mae disagreement
 """
 
 

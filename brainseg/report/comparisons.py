@@ -9,7 +9,7 @@ import numpy as np
 
 from brainseg.evaluation.cases import counts_of
 from brainseg.evaluation.differences import holm, paired_interval, paired_test, training_test
-from brainseg.evaluation.equivalence import TOST_LEVEL
+from brainseg.evaluation.equivalence import MARGIN, TOST_LEVEL, judge
 from brainseg.evaluation.metrics import mean_ious
 from brainseg.run import Run
 from brainseg.vocabulary import REFERENCE
@@ -30,20 +30,25 @@ Seeds = Mapping[Any, list[dict[str, Any]]]
 """The cases of one network in one mode, by seed."""
 
 
-def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) -> list[Comparison]:
+def compare_all(
+    runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = (), margin: float = MARGIN
+) -> list[Comparison]:
     """Compare every pair of variants, and every mode of a variant with its fp32.
 
     Each pair is compared on the same test images, with a paired interval and a permutation test
     over patients, corrected for the number of comparisons in each family (Holm's method);
     `joint_interval` is corrected too (Bonferroni). `tost` is the 90 % interval, with which
-    equivalence is tested within any margin. Differences are means over the seeds that both
-    have. Variants differ beyond chance only if a t-test over the seeds, corrected likewise, agrees:
-    one training each may be luck. For a mode, the same sign in all seeds is enough. Networks that
-    were tested on different images, or on none with a tumour, are not compared.
+    equivalence is tested within any margin, and `verdict` that of a mode within `margin`.
+
+    Differences are means over the seeds that both have. Variants differ beyond chance only if a
+    t-test over the seeds, corrected likewise, agrees: one training each may be luck. For a mode,
+    the same sign in all seeds is enough. Networks that were tested on different images, or on none
+    with a tumour, are not compared.
 
     Args:
         runs: by variant, one per seed.
         modes: to compare with fp32.
+        margin: change of mean IoU by a mode that does not matter.
     """
     found = {name: _cases_of(members) for name, members in runs.items()}
     variants = [
@@ -54,7 +59,11 @@ def compare_all(runs: Mapping[str, Sequence[Run]], modes: Sequence[str] = ()) ->
     for name, mode in product(runs, modes):
         names = {"family": MODES, "first": name, "second": name, "mode": mode}
         quantized.append((names, found[name], _cases_of(runs[name], mode)))
-    return [*_compare_family(variants), *_compare_family(quantized)]
+    judged = [
+        row | {"margin": margin, "verdict": judge(row["tost"], margin)}
+        for row in _compare_family(quantized)
+    ]
+    return [*_compare_family(variants), *judged]
 
 
 def mark(comparisons: Sequence[Comparison]) -> Marks:

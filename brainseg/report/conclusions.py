@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from brainseg.evaluation.differences import training_interval
-from brainseg.evaluation.equivalence import MARGIN, Verdict, judge
+from brainseg.evaluation.equivalence import Verdict
 from brainseg.report.comparisons import LEVEL, MODES, VARIANTS, Comparison, joint_level
 from brainseg.report.render import Table
 from brainseg.report.rows import NOTHING, decimals, signed, span, to_text
@@ -45,19 +45,10 @@ def tabulate(comparisons: Sequence[Comparison]) -> Table:
     return Table("Differences", COLUMNS, rows, [NOTE], NUMERIC)
 
 
-def conclude(comparisons: Sequence[Comparison], variants: int, margin: float = MARGIN) -> list[str]:
-    """What the comparisons of so many scored variants support, in at most three sentences.
-
-    Args:
-        comparisons: from `compare_all`.
-        variants: number of those that were scored.
-        margin: within which a mode is to be equivalent to fp32.
-    """
-    rows = {
-        name: [row for row in comparisons if row["family"] == name] for name in (VARIANTS, MODES)
-    }
-    sentences = [_conclude_variants(rows[VARIANTS])] if rows[VARIANTS] else []
-    sentences += [_conclude_modes(rows[MODES], margin)] if rows[MODES] else []
+def conclude(comparisons: Sequence[Comparison], variants: int) -> list[str]:
+    """What the comparisons of so many scored variants support, in at most three sentences."""
+    rows = {name: [row for row in comparisons if row["family"] == name] for name in FAMILIES}
+    sentences = [tell(rows[name]) for name, tell in FAMILIES.items() if rows[name]]
     pairs = variants * (variants - 1) // 2
     if missing := pairs - len(rows[VARIANTS]):
         sentences.append(
@@ -80,7 +71,7 @@ def _conclude_variants(rows: Sequence[Comparison]) -> str:
     return f"No difference between variants is beyond chance ({_basis(rows)}){_unnoticed(rows)}."
 
 
-def _conclude_modes(rows: Sequence[Comparison], margin: float) -> str:
+def _conclude_modes(rows: Sequence[Comparison]) -> str:
     ranked = sorted(rows, key=lambda row: row["difference"])
     worst = f"{-ranked[0]['difference']:.4f} for {ranked[0]['first']} in {ranked[0]['mode']}"
     loses = _change_of(ranked[0]).startswith("−")
@@ -92,18 +83,23 @@ def _conclude_modes(rows: Sequence[Comparison], margin: float) -> str:
     else:
         largest = f" (the largest loss: {worst})" if loses else ""
         changes = f"No change of mean IoU by quantization is beyond chance{largest}"
-    return f"{changes}; {_tell_equivalence(ranked, margin)}."
+    return f"{changes}; {_tell_equivalence(ranked)}."
 
 
-def _tell_equivalence(rows: Sequence[Comparison], margin: float) -> str:
+FAMILIES = {VARIANTS: _conclude_variants, MODES: _conclude_modes}
+"""Family of comparisons → what tells of it."""
+
+
+def _tell_equivalence(rows: Sequence[Comparison]) -> str:
     """How many are shown to be equivalent, which is more than that no difference is found."""
-    doubtful = [row for row in rows if judge(row["tost"], margin) != Verdict.equivalent]
+    doubtful = [row for row in rows if row["verdict"] != Verdict.equivalent]
     told = [
         f"{row['first']} in {row['mode']} ({to_text(row['tost'])})"
         for row in doubtful
         if row["tost"]
     ]
-    shown = f"{len(rows) - len(doubtful)} of {len(rows)} are shown equivalent within ±{margin:g}"
+    margin, equal = rows[0]["margin"], len(rows) - len(doubtful)
+    shown = f"{equal} of {len(rows)} are shown equivalent within ±{margin:g}"
     return f"{shown}, not: {_list(told)}" if told else shown
 
 

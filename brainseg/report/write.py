@@ -84,14 +84,14 @@ def write_report(experiment: Path, margin: float = MARGIN) -> Page:
     variants = group_runs(whole, rows, experiment)
     runs = [run for run in whole if is_variant(run)]
     points = collect_points(rows)
-    comparisons = compare_all(variants, vocabulary.quantized_modes())
+    comparisons = compare_all(variants, vocabulary.quantized_modes(), margin)
     choices = choose_all(rows, margin)
     scored = sum(any(run.float_mode() for run in members) for members in variants.values())
     sentences = [
         *tell_best(choices)[:2],
         *tell_claim(rows),
         *tell_robustness(collect_losses(variants)),
-        *conclude(comparisons, scored, margin),
+        *conclude(comparisons, scored),
     ]
     statements = [
         ("Data", [*dict.fromkeys(data_statements(runs))]),

@@ -211,7 +211,12 @@ def test_what_quantization_changes_is_told_apart(make):
         "none in int8_static; 1 of 2 are shown equivalent within ±0.0004, not: none in int8_static "
         f"({to_text(rows[1]['tost'])})."
     )
-    assert "; 2 of 2 are shown equivalent within ±0.1." in conclude(rows, 1, 0.1)[0]
+    wide = compare_all({"none": [run]}, ["fp16", "int8_static"], margin=0.1)
+    assert [row["verdict"] for row in (*rows, *wide)] == [
+        *("equivalent", "worse"),
+        *("equivalent", "equivalent"),
+    ]
+    assert "; 2 of 2 are shown equivalent within ±0.1." in conclude(wide, 1)[0]
     assert (rows[0]["difference"], rows[0]["p"]) == (0, 1)
     (calm,) = conclude(compare_all({"none": [run]}, ["fp16"]), 1)
     assert calm == (

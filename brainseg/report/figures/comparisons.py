@@ -17,7 +17,9 @@ CAPTION = (
     "Point: difference of mean IoU on the test split, mean over the seeds; line: its 95 % interval "
     "over patients, not corrected; p: over patients, corrected for the number of comparisons. A "
     "filled marker is beyond chance, between variants also over the trainings. An empty one is no "
-    "proof that there is no difference. Only the largest differences are drawn; the table has all."
+    "proof that there is no difference. A thick line, the 90 % interval, within the grey band is "
+    "one: there a change by a mode is shown to be no larger than the margin. Only the largest "
+    "differences are drawn; the table has all."
 )
 
 MOST = 40
@@ -84,7 +86,11 @@ def _values(row: Comparison) -> str:
 
 def _draw_family(axes: Axes, rows: Sequence[Comparison], colour: str, marker: str) -> None:
     axes.axvline(0, color="black", linewidth=0.9)
+    for margin in {row["margin"] for row in rows if "margin" in row}:
+        axes.axvspan(-margin, margin, color="#EBEBEB", zorder=0)
     for place, row in enumerate(rows):
+        if row.get("verdict"):
+            axes.plot(row["tost"], [place, place], color=colour, linewidth=3.2)
         if row["interval"]:
             axes.plot(row["interval"], [place, place], color=colour, linewidth=1.6)
         filled = colour if row["beyond_chance"] else "white"

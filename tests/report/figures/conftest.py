@@ -236,10 +236,11 @@ def comparisons():
         found |= {"difference": difference, "interval": [low, high], "p_corrected": 0.5}
         return found | {"beyond_chance": False, "patients": 8, "images": 8, "seeds": 2} | values
 
+    tested = {"tost": [-0.0087, 0.0079], "margin": 0.005, "verdict": "not shown"}
     return [
         row("variants", "none", "ag", "fp32", 0.05, p_corrected=0.001, beyond_chance=True),
         row("variants", "none", "se", "fp32", -0.002, interval=None, p_corrected=None),
-        row("modes", "ag", "ag", "int8_static", -0.0004),
+        row("modes", "ag", "ag", "int8_static", -0.0004, **tested),
     ]
 
 

@@ -80,3 +80,17 @@ def test_rows_of_real_comparisons_can_be_drawn(runs, texts_of):
     assert {row["family"] for row in rows} == set(FAMILIES)
     texts = texts_of(draw(rows).figure)
     assert set(map(name_comparison, rows)) <= set(texts)
+
+
+def test_modes_are_drawn_over_the_margin_with_the_interval_that_is_tested(comparisons):
+    found = panels(draw(comparisons).figure)
+    thick = {
+        name: [list(line.get_xdata()) for line in axes.lines if line.get_linewidth() > 3]
+        for name, axes in found.items()
+    }
+    assert thick == {"variants": [], "modes": [[-0.0087, 0.0079]]}
+    bands = {
+        name: [band.get_bbox().intervalx for band in axes.patches] for name, axes in found.items()
+    }
+    assert bands["variants"] == []
+    assert list(bands["modes"][0]) == [-0.005, 0.005]
