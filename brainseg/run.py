@@ -18,6 +18,7 @@ from brainseg.vocabulary import (
     REFERENCE,
     REFERENCE_RUNTIME,
     RUNTIMES,
+    TUNING,
 )
 
 INTERRUPTED = "interrupted"
@@ -176,7 +177,7 @@ class Run:
 
         Its `best` are the weights of the last epoch: none was chosen.
         """
-        return replace(self, path=self.path / "qat")
+        return replace(self, path=self.path / TUNING)
 
     @property
     def ranges(self) -> Path:

@@ -109,6 +109,9 @@ PAPER_MODE = "int8_dynamic"
 QAT_MODE = "int8_qat"
 """The mode that is fine-tuned: quantization-aware training."""
 
+TUNING = "qat"
+"""Folder of a run with what its fine-tuning leaves."""
+
 CHECKPOINT = "checkpoint"
 """Stands for a mode where the checkpoint itself is meant, before any export."""
 

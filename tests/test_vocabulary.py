@@ -2,7 +2,15 @@ import pytest
 
 from brainseg import vocabulary
 from brainseg.errors import InputError, check_known
-from brainseg.vocabulary import CLASSES, MODES, Mode, quantized_modes, rank, with_reference
+from brainseg.vocabulary import (
+    CLASSES,
+    MODES,
+    Mode,
+    all_modes,
+    quantized_modes,
+    rank,
+    with_reference,
+)
 
 
 def test_fp32_comes_first_and_once():
@@ -18,7 +26,8 @@ def test_every_name_is_its_key_and_says_what_it_is():
 
 
 def test_a_mode_that_is_added_is_known_at_once(monkeypatch):
-    assert quantized_modes() == ["fp16", "int8_dynamic", "int8_weights", "int8_static"]
+    untrained = ["fp16", "int8_dynamic", "int8_weights", "int8_static"]
+    assert (quantized_modes(), all_modes()) == ([*untrained, "int8_qat"], untrained)
     monkeypatch.setitem(MODES, "int4", Mode("int4", "Weights in 4 bits."))
     assert quantized_modes()[-1] == "int4"
 

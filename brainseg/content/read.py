@@ -19,7 +19,7 @@ from brainseg.arrays import read_npz
 from brainseg.content import deployed, scores, training
 from brainseg.errors import DamagedFile, InputError
 from brainseg.files import read_csv
-from brainseg.vocabulary import MODES, REFERENCE
+from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE, TUNING
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's is seven times as fast, and a report reads each configuration many times."""
@@ -114,6 +114,8 @@ def remedy(file: Path) -> str:
     elif run.name == "figures":
         run = run.parent
     mode = next((part for part in file.name.split(".") if part in MODES), None)
+    if run.name == TUNING:
+        run, maker, mode = run.parent, Maker.deploy, QAT_MODE
     verb = "export" if mode in (None, REFERENCE) else "quantize"
     chosen = "" if verb == "export" else f" --mode {mode}"
     return maker.format(run=run, experiment=run.parent, verb=f"{verb} {run}{chosen}")

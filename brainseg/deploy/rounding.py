@@ -19,13 +19,13 @@ IMAGES = 32
 
 BATCH = 8
 STEPS = 200
-RATE = 0.02
+RATE = 0.05
 """Of Adam, for what decides between up and down."""
 
 STRETCH = 0.1
 """How far the sigmoid reaches beyond 0 and 1, so that it gets there (paper, Eq. 23)."""
 
-WEIGHT = 0.1
+WEIGHT = 0.5
 """Of being undecided, against an error that is 1 where every weight goes to its nearest step."""
 
 SHARPNESS = (20.0, 2.0)

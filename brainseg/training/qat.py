@@ -23,7 +23,7 @@ from brainseg.deploy.qat import METHOD, trainable
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.static import rewrite
 from brainseg.deploy.torch_graph import TorchGraph
-from brainseg.errors import InputError
+from brainseg.errors import DamagedFile, InputError
 from brainseg.files import discard, replacing
 from brainseg.run import Run
 from brainseg.training.checkpoint import History, find_state, state_callback
@@ -84,7 +84,7 @@ def fine_tune(run: Run, chosen: Chosen) -> list[str]:
         return []
     options = choose_options(QAT_MODE, chosen, run.read_made(QAT_MODE).get("options"))
     identity = {"options": options, "export": run.hash_network(REFERENCE)}
-    state = tuning.read_state() if tuning.state.exists() else {}
+    state = _read_state(tuning)
     if state.get("identity") != identity and tuning.path.exists():
         discard(tuning.path)
         state = {}
@@ -99,6 +99,15 @@ def fine_tune(run: Run, chosen: Chosen) -> list[str]:
     _train(run, rewritten, slices, parts, options)
     tuning.update_state(status="finished")
     return [f"fine-tuned {options['epochs']} epochs"]
+
+
+def _read_state(tuning: Run) -> dict[str, Any]:
+    """How far the fine-tuning has come; where that is damaged, it starts again."""
+    try:
+        return tuning.read_state() if tuning.state.exists() else {}
+    except DamagedFile as error:
+        logger.warning("The fine-tuning starts again: %s", error)
+        return {}
 
 
 def _measure_ranges(run: Run, rewritten: onnx.ModelProto) -> None:

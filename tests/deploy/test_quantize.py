@@ -14,11 +14,11 @@ from brainseg.files import hash_file, read_json
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
 from brainseg.terminal import quiet
-from brainseg.vocabulary import MODES, quantized_modes
+from brainseg.vocabulary import MODES, all_modes
 
 pairs = pytest.mark.parametrize(
     ("attention", "mode"),
-    [(a, mode) for a in ("none", "ag", "se", "cbam") for mode in quantized_modes()],
+    [(a, mode) for a in ("none", "ag", "se", "cbam") for mode in all_modes()],
 )
 
 

@@ -19,7 +19,7 @@ from brainseg.rows import read_rows
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
 from brainseg.training import qat
-from brainseg.training.fit import make_trainer
+from brainseg.training.fit import make_trainer, without_advice
 from brainseg.training.job import run_job
 from brainseg.training.modes import prepare_modes
 
@@ -65,7 +65,8 @@ def test_a_network_learns_to_give_in_8_bits_what_it_gives_in_float(prepared, con
     before = error()
     loader = DataLoader(TensorDataset(images, torch.zeros_like(images)), batch_size=3)
     settings = configure()["trainer"] | {"max_epochs": 20}
-    make_trainer(settings).fit(module, loader, loader)
+    with without_advice():
+        make_trainer(settings).fit(module, loader, loader)
     assert error() < 0.5 * before
     assert not any("teacher" in name for name in module.state_dict())
 
@@ -137,6 +138,17 @@ def test_other_options_tune_again(run, tuned, monkeypatch):
     qat.fine_tune(run, {"int8_qat": {"epochs": 1}})
     assert begun == [{"epochs": 1, "lr": 1e-4}]
     assert not run.tuning.best.exists()
+
+
+def test_damaged_it_starts_again(run, tuned, monkeypatch, caplog):
+    shutil.copytree(tuned.tuning.path, run.tuning.path)
+    run.tuning.state.write_text("{")
+    assert "--mode int8_qat` makes it again" in run.find_damage()[run.tuning.state]
+    begun = []
+    monkeypatch.setattr(qat, "_train", lambda *given: begun.append(given[-1]))
+    qat.fine_tune(run, CHOSEN)
+    assert begun == [CHOSEN["int8_qat"]]
+    assert "starts again" in caplog.text
 
 
 def test_all_modes_are_those_without_training(run, monkeypatch):
