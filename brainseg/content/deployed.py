@@ -9,6 +9,16 @@ from brainseg.content.training import Environment
 from brainseg.row import Row
 
 
+class _Point(TypedDict):
+    activations: int
+    float_layers: list[str]
+    loss: float
+    logit_error: float
+    time: float
+    time_interval: Pair
+    speedup: float
+
+
 class Made(TypedDict, total=False):
     """`model.<mode>.json`; see `Run.read_made`."""
 
@@ -17,6 +27,8 @@ class Made(TypedDict, total=False):
     checkpoint: str | None
     export: str | None
     parity: float | None
+    curve: list[_Point]
+    float_layers: list[str]
 
 
 class _Control(TypedDict):

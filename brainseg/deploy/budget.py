@@ -1,8 +1,13 @@
-"""Which layers to keep in float, so that static quantization loses no more than was allowed."""
+"""What to keep in float, so that static quantization loses no more than was allowed.
+
+NNCF 3.4's `quantize_with_accuracy_control` takes ONNX files too. It is not used: it quantizes by
+itself, so that none of the ranges, rounding and corrections of `int8_static` would count; it takes
+layers back one by one, with a pass over the validation split for each; and it knows no time.
+"""
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,141 +15,140 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
-from onnxruntime.quantization.qdq_loss_debug import (
-    collect_activations,
-    compute_activation_error,
-    create_activation_matching,
-    modify_model_output_intermediate_tensors,
-)
 
 from brainseg.benchmark.timing import ratio, time_rounds
-from brainseg.data.parts import to_input
-from brainseg.deploy.calibration import Batches
+from brainseg.data.parts import spread, to_input
+from brainseg.deploy.sensitivity import logits_of, nodes_around, rank_activations
 from brainseg.evaluation.cases import THRESHOLD
 from brainseg.evaluation.metrics import confusion, mean_iou
 from brainseg.runtime.open import open_session
 from brainseg.scoring.score import predict_part
-from brainseg.terminal import quiet
+from brainseg.terminal import bar
 
-TRIES = 12
-"""Layers that are tried, the worst first: each costs a pass over the validation split."""
+COUNTS = (1, 2, 4, 8, 16, 32)
+"""Activations that are kept in float, with the layers around them."""
 
 ERROR_IMAGES = 4
-"""Images on which the error of each layer is measured."""
+"""Images, spread over the validation split, on which errors of the logits are measured."""
 
 ROUNDS = 40
+"""In which all candidates are timed, in random order on the same image."""
 
 logger = logging.getLogger(__name__)
 
+Point = dict[str, Any]
+"""A candidate: `activations` kept in float, `float_layers`, `loss`, `logit_error`, `time`,
+`time_interval`, `speedup`."""
+
 
 def keep_within(
+    exported: ModelProto,
     model: ModelProto,
     make: Callable[[Collection[str]], ModelProto],
     val: Mapping[str, NDArray],
     max_drop: float,
 ) -> tuple[ModelProto, dict[str, Any]]:
-    """Keep layers in float, the worst first, until the validation loss is within the budget.
+    """Keep the most sensitive activations in float: the fastest candidate within the budget.
 
-    Greedy: the convolutions in the order of their own rounding error (signal to noise); one that
-    does not lessen the loss is quantized again. The test split plays no part.
+    The list of `rank_activations` is made once. Where everything in 8 bits is within the budget,
+    nothing else is tried. The test split plays no part.
 
     Args:
+        exported: the fp32 network, with which times are compared.
         model: from `static.rewrite`.
         make: names of nodes that stay float to the quantized network.
         val: the validation split: `images` and `masks`, N×H×W.
         max_drop: of `mean_iou` against `model` on the validation split.
 
     Returns:
-        The quantized network, and what was found out: `float_layers`, `within`, `loss`, `steps`
-        (each try with its loss) and `slowdown` (time per image over that without float layers).
+        The quantized network, and what was found out: `float_layers`, `within`, `loss`, `slowdown`
+        (time per image over that of all in 8 bits), `curve` (each `Point`, the time as the same
+        ratio and `speedup` over fp32), and the `sensitivity` of each activation.
     """
-    reference = _mean_iou(model, val)
-    first = best = make(())
-    loss = reference - _mean_iou(best, val)
-    kept: list[str] = []
-    steps: list[dict[str, Any]] = [{"layer": None, "loss": loss, "kept": True}]
-    if loss > max_drop:
-        images = to_input(val["images"][:ERROR_IMAGES])
-        for node in rank_layers(model, first, images)[:TRIES]:
-            candidate = make([*kept, node])
-            found = reference - _mean_iou(candidate, val)
-            steps.append({"layer": layer_name(model, node), "loss": found, "kept": found < loss})
-            if found < loss:
-                best, loss, kept = candidate, found, [*kept, node]
-            if loss <= max_drop:
-                break
-    if loss > max_drop:
-        logger.warning(
-            "With %d layers in float the validation loss is %.4f, above the budget of %.4f: the "
-            "%d worst were tried. Another calibration method may do.",
-            len(kept),
-            loss,
-            max_drop,
-            TRIES,
+    reference = _mean_iou(model, val, "the float network")
+    first = make(())
+    loss = reference - _mean_iou(first, val, "all in 8 bits")
+    if loss <= max_drop:
+        facts = {"float_layers": [], "within": True, "loss": loss, "slowdown": 1.0}
+        return first, facts | {"curve": [], "sensitivity": {}}
+    images = to_input(val["images"][spread(len(val["images"]), ERROR_IMAGES)])
+    sensitivity = rank_activations(model, first, images)
+    kept = [nodes_around(model, [*sensitivity][:count]) for count in (0, *COUNTS)]
+    candidates = [first, *(make(sorted(nodes)) for nodes in kept[1:])]
+    exact = logits_of(model, images)
+    points: list[Point] = []
+    for count, nodes, candidate in zip((0, *COUNTS), kept, candidates, strict=True):
+        found = _mean_iou(candidate, val, f"{count} activations in float") if count else None
+        points.append(
+            {
+                "activations": count,
+                "float_layers": layer_names(model, nodes),
+                "loss": loss if found is None else reference - found,
+                "logit_error": float(np.mean((logits_of(candidate, images) - exact) ** 2)),
+            }
         )
-    return best, {
-        "float_layers": [layer_name(model, node) for node in kept],
-        "within": loss <= max_drop,
-        "loss": loss,
-        "steps": steps,
-        "slowdown": _slowdown(first, best, to_input(val["images"][:ROUNDS])) if kept else 1.0,
+    for point, times in zip(points, _time([exported, *candidates], val["images"]), strict=True):
+        point.update(times)
+    chosen = choose(points, max_drop)
+    best, within = points[chosen], points[chosen]["loss"] <= max_drop
+    if not within:
+        logger.warning(
+            "With %d layers in float the validation loss is %.4f, above the budget of %.4f, and "
+            "with others it is no less. Another method of calibration may do.",
+            *(len(best["float_layers"]), best["loss"], max_drop),
+        )
+    return candidates[chosen], {
+        "float_layers": best["float_layers"],
+        "within": within,
+        "loss": best["loss"],
+        "slowdown": best["time"],
+        "curve": points,
+        "sensitivity": sensitivity,
     }
 
 
-@quiet()
-def rank_layers(model: ModelProto, quantized: ModelProto, images: NDArray[np.float32]) -> list[str]:
-    """The convolutions, by how much of their output is rounding error, the worst first.
+def choose(points: Sequence[Point], max_drop: float) -> int:
+    """The place of the fastest point within the budget, else of the one that loses least."""
+    places = range(len(points))
+    within = [place for place in places if points[place]["loss"] <= max_drop]
+    if within:
+        return min(within, key=lambda place: points[place]["time"])
+    return min(places, key=lambda place: points[place]["loss"])
 
-    Args:
-        model: the float network.
-        quantized: the same with Q and DQ.
-        images: N×1×H×W in [0, 1].
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        exact, rounded = (
-            _activations(graph, images, Path(folder) / name)
-            for name, graph in (("exact.onnx", model), ("rounded.onnx", quantized))
-        )
-    errors = compute_activation_error(create_activation_matching(rounded, exact))
-    noise = {name: found["qdq_err"] for name, found in errors.items()}
-    convolutions = [
-        node for node in model.graph.node if node.op_type == "Conv" and node.output[0] in noise
+
+def layer_names(model: ModelProto, nodes: Collection[str]) -> list[str]:
+    """The modules that convolutions come from, or their own names where no weight tells it."""
+    return [
+        node.input[1].removeprefix("0.").removesuffix(".weight")
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.name in nodes
     ]
-    convolutions.sort(key=lambda node: noise[node.output[0]])
-    return [node.name for node in convolutions]
 
 
-def layer_name(model: ModelProto, node_name: str) -> str:
-    """The module that a convolution comes from, or the node's own name where no weight tells it."""
-    (node,) = (node for node in model.graph.node if node.name == node_name)
-    return node.input[1].removeprefix("0.").removesuffix(".weight")
-
-
-def _activations(
-    model: ModelProto, images: NDArray[np.float32], path: Path
-) -> dict[str, list[NDArray[Any]]]:
-    onnx.save(model, path)
-    modify_model_output_intermediate_tensors(path, path)
-    return collect_activations(str(path), Batches(images))
-
-
-def _mean_iou(model: ModelProto, part: Mapping[str, NDArray]) -> float:
+def _mean_iou(model: ModelProto, part: Mapping[str, NDArray], what: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
-        probabilities = predict_part(open_session(path), part, "a candidate on validation")
+        probabilities = predict_part(open_session(path), part, f"{what} on validation")
     counts = confusion(probabilities >= THRESHOLD, part["masks"] > 0)
     return mean_iou(counts) or 0.0
 
 
-def _slowdown(first: ModelProto, best: ModelProto, images: NDArray[np.float32]) -> float:
-    rng = np.random.default_rng(0)
+def _time(models: Sequence[ModelProto], slices: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Time all side by side: what a point holds of each but the first, which is fp32."""
+    rng, images = np.random.default_rng(0), to_input(slices[spread(len(slices), ROUNDS)])
     with tempfile.TemporaryDirectory() as folder:
-        sessions = []
-        for name, model in (("first.onnx", first), ("best.onnx", best)):
-            onnx.save(model, Path(folder) / name)
-            sessions.append(open_session(Path(folder) / name))
-        passes = [lambda i, s=session: s.run(images[i : i + 1]) for session in sessions]
-        time_rounds(passes, range(3), len(images), rng)
-        before, after = time_rounds(passes, range(ROUNDS), len(images), rng)
-    return ratio(after, before, rng)[0]
+        paths = [Path(folder) / f"{place}.onnx" for place in range(len(models))]
+        for path, model in zip(paths, models, strict=True):
+            onnx.save(model, path)
+        sessions = [open_session(path) for path in paths]
+    passes = [lambda i, s=session: s.run(images[i : i + 1]) for session in sessions]
+    time_rounds(passes, range(3), len(images), rng)
+    rounds = bar(range(ROUNDS), "Timing what is kept in float")
+    exported, first, *others = time_rounds(passes, rounds, len(images), rng)
+    points = []
+    for each in (first, *others):
+        slower, interval = ratio(each, first, rng)
+        faster, _ = ratio(exported, each, rng)
+        points.append({"time": slower, "time_interval": interval, "speedup": faster})
+    return points

@@ -119,7 +119,7 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
 
         if max_drop is None:
             return make(()), facts
-        quantized, found = keep_within(rewritten, make, val, max_drop)
+        quantized, found = keep_within(model, rewritten, make, val, max_drop)
         return quantized, facts | found
 
 

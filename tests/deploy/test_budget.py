@@ -6,61 +6,89 @@ import pytest
 
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import budget
-from brainseg.deploy.budget import keep_within, layer_name, rank_layers
+from brainseg.deploy.budget import choose, keep_within, layer_names
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.static import quantize_graph, rewrite
 
 
 @pytest.fixture(scope="module")
 def val(prepared):
-    return read_val(prepared("ag"))
+    return read_val(prepared("none"))
 
 
 @pytest.fixture(scope="module")
 def network(prepared, val, tmp_path_factory):
-    """The rewritten network, and what quantizes it but for some nodes."""
-    model = rewrite(onnx.load(prepared("ag").onnx("fp32")))
-    ranges = tmp_path_factory.mktemp("ranges") / "ranges.json"
+    """The exported network, the rewritten one, and what quantizes it but for some nodes."""
+    exported = onnx.load(prepared("none").onnx("fp32"))
+    model, ranges = rewrite(exported), tmp_path_factory.mktemp("ranges") / "ranges.json"
     calibrate(model, to_input(val["images"]), "minmax", ranges)
-    return model, partial(quantize_graph, model, ranges)
+    return exported, model, partial(quantize_graph, model, ranges)
 
 
-def test_within_the_budget_nothing_stays_float(network, val):
+@pytest.fixture
+def few(monkeypatch):
+    """Two candidates, timed a few times."""
+    monkeypatch.setattr(budget, "COUNTS", (1, 4))
+    monkeypatch.setattr(budget, "ROUNDS", 3)
+
+
+def test_within_the_budget_nothing_else_is_tried(network, val, monkeypatch):
+    monkeypatch.setattr(budget, "rank_activations", None)
     _, found = keep_within(*network, val, max_drop=1.0)
     assert found["within"]
     assert (found["float_layers"], found["slowdown"]) == ([], 1.0)
-    assert len(found["steps"]) == 1
+    assert found["curve"] == []
 
 
-def test_the_search_keeps_what_lessens_the_loss(network, val, monkeypatch, caplog):
-    losses = iter([0.9, 0.85, 0.8, 0.86, 0.87, 0.895])
-    monkeypatch.setattr(budget, "_mean_iou", lambda model, part: next(losses))
-    monkeypatch.setattr(budget, "TRIES", 4)
+def test_the_curve_holds_every_candidate(network, val, few, monkeypatch, caplog):
+    scores = iter([0.9, 0.85, 0.86, 0.895])  # fp32, all in 8 bits, and the two candidates
+    monkeypatch.setattr(budget, "_mean_iou", lambda model, part, what: next(scores))
     with caplog.at_level(logging.WARNING):
         quantized, found = keep_within(*network, val, max_drop=0.01)
-    # fp32 0.9; int8 loses 0.05; the first layer makes it worse, the others better
-    assert [step["kept"] for step in found["steps"]] == [True, False, True, True, True]
-    assert found["loss"] == pytest.approx(0.005)
-    assert found["within"]
+    points = found["curve"]
+    assert [point["activations"] for point in points] == [0, 1, 4]
+    assert [point["loss"] for point in points] == pytest.approx([0.05, 0.04, 0.005])
+    assert points[0]["time"] == 1
+    for point in points:
+        low, high = point["time_interval"]
+        assert low <= point["time"] <= high
+        assert point["speedup"] > 0
+    assert points[0]["float_layers"] == []
+    assert set(points[1]["float_layers"]) <= set(points[2]["float_layers"])
+    assert points[2]["logit_error"] < points[0]["logit_error"]
+    assert list(found["sensitivity"].values()) == sorted(found["sensitivity"].values())[::-1]
+    assert (found["within"], found["loss"]) == (True, pytest.approx(0.005))
+    assert found["float_layers"] == points[2]["float_layers"] != []
     assert caplog.text == ""
-    assert len(found["float_layers"]) == 3
-    assert found["slowdown"] > 0
     onnx.checker.check_model(quantized)
+    rounded = [
+        sum(node.op_type == "QuantizeLinear" for node in each.graph.node)
+        for each in (network[2](()), quantized)
+    ]
+    assert rounded[1] <= rounded[0] - 4
 
 
-def test_a_budget_that_cannot_be_kept_is_said(network, val, monkeypatch, caplog):
-    monkeypatch.setattr(budget, "TRIES", 1)
+def test_a_budget_that_cannot_be_kept_is_said(network, val, few, caplog):
     with caplog.at_level(logging.WARNING):
         _, found = keep_within(*network, val, max_drop=-1.0)
     assert not found["within"]
+    assert found["loss"] == min(point["loss"] for point in found["curve"])
     assert "above the budget of -1.0000" in caplog.text
 
 
-def test_layers_are_named_after_their_modules(network, val):
-    model, make = network
-    images = to_input(val["images"][:2])
-    ranked = rank_layers(model, make(()), images)
-    names = [layer_name(model, node) for node in ranked]
+@pytest.mark.parametrize(
+    ("max_drop", "chosen"),
+    [(0.1, 2), (0.02, 1), (0.005, 3), (-1, 3)],
+)
+def test_the_fastest_within_the_budget_is_chosen(max_drop, chosen):
+    times, losses = (1.0, 1.2, 0.9, 1.5), (0.03, 0.01, 0.05, 0.0)
+    points = [{"time": t, "loss": loss} for t, loss in zip(times, losses, strict=True)]
+    assert choose(points, max_drop) == chosen
+
+
+def test_layers_are_named_after_their_modules(network):
+    _, model, _ = network
+    names = layer_names(model, [node.name for node in model.graph.node])
     assert any(name.startswith("decoder.") for name in names)
     assert any(name.startswith("encoder.network.stages.") for name in names)
-    assert len(set(ranked)) == len(ranked)
+    assert len(names) == sum(node.op_type == "Conv" for node in model.graph.node)
