@@ -65,8 +65,9 @@ def draw(runs: Runs) -> style.Drawing | None:
 def _read(run: Run) -> tuple[Points, list[str]] | None:
     """The points of a run, and the layers in float of the file that was kept."""
     made = run.read_made(MODE)
-    points = made.get("curve") or ()
-    return (points, made["float_layers"]) if len(points) > 1 and run.is_current(MODE) else None
+    points, network = made.get("curve") or (), run.hash_network(MODE)
+    is_other = network is not None and network != made.get("network")
+    return None if is_other or len(points) < 2 else (points, made.get("float_layers", []))
 
 
 def _tell(point: Mapping[str, Any]) -> str:

@@ -71,6 +71,7 @@ def make_run(path, variant, seed, prefix="case"):
             told = describe_probabilities(probabilities[:-1], scored["masks"])
             write_json(run.metrics, summarize(cases) | told)
     write_json(run.robustness, make_robustness(run.read(run.cases("fp32")), rng))
+    write_json(run.made("int8_static"), {"float_layers": ["head"], "curve": make_curve(rng)})
     write_csv(run.history, make_history(rng), list(make_history(rng)[0]))
     write_json(run.model, make_model(variant))
     coefficients = make_attention(variant, rng)
@@ -96,6 +97,18 @@ def make_robustness(cases, rng):
         for bits in (8, 4)
     ]
     return {"export": "0", "exact": {"val": exact, "test": exact}, "rounded": points}
+
+
+def make_curve(rng):
+    """Three candidates; the last one was kept."""
+    return [
+        {
+            **{"activations": count, "float_layers": ["head"] if count == 4 else []},
+            **{"loss": float(rng.random() / 100 - 0.002), "logit_error": 0.1, "speedup": 3.0},
+            **{"time": 1 + count / 10, "time_interval": [0.95 + count / 10, 1.05 + count / 10]},
+        }
+        for count in (0, 1, 4)
+    ]
 
 
 def make_history(rng):

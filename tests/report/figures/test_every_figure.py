@@ -20,6 +20,7 @@ from brainseg.report.figures import (
     classes,
     curves,
     latency_threads,
+    mixed_precision,
     qualitative,
     robustness,
     worst_cases,
@@ -44,6 +45,7 @@ OF_RUNS = (
     calibration.draw,
     classes.draw,
     curves.draw,
+    mixed_precision.draw,
     qualitative.draw,
     robustness.draw,
     draw_worst,
@@ -111,6 +113,7 @@ def test_nothing_to_compare_has_no_figure(draw):
         "model.json",
         "attention.npz",
         "robustness.json",
+        "model.int8_static.json",
         "config.yaml",
     ],
 )

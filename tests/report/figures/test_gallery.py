@@ -20,6 +20,7 @@ ORDER = [
     "latency_threads",
     "comparisons",
     "robustness",
+    "mixed_precision",
     "boxplots",
     "qualitative",
     "classes",
