@@ -227,9 +227,12 @@ class Run:
             mode: of the network.
             part: of the split.
             place: where it ran, as `place_name` gives it; `None` is where it was scored first, of
-                which `predictions` and `metrics_of` are, too.
+                which `metrics_of` is, too.
         """
         name = f"cases.{mode}.csv" if part == "test" else f"cases.{part}.{mode}.csv"
+        return self._scores(name, place)
+
+    def _scores(self, name: str, place: str | None) -> Path:
         return self._file(name if place is None else f"scores/{place}/{name}")
 
     def appropriateness(self, mode: str) -> Path:
@@ -239,9 +242,9 @@ class Run:
         """
         return self._file(f"appropriateness.{mode}.csv")
 
-    def predictions(self, mode: str) -> Path:
-        """`ids` and `probabilities` (N×H×W, uint8) of `mode` on the test split."""
-        return self._file(f"predictions.{mode}.npz")
+    def predictions(self, mode: str, place: str | None = None) -> Path:
+        """`ids` and `probabilities` (N×H×W, uint8) of `mode` on the test split, as `cases`."""
+        return self._scores(f"predictions.{mode}.npz", place)
 
     def validation(self, mode: str) -> Path:
         """How thresholds and test-time augmentation do on the validation slices."""

@@ -74,10 +74,14 @@ def source_of(run: Run, mode: str, place: str) -> str | None:
     if noted is None or noted["network"] != run.hash_network(mode, runtime_of(place)):
         return None
     if noted["place"] == place:
-        files = [run.cases(mode, part, place) for part in SCORED]
-        there = all(file.exists() for file in files) and _is_whole(run, files, noted)
-        return place if there else None
+        there = all(run.cases(mode, part, place).exists() for part in SCORED)
+        return place if there and _is_whole(run, _own_files(run, mode, place), noted) else None
     return home if noted["place"] == home else None
+
+
+def _own_files(run: Run, mode: str, place: str) -> list[Path]:
+    """What is written where `mode` has scores of its own in a place that is not its home."""
+    return [*(run.cases(mode, part, place) for part in SCORED), run.predictions(mode, place)]
 
 
 def note_scored(run: Run, mode: str, place: str = USUAL_HOME) -> None:
@@ -87,7 +91,7 @@ def note_scored(run: Run, mode: str, place: str = USUAL_HOME) -> None:
 
 def note_scored_in(run: Run, mode: str, place: str, source: str) -> None:
     """Record that in `place`, which is not its home, `mode` has the scores computed in `source`."""
-    own = [run.cases(mode, part, place) for part in SCORED] if source == place else []
+    own = _own_files(run, mode, place) if source == place else []
     _note(run, f"{place}/{mode}", mode, source, own)
 
 

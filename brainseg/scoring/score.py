@@ -11,7 +11,7 @@ from torch import nn
 
 from brainseg.data.parts import read_test, read_val, spread, to_input
 from brainseg.evaluation.cases import COLUMNS, THRESHOLD, to_uint8
-from brainseg.files import write_csv
+from brainseg.files import write_csv, write_npz
 from brainseg.run import Run, place_name
 from brainseg.runtime.session import Session
 from brainseg.scoring.kept import home_of, note_scored, note_scored_in, source_of
@@ -147,6 +147,7 @@ def _score(run: Run, mode: str, session: Session, progress: bool) -> None:
         record(run, mode, test, found, progress=progress)
         note_scored(run, mode, place)
     else:
+        write_npz(run.predictions(mode, kept), ids=test["ids"], probabilities=found)
         write_csv(run.cases(mode, "test", kept), score_part(test, found), COLUMNS)
         note_scored_in(run, mode, place, place)
 

@@ -33,8 +33,8 @@ class Scores:
         source = source_of(run, mode, place)
         own = None if source == home_of(run, mode) else source
         val, test = (run.read(run.cases(mode, part, own)) for part in SCORED)
-        maps = run.predictions(mode)
-        return cls(val, test, maps if own is None and maps.exists() else None)
+        maps = run.predictions(mode, own)
+        return cls(val, test, maps if maps.exists() else None)
 
     def values(self) -> dict[str, Any]:
         """What a row of `deploy.json` says of them alone."""

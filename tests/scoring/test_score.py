@@ -141,6 +141,8 @@ def test_scores_of_every_place_are_kept_and_computed_once(run, change_graph, pla
     assert (found["tumor_iou"], found["scores_from"]) == (pytest.approx(share), None)
     assert len(seen) == compared + all_images
     assert run.cases("fp32", "test", name).exists()
+    assert (run.read(run.predictions("fp32", name))["probabilities"] == 255).all()
+    assert Scores.read(run, "fp32", name).maps == run.predictions("fp32", name)
     assert measure(run, "fp32", elsewhere)["tumor_iou"] == pytest.approx(share)
     assert len(seen) == compared + all_images  # read again
     assert measure(run, "fp32", usual)["tumor_iou"] != pytest.approx(share)
