@@ -144,6 +144,12 @@ def train(
         )
 
 
+def quiet_lightning() -> None:
+    """Keep Lightning from telling of the machine and of its other products; warnings stay."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def make_timer(minutes: float | None) -> Timer:
     """What stops a training after some minutes, those before a cut-off included.
 

@@ -28,7 +28,7 @@ from brainseg.files import discard, replacing
 from brainseg.run import Run
 from brainseg.training.checkpoint import History, find_state, state_callback
 from brainseg.training.datamodule import SliceDataModule
-from brainseg.training.fit import make_trainer, without_advice
+from brainseg.training.fit import make_trainer, quiet_lightning, without_advice
 from brainseg.training.module import SegmentationModule
 from brainseg.training.ranks import gathered
 from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE
@@ -140,6 +140,7 @@ def _train(
         seed,
         augmentation=data.get("augmentation", 1.0),
     )
+    quiet_lightning()
     settings = {**config["trainer"], "max_epochs": options["epochs"], "devices": 1}
     trainer = make_trainer(settings, [History(tuning, _tell_epoch), state_callback(tuning)])
     resumed = find_state(tuning)

@@ -5,7 +5,6 @@ outlives the process which gave it.
 """
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ from threading import Thread
 from brainseg.data.load import divide, load_data
 from brainseg.errors import InputError
 from brainseg.run import Run
-from brainseg.training.fit import make_network, train
+from brainseg.training.fit import make_network, quiet_lightning, train
 from brainseg.training.ranks import READY, Rank
 
 
@@ -24,8 +23,7 @@ def main() -> None:
     ready = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # nobody reads a pipe that a network of one's own prints to, and it would fill
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches rank 0, which ends this process
-    for name in ("pytorch_lightning", "lightning_fabric"):  # rank 0 has said it all
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_lightning()  # rank 0 has said it all
     order = json.loads(sys.stdin.readline())
     Thread(target=_end_with_input, daemon=True).start()
     config, run, rank = order["config"], Run(Path(order["run"])), Rank(**order["rank"])
