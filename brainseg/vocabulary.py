@@ -161,7 +161,24 @@ MODES: dict[str, Mode] = {
             "change on validation flatters it a little.",
             {
                 "method": Option(
-                    "minmax", str, "how the ranges are measured", choices=CALIBRATIONS
+                    "minmax",
+                    str,
+                    "how the ranges are measured",
+                    choices=CALIBRATIONS,
+                    telling=True,
+                ),
+                "equalize": Option(
+                    False,
+                    bool,
+                    "scale channels between convolutions so that none takes the others' levels",
+                    telling=True,
+                ),
+                "weight_bits": Option(
+                    "auto",
+                    str,
+                    "of weights: 8, 7 (CPUs where 8 saturate), mixed, or auto, what this CPU needs",
+                    choices=("auto", "7", "8", "mixed"),
+                    telling=True,
                 ),
                 "images": Option(200, int, "validation images to calibrate on", low=1),
                 "seed": Option(0, int, "draws those images", low=0),

@@ -119,10 +119,15 @@ def choose(points: Sequence[Point], max_drop: float) -> int:
 def layer_names(model: ModelProto, nodes: Collection[str]) -> list[str]:
     """The modules that convolutions come from, or their own names where no weight tells it."""
     return [
-        node.input[1].removeprefix("0.").removesuffix(".weight")
+        module_of(node.input[1])
         for node in model.graph.node
         if node.op_type == "Conv" and node.name in nodes
     ]
+
+
+def module_of(weight: str) -> str:
+    """The module that a weight belongs to."""
+    return weight.removeprefix("0.").removesuffix(".weight")
 
 
 def _mean_iou(model: ModelProto, part: Mapping[str, NDArray], what: str) -> float:

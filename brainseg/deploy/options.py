@@ -71,7 +71,7 @@ def _read(name: str, option: Option, value: Any) -> Any:
         return None
     if option.choices:
         check_known(name, [str(value)], option.choices)
-        return value
+        return str(value)  # a configuration's 8 is the number
     try:
         if isinstance(value, bool) != (option.kind is bool):
             raise ValueError

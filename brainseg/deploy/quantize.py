@@ -14,13 +14,15 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy.bias import correct_bias
-from brainseg.deploy.budget import keep_within
+from brainseg.deploy.budget import keep_within, module_of
 from brainseg.deploy.calibration import choose_calibration
+from brainseg.deploy.equalize import equalize
 from brainseg.deploy.options import Chosen, choose_options
 from brainseg.deploy.qat import quantize_tuned
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.rewrites import store_weights
 from brainseg.deploy.rounding import Integers, learn_rounding, set_integers
+from brainseg.deploy.saturation import weights_of_seven
 from brainseg.deploy.static import insert_qdq, reduce_range, rewrite
 from brainseg.errors import InputError, check_known
 from brainseg.files import replacing
@@ -96,21 +98,24 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
     ids, images = choose_calibration(val, options["images"], options["seed"])
     facts: dict[str, Any] = {
         "calibration": {"part": "val", "ids": ids},
-        "reduce_range": reduce_range(),
         "float_layers": [],
     }
     rewritten, inputs = rewrite(model), to_input(images)
+    if options["equalize"]:
+        rewritten = equalize(rewritten, inputs)
     with tempfile.TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
         calibrate(rewritten, inputs, options["method"], ranges)
+        seven = weights_of_seven(options["weight_bits"], rewritten, ranges, inputs)
+        facts["seven_bits"] = [module_of(weight) for weight in seven]
 
         @cache
         def learned() -> Integers:
-            plain = insert_qdq(rewritten, ranges)
+            plain = insert_qdq(rewritten, ranges, seven=seven)
             return learn_rounding(rewritten, plain, inputs, options["seed"])
 
         def make(keep_float: Collection[str]) -> ModelProto:
-            quantized = insert_qdq(rewritten, ranges, keep_float)
+            quantized = insert_qdq(rewritten, ranges, keep_float, seven)
             if options["learn_rounding"]:
                 quantized = set_integers(quantized, learned())
             if options["correct_bias"]:

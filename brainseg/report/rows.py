@@ -82,11 +82,11 @@ def varying_options(rows: Iterable[Row]) -> set[tuple[str, str]]:
 def name_mode(row: Row, varying: set[tuple[str, str]]) -> str:
     """The mode with the options that distinguish it from others, such as `fp32 (bf16)`."""
     mode = vocabulary.MODES.get(row.mode)
-    telling = {key for key, option in (mode.options if mode else {}).items() if option.telling}
+    usual = {key: opt.default for key, opt in (mode.options if mode else {}).items() if opt.telling}
     shown = [
         _name_option(key, value)
         for key, value in row.options.items()
-        if key in telling or key == "precision" or (row.mode, key) in varying
+        if value != usual.get(key, value) or key == "precision" or (row.mode, key) in varying
     ]
     options = ", ".join(filter(None, shown))
     return f"{row.mode} ({options})" if options else row.mode
@@ -98,8 +98,8 @@ def _name_option(key: str, value: Any) -> str:
         return ""
     if value is True:
         return words
-    if isinstance(value, (int, float)):
-        return f"{words} {value:g}"
+    if isinstance(value, (int, float)) or key == "weight_bits":
+        return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
     if isinstance(value, list):
         return f"{len(value)} {words}"
     return str(value)

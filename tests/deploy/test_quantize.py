@@ -9,6 +9,7 @@ import pytest
 from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.deploy.options import check_chosen, choose_options, is_made_with
 from brainseg.deploy.quantize import QUANTIZERS, quantize
+from brainseg.deploy.static import convolution_weights
 from brainseg.errors import InputError
 from brainseg.files import hash_file, read_json
 from brainseg.run import Run
@@ -142,6 +143,25 @@ def test_a_budget_is_searched_and_told(run):
     assert facts["loss"] <= 1
 
 
+def test_equalized_channels_and_mixed_bits_are_in_the_file(run, monkeypatch):
+    def choose(model, exact, images):
+        return {convolution_weights(exact)[0]: (2.0, 1.0)}
+
+    monkeypatch.setattr("brainseg.deploy.saturation.choose_seven", choose)
+    options = {"weight_bits": "mixed", "equalize": True}
+    quantize(run, "int8_static", {"int8_static": options})
+    assert len(run.read_made("int8_static")["seven_bits"]) == 1
+    largest = [
+        np.abs(onnx.numpy_helper.to_array(each)).max()
+        for each in onnx.load(run.onnx("int8_static")).graph.initializer
+        if each.name.endswith("weight_quantized")
+    ]
+    assert sorted(largest)[0] == 64 < sorted(largest)[1] == 127
+    images = to_input(read_test(run)["images"])
+    found, exact = (open_session(run.onnx(name)).run(images) for name in ("int8_static", "fp32"))
+    assert 0 < np.abs(found - exact).mean() < 0.03
+
+
 @pytest.mark.parametrize(
     ("given", "read"),
     [
@@ -150,6 +170,8 @@ def test_a_budget_is_searched_and_told(run):
         ({"max_drop": "none"}, None),
         ({"images": "20"}, 20),
         ({"method": "entropy"}, "entropy"),
+        ({"weight_bits": 8}, "8"),
+        ({"equalize": True}, True),
     ],
 )
 def test_options_are_read_as_they_are_typed(given, read):
@@ -172,7 +194,9 @@ def test_options_are_read_as_they_are_typed(given, read):
         ([1], "Expected options"),
         ({"max_drop": -1}, "a number of at least 0, or none"),
         ({"max_drop": "little"}, "a number of at least 0, or none"),
-        ({"speed": 1}, "speed.*method, images, seed, max_drop"),
+        ({"weight_bits": 6}, "6. Choose from: auto, 7, 8, mixed"),
+        ({"equalize": "yes"}, "true or false"),
+        ({"speed": 1}, "speed.*method, equalize, weight_bits, images"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(given, message):

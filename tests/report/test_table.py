@@ -462,7 +462,10 @@ def test_scores_that_were_taken_over_are_told(experiment: Path) -> None:
     assert report.tables[0].notes == [f"[1] scores of onnxruntime-cpu: {told}"]
 
 
-STATIC = {"method": "minmax", "images": 200, "seed": 0, "max_drop": None}
+STATIC = {
+    **{"method": "minmax", "equalize": False, "weight_bits": "auto"},
+    **{"images": 200, "seed": 0, "max_drop": None},
+}
 
 
 @pytest.mark.parametrize(
@@ -473,6 +476,12 @@ STATIC = {"method": "minmax", "images": 200, "seed": 0, "max_drop": None}
         ("int8_weights", [{"per_channel": True}], ["int8_weights (per channel)"]),
         ("int8_static", [STATIC], ["int8_static"]),
         ("int8_static", [STATIC | {"max_drop": 4e-4}], ["int8_static (drop 0.0004)"]),
+        ("int8_static", [STATIC | {"method": "mse"}], ["int8_static (mse)"]),
+        (
+            "int8_static",
+            [STATIC | {"equalize": True, "weight_bits": "7"}],
+            ["int8_static (equalize, weight bits 7)"],
+        ),
         (
             "int8_static",
             [STATIC, STATIC | {"method": "entropy", "images": 500}],
