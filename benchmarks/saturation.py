@@ -25,7 +25,7 @@ from brainseg.deploy.calibration import choose_calibration
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.saturation import predict_saturated, weights_of_seven
 from brainseg.deploy.static import insert_qdq, rewrite
-from brainseg.evaluation.cases import THRESHOLD
+from brainseg.evaluation.cases import THRESHOLD, to_uint8
 from brainseg.evaluation.metrics import confusion, mean_iou
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
@@ -70,9 +70,10 @@ def emulate(model: ModelProto, images: NDArray[np.float32], folder: Path) -> NDA
 
 def describe(found: NDArray, exact: NDArray, masks: NDArray) -> str:
     """Loss of mean IoU, mean absolute change of probability, share of pixels that change sides."""
-    scores = [mean_iou(confusion(each[:, 0] >= THRESHOLD, masks)) or 0 for each in (exact, found)]
-    sides = np.mean((found >= THRESHOLD) != (exact >= THRESHOLD))
-    return f"{scores[0] - scores[1]:+.4f}  {np.abs(found - exact).mean():.2e}  {sides:.2e}"
+    sides = [to_uint8(each[:, 0]) >= THRESHOLD for each in (exact, found)]
+    scores = [mean_iou(confusion(each, masks)) or 0 for each in sides]
+    changed = np.mean(sides[0] != sides[1])
+    return f"{scores[0] - scores[1]:+.4f}  {np.abs(found - exact).mean():.2e}  {changed:.2e}"
 
 
 def measure(run: Run, number: int, folder: Path) -> None:
