@@ -106,6 +106,9 @@ REFERENCE = "fp32"
 PAPER_MODE = "int8_dynamic"
 """The mode that computes as the paper's dynamic range quantization does."""
 
+STATIC_MODE = "int8_static"
+"""The mode whose activations are in 8 bits, too, with ranges from calibration."""
+
 QAT_MODE = "int8_qat"
 """The mode that is fine-tuned: quantization-aware training."""
 
@@ -131,7 +134,7 @@ MAPPINGS: dict[str, str] = {
 """How `brainseg robustness` rounds weights to fewer bits, and a phrase for people."""
 
 BITS = (8, 7, 6, 5, 4)
-"""Of the weights, there."""
+"""Bits of the weights that `brainseg robustness` tries."""
 
 MODES: dict[str, Mode] = {
     mode.name: mode
@@ -156,7 +159,7 @@ MODES: dict[str, Mode] = {
             },
         ),
         Mode(
-            "int8_static",
+            STATIC_MODE,
             "Weights and activations in 8 bits; ranges are measured on validation images, so the "
             "change on validation flatters it a little.",
             {

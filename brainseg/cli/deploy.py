@@ -8,6 +8,7 @@ import typer
 
 from brainseg.cli.options import (
     Devices,
+    ExportedMode,
     Mode,
     Passes,
     Runs,
@@ -78,7 +79,7 @@ def quantize(
 @app.command()
 def benchmark(
     runs: Runs,
-    mode: Mode = "all",
+    mode: ExportedMode = "all",
     device: Devices = "all",
     runtime: Runtimes = None,
     passes: Passes = 500,

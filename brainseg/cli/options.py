@@ -17,6 +17,9 @@ Mode = Annotated[
         help=f"{', '.join(quantized_modes())}; comma-separated, or all: {', '.join(all_modes())}."
     ),
 ]
+ExportedMode = Annotated[
+    str, typer.Option("--mode", help=f"{', '.join(MODES)}; comma-separated, or all that are there.")
+]
 Devices = Annotated[
     str, typer.Option("--device", help=f"{', '.join(DEVICES)}; comma-separated, or all.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from brainseg.errors import InputError
-from brainseg.vocabulary import MODES, REFERENCE, RESEARCH_ONLY
+from brainseg.vocabulary import MODES, REFERENCE, RESEARCH_ONLY, STATIC_MODE
 
 app = typer.Typer()
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 def package(
     run: Annotated[Path, typer.Argument(help="A run that was exported, and quantized if need be.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
-    mode: Annotated[str, typer.Option(help=f"{', '.join(MODES)}.")] = "int8_static",
+    mode: Annotated[str, typer.Option(help=f"{', '.join(MODES)}.")] = STATIC_MODE,
 ) -> None:
     """Write all that is needed to use a network elsewhere, without brainseg and torch."""
     from brainseg.experiment import open_run

@@ -18,7 +18,10 @@ def report(
     experiments: Annotated[list[Path], typer.Argument(help="Folders such as outputs/demo.")],
     margin: Annotated[
         float,
-        typer.Option(help="Mean IoU that a recommended mode must be shown not to lose."),
+        typer.Option(
+            help="Largest loss of mean IoU that a recommended mode must be shown not to exceed, in "
+            "this report only: give it again after another verb."
+        ),
     ] = MARGIN,
 ) -> None:
     """Write an experiment's page, tables, figures and model cards; print the main table."""

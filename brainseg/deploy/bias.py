@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor
 
+from brainseg.data.parts import spread
 from brainseg.deploy.torch_graph import QUANTIZED, TorchGraph
 from brainseg.terminal import bar
 
@@ -33,7 +34,7 @@ def correct_bias(
     Raises:
         InputError: the network holds an operator that `TorchGraph` does not know.
     """
-    batch = torch.from_numpy(images[np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int))])
+    batch = torch.from_numpy(images[spread(len(images), IMAGES)])
     expected = {
         step.name: _means(values[step.output])
         for step, values in TorchGraph(exact).walk(batch)

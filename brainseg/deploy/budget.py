@@ -6,27 +6,25 @@ layers back one by one, with a pass over the validation split for each; and it k
 """
 
 import logging
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from brainseg.benchmark.timing import ratio, time_rounds
 from brainseg.data.parts import spread, to_input
+from brainseg.deploy.opened import opened
 from brainseg.deploy.sensitivity import logits_of, nodes_around, rank_activations
 from brainseg.evaluation.cases import THRESHOLD
 from brainseg.evaluation.metrics import confusion, mean_iou
-from brainseg.runtime.open import open_session
+from brainseg.scoring.record import unmasked
 from brainseg.scoring.score import predict_part
 from brainseg.terminal import bar
 
 COUNTS = (1, 2, 4, 8, 16, 32)
-"""Activations that are kept in float, with the layers around them."""
+"""Activations that are kept in float, with the layers around them, as far as there are as many."""
 
 ERROR_IMAGES = 4
 """Images, spread over the validation split, on which errors of the logits are measured."""
@@ -57,27 +55,29 @@ def keep_within(
         exported: the fp32 network, with which times are compared.
         model: from `static.rewrite`.
         make: names of nodes that stay float to the quantized network.
-        val: the validation split: `images` and `masks`, N×H×W.
+        val: the validation split: `images` and `masks`, N×H×W, and what `unmasked` takes.
         max_drop: of `mean_iou` against `model` on the validation split.
 
     Returns:
-        The quantized network, and what was found out: `float_layers`, `within`, `loss`, `slowdown`
-        (time per image over that of all in 8 bits), `curve` (each `Point`, the time as the same
-        ratio and `speedup` over fp32), and the `sensitivity` of each activation.
+        The quantized network, and what was found out: `float_layers`, the number of `activations`
+        that stay float, `within`, `loss`, `slowdown` (time per image over that of all in 8 bits),
+        `curve` (each `Point`, the time as the same ratio and `speedup` over fp32), and the
+        `sensitivity` of each activation.
     """
     reference = _mean_iou(model, val, "the float network")
     first = make(())
     loss = reference - _mean_iou(first, val, "all in 8 bits")
     if loss <= max_drop:
-        facts = {"float_layers": [], "within": True, "loss": loss, "slowdown": 1.0}
-        return first, facts | {"curve": [], "sensitivity": {}}
+        facts = {"float_layers": [], "activations": 0, "within": True, "loss": loss}
+        return first, facts | {"slowdown": 1.0, "curve": [], "sensitivity": {}}
     images = to_input(val["images"][spread(len(val["images"]), ERROR_IMAGES)])
     sensitivity = rank_activations(model, first, images)
-    kept = [nodes_around(model, [*sensitivity][:count]) for count in (0, *COUNTS)]
+    counts = [0, *(count for count in COUNTS if count <= len(sensitivity))]
+    kept = [nodes_around(model, [*sensitivity][:count]) for count in counts]
     candidates = [first, *(make(sorted(nodes)) for nodes in kept[1:])]
     exact = logits_of(model, images)
     points: list[Point] = []
-    for count, nodes, candidate in zip((0, *COUNTS), kept, candidates, strict=True):
+    for count, nodes, candidate in zip(counts, kept, candidates, strict=True):
         found = _mean_iou(candidate, val, f"{count} activations in float") if count else None
         points.append(
             {
@@ -94,11 +94,12 @@ def keep_within(
     if not within:
         logger.warning(
             "With %d layers in float the validation loss is %.4f, above the budget of %.4f, and "
-            "with others it is no less. Another method of calibration may do.",
+            "with others it is no less. Another method of calibration may help (--method).",
             *(len(best["float_layers"]), best["loss"], max_drop),
         )
     return candidates[chosen], {
         "float_layers": best["float_layers"],
+        "activations": best["activations"],
         "within": within,
         "loss": best["loss"],
         "slowdown": best["time"],
@@ -131,22 +132,17 @@ def module_of(weight: str) -> str:
 
 
 def _mean_iou(model: ModelProto, part: Mapping[str, NDArray], what: str) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
-        probabilities = predict_part(open_session(path), part, f"{what} on validation")
-    counts = confusion(probabilities >= THRESHOLD, part["masks"] > 0)
-    return mean_iou(counts) or 0.0
+    """Of the images that can be scored, as in a row."""
+    known = ~unmasked(part)
+    scored = {name: part[name][known] for name in ("images", "masks")}
+    probabilities = predict_part(opened(model), scored, f"{what} on validation")
+    return mean_iou(confusion(probabilities >= THRESHOLD, scored["masks"] > 0)) or 0.0
 
 
 def _time(models: Sequence[ModelProto], slices: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """Time all side by side: what a point holds of each but the first, which is fp32."""
     rng, images = np.random.default_rng(0), to_input(slices[spread(len(slices), ROUNDS)])
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{place}.onnx" for place in range(len(models))]
-        for path, model in zip(paths, models, strict=True):
-            onnx.save(model, path)
-        sessions = [open_session(path) for path in paths]
+    sessions = [opened(model) for model in models]
     passes = [lambda i, s=session: s.run(images[i : i + 1]) for session in sessions]
     time_rounds(passes, range(3), len(images), rng)
     rounds = bar(range(ROUNDS), "Timing what is kept in float")

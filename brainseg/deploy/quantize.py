@@ -28,7 +28,7 @@ from brainseg.errors import InputError, check_known
 from brainseg.files import replacing
 from brainseg.run import Run
 from brainseg.terminal import quiet
-from brainseg.vocabulary import QAT_MODE, REFERENCE, quantized_modes
+from brainseg.vocabulary import QAT_MODE, REFERENCE, STATIC_MODE, quantized_modes
 
 Options = dict[str, Any]
 Quantizer = Callable[[ModelProto, Run, Options], tuple[ModelProto, dict[str, Any]]]
@@ -137,7 +137,7 @@ QUANTIZERS: dict[str, Quantizer] = {
     "fp16": _half,
     "int8_dynamic": _dynamic,
     "int8_weights": _weights,
-    "int8_static": _static,
+    STATIC_MODE: _static,
     QAT_MODE: _qat,
 }
 """Mode → how it is made from the fp32 network."""

@@ -85,7 +85,7 @@ def observe(
             calibrate_method=kind,
         )
         calibrator.collector = collector
-        for start in bar(range(0, len(images), CHUNK), "Calibrating int8_static"):
+        for start in bar(range(0, len(images), CHUNK), "Calibrating"):
             calibrator.collect_data(Batches(images[start : start + CHUNK]))
         return None if collector else calibrator.compute_data()
 

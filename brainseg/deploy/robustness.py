@@ -1,8 +1,6 @@
 """What a network loses when its weights are rounded to fewer bits (`robustness.json`)."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from brainseg.data.parts import read_test, read_val
+from brainseg.deploy.opened import opened
 from brainseg.deploy.rewrites import OUTPUT_AXIS, asymmetric, symmetric_per_channel
 from brainseg.errors import InputError, check_known
 from brainseg.evaluation.cases import THRESHOLD
@@ -20,7 +19,6 @@ from brainseg.evaluation.metrics import confusion, mean_iou, mean_ious
 from brainseg.evaluation.patients import name_patients, sum_by_patient
 from brainseg.files import hash_file, write_json
 from brainseg.run import Run
-from brainseg.runtime.open import open_session
 from brainseg.scoring.record import unmasked
 from brainseg.scoring.score import predict_part
 from brainseg.vocabulary import BITS, MAPPINGS, REFERENCE
@@ -134,10 +132,7 @@ def _read(run: Run, export: str) -> dict[str, Any]:
 
 
 def _segment(model: ModelProto, part: Part, what: str) -> Masks:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
-        return predict_part(open_session(path), part, what) >= THRESHOLD
+    return predict_part(opened(model), part, what) >= THRESHOLD
 
 
 def _count(part: Part, masks: Masks) -> tuple[list[str], NDArray[np.float64]]:

@@ -5,20 +5,16 @@ and rounding the activations 98 %. So activations are ranked, and a layer that c
 gains something only where the activations around it stay float with it.
 """
 
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnx_ir.tape import Tape
 
-from brainseg.environment import physical_cores
-from brainseg.runtime.onnxruntime import open_inference
+from brainseg.deploy.opened import opened_inside
 from brainseg.terminal import bar
 
 LOGITS, SWITCHES = "logits", "switches"
@@ -43,10 +39,7 @@ def rank_activations(
         Names of activations in `model`, with their errors.
     """
     switched, names = add_switches(model, quantized)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "switched.onnx"
-        onnx.save(switched, path)
-        session = open_inference(path, physical_cores())
+    session = opened_inside(switched)
 
     def run(on: NDArray[np.bool_]) -> NDArray[np.float32]:
         return session.run([LOGITS], {"image": images, SWITCHES: on})[0]
@@ -103,10 +96,7 @@ def expose_logits(model: ModelProto) -> ModelProto:
 
 def logits_of(model: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the last sigmoid of a network takes, N×1×H×W."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "exposed.onnx"
-        onnx.save(expose_logits(model), path)
-        return open_inference(path, physical_cores()).run([LOGITS], {"image": images})[0]
+    return opened_inside(expose_logits(model)).run([LOGITS], {"image": images})[0]
 
 
 def nodes_around(model: ModelProto, activations: Iterable[str]) -> set[str]:

@@ -45,7 +45,7 @@ class Loss:
         bits: of the weights.
         change: of mean IoU, mean over the seeds.
         interval: of it, 95 %, over patients; `None` where it cannot be had.
-        val: the change on validation.
+        val: the change on validation; `None` where it is undefined, without tumours.
         flipped: share of test pixels that change sides.
         seeds: trainings that were measured.
         gain: by how much less it loses than `PLAIN`; `None` where that was not measured likewise.
@@ -57,7 +57,7 @@ class Loss:
     bits: int
     change: float
     interval: Pair | None
-    val: float
+    val: float | None
     flipped: float
     seeds: int
     gain: float | None
@@ -119,10 +119,11 @@ def _is_like(one: Known, other: Known) -> bool:
 def _measure(variant: str, members: Sequence[Known], key: Key, gain: Gain) -> Loss:
     exact, rounded = _counts(members, key)
     scored = [each["rounded"][key] for each in members]
+    val = [each["val"]["change"] for each in scored]
     return Loss(
         *(variant, *key, _mean_change(exact, rounded)),
         interval=paired_interval(exact, rounded, members[0]["patients"], mean_ious),
-        val=fmean(each["val"]["change"] or 0.0 for each in scored),
+        val=None if None in val else fmean(val),
         flipped=fmean(each["test"]["flipped"] for each in scored),
         seeds=len(members),
         gain=gain[0],

@@ -53,14 +53,18 @@ def tabulate_robustness(losses: Sequence[Loss]) -> Table:
     rows = [
         [
             *(loss.variant, MAPPINGS[loss.mapping], str(loss.bits)),
-            *(signed(loss.val), signed(loss.change), _interval(loss.interval)),
+            *(_signed(loss.val), signed(loss.change), _interval(loss.interval)),
             f"{loss.flipped:.3%}",
-            NOTHING if loss.gain is None else signed(loss.gain),
+            _signed(loss.gain),
             _interval(loss.gain_interval),
         ]
         for loss in sorted(losses, key=lambda loss: loss.variant != PLAIN)
     ]
     return Table("Loss by bits of the weights", COLUMNS, rows, [NOTE], COLUMNS[2:])
+
+
+def _signed(change: float | None) -> str:
+    return NOTHING if change is None else signed(change)
 
 
 def _interval(interval: Pair | None) -> str:
@@ -71,11 +75,13 @@ def _answer(compared: Sequence[Loss]) -> str:
     variants = {loss.variant for loss in compared}
     less = {loss.variant for loss in compared if loss.verdict > 0}
     more = {loss.variant for loss in compared if loss.verdict < 0}
-    if not less:
-        return "No: it makes it less robust" if more else "Not that this test split could tell"
-    if more:
+    if not less and not more:
+        return "Not that this test split could tell"
+    if less and more:
         return "In part: some lose less, some more"
-    return "Yes" if less == variants else f"In part: {', '.join(sorted(less))}"
+    if less:
+        return "Yes" if less == variants else f"In part: {', '.join(sorted(less))}"
+    return f"No: {'it is' if more == variants else ', '.join(sorted(more))} less robust"
 
 
 def _tell(losses: Sequence[Loss]) -> str:

@@ -6,8 +6,8 @@ from onnx import numpy_helper
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy.bias import correct_bias
 from brainseg.deploy.ranges import calibrate
+from brainseg.deploy.sensitivity import logits_of
 from brainseg.deploy.static import insert_qdq, rewrite
-from brainseg.runtime.open import open_session
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +27,6 @@ def ranges(exact, images, tmp_path_factory):
     return target
 
 
-def logits_of(model, images, folder):
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    last = next(node for node in model.graph.node if "probability" in node.output)
-    shown.graph.output[0].name = last.input[0]
-    onnx.save(shown, folder / "logits.onnx")
-    return open_session(folder / "logits.onnx").run(images)
-
-
 def biases(model):
     return {
         each.name: numpy_helper.to_array(each)
@@ -44,7 +35,7 @@ def biases(model):
     }
 
 
-def test_the_mean_logit_is_that_of_the_float_network(exact, ranges, images, tmp_path):
+def test_the_mean_logit_is_that_of_the_float_network(exact, ranges, images):
     """The last convolution's channel is the logit: onnxruntime tells its mean."""
     plain = insert_qdq(exact, ranges)
     # an error that rounding might leave, in the first convolution that has a bias
@@ -52,7 +43,7 @@ def test_the_mean_logit_is_that_of_the_float_network(exact, ranges, images, tmp_
     wrong = numpy_helper.to_array(stored) + 3000
     stored.CopyFrom(numpy_helper.from_array(wrong.astype(np.int32), stored.name))
     expected, before, after = (
-        logits_of(model, images, tmp_path).mean()
+        logits_of(model, images).mean()
         for model in (exact, plain, correct_bias(exact, plain, images))
     )
     assert abs(after - expected) < 0.25 * abs(before - expected)

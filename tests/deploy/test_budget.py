@@ -1,6 +1,7 @@
 import logging
 from functools import partial
 
+import numpy as np
 import onnx
 import pytest
 
@@ -36,7 +37,7 @@ def test_within_the_budget_nothing_else_is_tried(network, val, monkeypatch):
     monkeypatch.setattr(budget, "rank_activations", None)
     _, found = keep_within(*network, val, max_drop=1.0)
     assert found["within"]
-    assert (found["float_layers"], found["slowdown"]) == ([], 1.0)
+    assert (found["float_layers"], found["activations"], found["slowdown"]) == ([], 0, 1.0)
     assert found["curve"] == []
 
 
@@ -59,6 +60,7 @@ def test_the_curve_holds_every_candidate(network, val, few, monkeypatch, caplog)
     assert list(found["sensitivity"].values()) == sorted(found["sensitivity"].values())[::-1]
     assert (found["within"], found["loss"]) == (True, pytest.approx(0.005))
     assert found["float_layers"] == points[2]["float_layers"] != []
+    assert found["activations"] == 4
     assert caplog.text == ""
     onnx.checker.check_model(quantized)
     rounded = [
@@ -74,6 +76,22 @@ def test_a_budget_that_cannot_be_kept_is_said(network, val, few, caplog):
     assert not found["within"]
     assert found["loss"] == min(point["loss"] for point in found["curve"])
     assert "above the budget of -1.0000" in caplog.text
+
+
+def test_no_more_activations_are_kept_than_there_are(network, val, few, monkeypatch):
+    monkeypatch.setattr(budget, "rank_activations", lambda *_: {"image": 1.0})
+    _, found = keep_within(*network, val, max_drop=-1.0)
+    assert [point["activations"] for point in found["curve"]] == [0, 1]
+
+
+def test_tumours_that_nobody_outlined_do_not_count(network, val):
+    counts = {name: val[name] for name in ("images", "masks", "ids")}
+    known = np.arange(len(val["ids"])) % 2 == 0
+    scored = {name: array[known] for name, array in counts.items()}
+    assert budget._mean_iou(network[1], counts | {"unmasked": ~known}, "") == pytest.approx(
+        budget._mean_iou(network[1], scored, "")
+    )
+    assert budget._mean_iou(network[1], counts, "") != budget._mean_iou(network[1], scored, "")
 
 
 @pytest.mark.parametrize(

@@ -120,5 +120,13 @@ def test_channels_that_stay_at_zero_are_not_scaled():
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(dead, "w1"))
     model.graph.initializer[1].CopyFrom(numpy_helper.from_array(bias, "b1"))
     changed = equalize(model, np.ones((1, 1, 8, 8), np.float32))
-    for each in changed.graph.initializer:
-        assert np.isfinite(numpy_helper.to_array(each)).all()
+    before, after = (
+        {each.name: numpy_helper.to_array(each) for each in graph.graph.initializer}
+        for graph in (model, changed)
+    )
+    assert (after["b1"] == before["b1"]).tolist() == [False, True, False, False]
+    assert (after["w1"][1] == 0).all()
+    # What arrives at the depthwise convolution; its outputs are scaled as its bias is.
+    factors = (after["w2"] / before["w2"]).ravel() / (after["b2"] / before["b2"])
+    assert np.isclose(factors, 1, rtol=1e-5).tolist() == [False, True, False, False]
+    assert all(np.isfinite(array).all() for array in after.values())

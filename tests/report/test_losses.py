@@ -9,6 +9,7 @@ from brainseg.report.comparisons import joint_level
 from brainseg.report.losses import RESAMPLES, collect_losses
 from brainseg.report.robustness import tabulate_robustness, tell_robustness
 from brainseg.run import Run
+from brainseg.vocabulary import MAPPINGS
 
 PATIENTS = 30
 
@@ -109,7 +110,9 @@ def test_the_question_is_answered_by_the_intervals(runs):
     ("names", "answer"),
     [
         (("none", "ag"), "? Yes. "),
-        (("none", "se"), "? No: it makes it less robust. "),
+        (("none", "se"), "? No: it is less robust. "),
+        (("none", "se", "none2"), "? No: se less robust. "),
+        (("none", "ag", "none2"), "? In part: ag. "),
         (("none", "none2"), "? Not that this test split could tell. "),
     ],
 )
@@ -117,6 +120,18 @@ def test_each_answer(runs, tmp_path, names, answer):
     runs["none2"] = [make_run(tmp_path / "none2", {8: 1, 4: 20}, seed=9)]
     (sentence,) = tell_robustness(collect_losses({name: runs[name] for name in names}))
     assert answer in sentence
+
+
+def test_a_change_that_is_undefined_on_validation_is_not_told_as_no_change(runs):
+    (run,) = runs["ag"]
+    found = read_json(run.robustness)
+    found["rounded"][0]["val"] = found["rounded"][0]["val"] | {"change": None}
+    write_json(run.robustness, found)
+    losses = collect_losses(runs)
+    assert of(losses, "ag", 8).val is None
+    rows = {tuple(row[:3]): row[3] for row in tabulate_robustness(losses).rows}
+    told = {bits: rows["ag", MAPPINGS["symmetric"], bits] for bits in "84"}
+    assert told["8"] == "–" != told["4"]
 
 
 def test_seeds_are_averaged(runs, tmp_path):

@@ -10,16 +10,15 @@ from brainseg.report.figures import style
 from brainseg.report.rows import signed
 from brainseg.report.table import Runs, name_runs
 from brainseg.run import Run
-from brainseg.vocabulary import REFERENCE
+from brainseg.vocabulary import REFERENCE, STATIC_MODE
 
 TITLE = "Mixed precision: loss against time"
 CAPTION = (
-    "int8_static with its most sensitive activations, and the layers around them, in float. "
+    f"{STATIC_MODE} with its most sensitive activations, and the layers around them, in float. "
     "Number: activations in float. Loss of mean IoU on the validation split, on which the points "
     "are chosen; time of one image over that with everything in 8 bits, all timed side by side, "
     "with 95 % intervals. Filled: the file that was kept. The cross at no loss is fp32."
 )
-MODE = "int8_static"
 INPUTS = ("made",)
 
 Points = Sequence[Mapping[str, Any]]
@@ -41,7 +40,7 @@ def draw(runs: Runs) -> style.Drawing | None:
         axes.plot(times, losses, linewidth=1.2, **look.style)
         for point in points:
             at = point["time"], point["loss"]
-            fill = look.colour if point["float_layers"] == kept else "white"
+            fill = look.colour if point["activations"] == kept else "white"
             interval = point["time_interval"]
             axes.plot(interval, [at[1]] * 2, color=look.colour, linewidth=0.8)
             axes.plot(*at, marker=look.marker, color=look.colour, markerfacecolor=fill)
@@ -62,12 +61,12 @@ def draw(runs: Runs) -> style.Drawing | None:
     return style.Drawing(figure, f"Loss on validation against time. {'. '.join(told)}.")
 
 
-def _read(run: Run) -> tuple[Points, list[str]] | None:
-    """The points of a run, and the layers in float of the file that was kept."""
-    made = run.read_made(MODE)
-    points, network = made.get("curve") or (), run.hash_network(MODE)
+def _read(run: Run) -> tuple[Points, int | None] | None:
+    """The points of a run, and how many activations are in float in the file that was kept."""
+    made = run.read_made(STATIC_MODE)
+    points, network = made.get("curve") or (), run.hash_network(STATIC_MODE)
     is_other = network is not None and network != made.get("network")
-    return None if is_other or len(points) < 2 else (points, made.get("float_layers", []))
+    return None if is_other or len(points) < 2 else (points, made.get("activations"))
 
 
 def _tell(point: Mapping[str, Any]) -> str:
