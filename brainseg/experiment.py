@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from brainseg.content.read import is_tuning
 from brainseg.errors import InputError
 from brainseg.run import Run, is_changed
 from brainseg.vocabulary import FLOAT_MODES, MODES, REFERENCE, USUAL_MODEL
@@ -45,10 +46,10 @@ def find_runs(path: Path) -> list[Run]:
     """
     if not path.is_dir():
         raise InputError(f"{path} is not a folder. Give a run, or a folder of runs (outputs/…).")
-    if (path / "state.json").exists():
+    if (path / "state.json").exists() and not is_tuning(path):
         return [Run(path)]
     folders = (state.parent for state in sorted(path.rglob("state.json")))
-    runs = [Run(folder) for folder in folders if not folder.name.startswith(".")]
+    runs = [Run(each) for each in folders if not (each.name.startswith(".") or is_tuning(each))]
     if not runs:
         raise InputError(f"No run below {path}: expected folders with a state.json. Train first.")
     return runs

@@ -270,7 +270,8 @@ class Run:
         for file in sorted(self.path.rglob("[!.]*")):
             if kind_of(file) is None or {self.wandb, self.figures} & {*file.parents}:
                 continue
-            owner = Run(file.parent) if self.evaluations in file.parents else self
+            apart = {self.evaluations, self.tuning.path} & {*file.parents}
+            owner = Run(file.parent) if apart else self
             try:
                 # what has the known content has the right shape, and is not read
                 if not owner._check_hash(file):

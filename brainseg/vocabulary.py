@@ -207,7 +207,7 @@ MODES: dict[str, Mode] = {
             "live with 8 bits.",
             {
                 "epochs": Option(2, int, "passes over the training images", low=1),
-                "lr": Option(1e-5, float, "the highest learning rate", low=0),
+                "lr": Option(1e-5, float, "the highest learning rate", low=1e-8),
             },
             trained=True,
         ),

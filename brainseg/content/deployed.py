@@ -53,3 +53,6 @@ Sessions = dict[str, _Session]
 
 Rows = list[Row]
 """`deploy.json`."""
+
+Ranges = dict[str, Any]
+"""`ranges.json` of a fine-tuning, as onnxruntime writes it."""

@@ -68,6 +68,7 @@ KINDS: dict[str, Kind] = {
     "cases.*.csv": Kind(scores.Cases, Maker.deploy),
     "appropriateness.*.csv": Kind(scores.Appropriateness, Maker.deploy),
     "validation.*.json": Kind(scores.Validation, Maker.deploy),
+    "ranges.json": Kind(deployed.Ranges, Maker.deploy),
     "robustness.json": Kind(scores.Robustness, Maker.robustness),
     "predictions.*.npz": Kind(scores.Predictions, Maker.deploy),
     "attention.npz": Kind(scores.Attention, Maker.deploy),
@@ -114,8 +115,8 @@ def remedy(file: Path) -> str:
     elif run.name == "figures":
         run = run.parent
     mode = next((part for part in file.name.split(".") if part in MODES), None)
-    if run.name == TUNING:
-        run, maker, mode = run.parent, Maker.deploy, QAT_MODE
+    if is_tuning(run):
+        run, mode = run.parent, QAT_MODE
     verb = "export" if mode in (None, REFERENCE) else "quantize"
     chosen = "" if verb == "export" else f" --mode {mode}"
     return maker.format(run=run, experiment=run.parent, verb=f"{verb} {run}{chosen}")
@@ -126,7 +127,15 @@ def is_deployed(file: Path) -> bool:
     return _maker_of(file) in (Maker.deploy, Maker.robustness, Maker.time)
 
 
+def is_tuning(folder: Path) -> bool:
+    """Whether a folder is no run, but holds what the fine-tuning of one leaves."""
+    owned = ((folder.parent / name).exists() for name in ("state.json", "config.yaml"))
+    return folder.name == TUNING and any(owned)
+
+
 def _maker_of(file: Path) -> Maker:
+    if is_tuning(file.parent):
+        return Maker.deploy
     kind = kind_of(file)
     return kind.maker if kind else Maker.deploy  # the networks themselves
 

@@ -17,7 +17,8 @@ class State(TypedDict, total=False):
     """`state.json`.
 
     `files` are the hashes of what training left, see `Run.hash_trained`; `devices` how many trained
-    at once, in each attempt that trained.
+    at once, in each attempt that trained. That of a fine-tuning has `calibration`: the part and the
+    ids of the images on which ranges were measured.
     """
 
     stage: Literal["data", "train", "deploy", "done"]
@@ -27,6 +28,7 @@ class State(TypedDict, total=False):
     attempts: int
     devices: list[int]
     files: dict[str, str]
+    calibration: dict[str, Any]
 
 
 class _Model(TypedDict, total=False):

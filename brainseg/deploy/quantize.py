@@ -18,7 +18,7 @@ from brainseg.deploy.budget import keep_within, module_of
 from brainseg.deploy.calibration import choose_calibration
 from brainseg.deploy.equalize import equalize
 from brainseg.deploy.options import Chosen, choose_options
-from brainseg.deploy.qat import quantize_tuned
+from brainseg.deploy.qat import METHOD, quantize_tuned, read_tuning
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.rewrites import store_weights
 from brainseg.deploy.rounding import Integers, learn_rounding, set_integers
@@ -130,7 +130,12 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
 
 def _qat(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, dict[str, Any]]:
     """As `int8_static`, with the weights and ranges of the run's fine-tuning."""
-    return quantize_tuned(rewrite(model), run), {"reduce_range": reduce_range()}
+    facts = {
+        "calibration": read_tuning(run).get("calibration"),
+        "method": METHOD,
+        "reduce_range": reduce_range(),
+    }
+    return quantize_tuned(rewrite(model), run), facts
 
 
 QUANTIZERS: dict[str, Quantizer] = {

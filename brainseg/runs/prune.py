@@ -10,12 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from brainseg.content.read import is_tuning
 from brainseg.errors import InputError
 from brainseg.files import GONE, discard
 from brainseg.lock import locked
 from brainseg.run import Run
 from brainseg.runs.listing import Listed, files_of, tell_size
-from brainseg.vocabulary import RUNTIMES, quantized_modes
+from brainseg.vocabulary import MODES, QAT_MODE, RUNTIMES, quantized_modes
 
 IN_USE = 3600.0
 """Seconds in which a temporary file may still belong to a command that writes it."""
@@ -59,20 +60,22 @@ def _has_weights(run: Run) -> bool:
 
 
 def find_quantized(listed: Sequence[Listed]) -> list[Prunable]:
-    """The quantized and converted networks of finished runs that still have their checkpoint."""
+    """What is made of the checkpoint of finished runs that have it: networks, fine-tunings."""
     return [
-        Prunable(file, file.stat().st_size, again)
+        Prunable(path, _size(path), again)
         for each in listed
         if each.state == "finished" and each.run.best.exists()
-        for file, again in _made_again(each.run)
-        if file.is_file()
+        for path, again in _made_again(each.run)
+        if path.exists()
     ]
 
 
 def _made_again(run: Run) -> Iterator[tuple[Path, str]]:
-    """Files that are made from others, with what does it."""
+    """Files and folders that are made from others, with what does it."""
     for mode in quantized_modes():
-        yield run.onnx(mode), f"brainseg quantize {run.path}"
+        chosen = f" --mode {mode}" if MODES[mode].trained else ""
+        yield run.onnx(mode), f"brainseg quantize {run.path}{chosen}"
+    yield run.tuning.path, f"brainseg quantize {run.path} --mode {QAT_MODE}"
     for runtime in RUNTIMES.values():
         for mode in runtime.modes:
             yield (
@@ -101,11 +104,11 @@ def delete(prunable: Sequence[Prunable]) -> None:
     for each in prunable:
         if each.path.name.startswith("."):
             shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink(missing_ok=True)
-        elif each.path.is_dir():
+        elif each.path.is_dir() and not is_tuning(each.path):
             _discard(Run(each.path))
         else:
             with locked(each.path.parent):
-                each.path.unlink(missing_ok=True)
+                discard(each.path) if each.path.is_dir() else each.path.unlink(missing_ok=True)
 
 
 def _discard(run: Run) -> None:

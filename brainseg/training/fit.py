@@ -134,7 +134,7 @@ def train(
         _note_devices(run, rank.count, resumed=resumed is not None)
         if resumed:
             logger.info("Resuming after a cut-off: %s", resumed)
-    with without_advice(), _full_gpu_told(data["batch_size"], data["image_size"]):
+    with without_advice(), full_gpu_told(data["batch_size"], data["image_size"]):
         trainer.fit(module, datamodule, ckpt_path=resumed)
     left = timer.time_remaining()
     if left is not None and left <= 0 and trainer.is_global_zero:
@@ -169,7 +169,7 @@ def without_advice() -> Iterator[None]:
 
 
 @contextmanager
-def _full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
+def full_gpu_told(batch_size: int, image_size: int) -> Iterator[None]:
     """Say what a user can do where the GPU's memory is full.
 
     Raises:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from brainseg.deploy.options import Chosen, check_chosen
 from brainseg.deploy.stages import prepare
 from brainseg.run import Run
+from brainseg.terminal import spent
 from brainseg.vocabulary import MODES, QAT_MODE
 
 
@@ -19,7 +20,10 @@ def prepare_modes(run: Run, modes: Sequence[str], chosen: Chosen | None = None) 
     check_chosen(chosen, modes)
     others = [mode for mode in modes if not MODES[mode].trained]
     done = prepare(run, others, {mode: chosen[mode] for mode in chosen if mode in others})
-    from brainseg.training.qat import fine_tune  # Lightning takes seconds
+    from brainseg.deploy.qat import choose_tuning  # torch and Lightning take seconds
+    from brainseg.training.qat import fine_tune
 
-    done += fine_tune(run, chosen)
-    return done + prepare(run, [QAT_MODE], {QAT_MODE: chosen.get(QAT_MODE, {})})
+    options = choose_tuning(run, chosen)
+    with spent("fine-tuning"):
+        done += fine_tune(run, options)
+    return done + prepare(run, [QAT_MODE], {QAT_MODE: options})

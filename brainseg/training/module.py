@@ -150,9 +150,14 @@ class SegmentationModule(pl.LightningModule):
         rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
         return InputError(
             f"The loss became {loss:g} in epoch {self.current_epoch + 1}, {place}, at a "
-            f"learning rate of {rates[0]:.3g}. The training stops; what the epochs before have "
-            f"reached is kept in checkpoints/. Try a lower rate, optim.lr={self.lr / 10:.3g}, or "
-            "trainer.precision=32-true."
+            f"learning rate of {rates[0]:.3g}. The training stops; {self.advise()}"
+        )
+
+    def advise(self) -> str:
+        """What is kept of a training that diverged, and what to try."""
+        return (
+            "what the epochs before have reached is kept in checkpoints/. Try a lower rate, "
+            f"optim.lr={self.lr / 10:.3g}, or trainer.precision=32-true."
         )
 
     def _logits(self, forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ learns to give what the float network gives on the training images (distillation
 2018, arXiv:1802.05668), by the module, the loaders and the trainer of any training.
 """
 
+import gc
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -14,29 +15,28 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from brainseg import interrupt
 from brainseg.data.cache import Slices
-from brainseg.data.load import data_of, load_data
+from brainseg.data.load import data_of
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy.calibration import choose_calibration
-from brainseg.deploy.options import Chosen, choose_options, is_made_with
-from brainseg.deploy.qat import METHOD, trainable
+from brainseg.deploy.options import is_made_with
+from brainseg.deploy.qat import METHOD, is_tuned, read_tuning, trainable
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.static import rewrite
 from brainseg.deploy.torch_graph import TorchGraph
-from brainseg.errors import DamagedFile, InputError
 from brainseg.files import discard, replacing
 from brainseg.run import Run
+from brainseg.terminal import has_bars
 from brainseg.training.checkpoint import History, find_state, state_callback
 from brainseg.training.datamodule import SliceDataModule
-from brainseg.training.fit import make_trainer, quiet_lightning, without_advice
+from brainseg.training.fit import full_gpu_told, make_trainer, quiet_lightning, without_advice
 from brainseg.training.module import SegmentationModule
+from brainseg.training.origin import load_origin
 from brainseg.training.ranks import gathered
-from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE
+from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE, TUNING
 
 SCHEDULE = {"name": "one_cycle"}
-
-SAME = 2.0
-"""Grey levels by which images may differ in the mean, having been resized on another machine."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +62,22 @@ class DistillationModule(SegmentationModule):
             targets = self._logits(self._teacher[0], images).sigmoid()
         return self.loss(gathered(self._logits(self.train_forward, images)), gathered(targets))
 
+    def advise(self) -> str:
+        """As that of any training."""
+        return (
+            f"what the epochs before have reached is kept in {TUNING}/. Try a lower rate, "
+            f"--lr {self.lr / 10:.3g}."
+        )
 
-def fine_tune(run: Run, chosen: Chosen) -> list[str]:
+
+def fine_tune(run: Run, options: Mapping[str, Any]) -> list[str]:
     """Fine-tune an exported network for `int8_qat`, from the last finished epoch if there is one.
 
     Leaves the weights in `run.tuning.best`; the state to resume from goes.
 
     Args:
         run: exported.
-        chosen: options of modes; see `choose_options`.
+        options: all of the mode, from `deploy.qat.choose_tuning`.
 
     Returns:
         What was done, a short phrase; empty where the fine-tuning or the file is up to date.
@@ -78,41 +85,45 @@ def fine_tune(run: Run, chosen: Chosen) -> list[str]:
     Raises:
         InputError: the training images are gone or are others, the network cannot be run in torch,
             or what `training.fit.train` raises.
+        KeyboardInterrupt: it was stopped.
     """
+    if is_made_with(run, QAT_MODE, {QAT_MODE: options}):
+        return []
     tuning = run.tuning
-    if is_made_with(run, QAT_MODE, chosen):
+    state = read_tuning(run)
+    identity = {"options": dict(options), "export": run.hash_network(REFERENCE)}
+    if state.get("identity") == identity and is_tuned(run):
         return []
-    options = choose_options(QAT_MODE, chosen, run.read_made(QAT_MODE).get("options"))
-    identity = {"options": options, "export": run.hash_network(REFERENCE)}
-    state = _read_state(tuning)
-    if state.get("identity") != identity and tuning.path.exists():
+    slices, parts = load_origin(run)
+    if tuning.path.exists() and (reason := _why_anew(state, identity)):
+        logger.warning("The fine-tuning in %s is discarded: %s.", tuning.path, reason)
         discard(tuning.path)
-        state = {}
-    if state.get("status") == "finished" and tuning.best.exists():
-        return []
-    slices, parts = _load_training_images(run)
     rewritten = rewrite(onnx.load(run.onnx(REFERENCE)))
-    tuning.path.mkdir(exist_ok=True)
     tuning.update_state(status="running", identity=identity)
     if not tuning.ranges.exists():
         _measure_ranges(run, rewritten)
     _train(run, rewritten, slices, parts, options)
-    tuning.update_state(status="finished")
+    gc.collect()  # a Ctrl-C while the finalizer of Lightning's trainer runs would be swallowed
+    files = tuning.hash_files([tuning.ranges, tuning.history])
+    tuning.update_state(status="finished", files=files)
     return [f"fine-tuned {options['epochs']} epochs"]
 
 
-def _read_state(tuning: Run) -> dict[str, Any]:
-    """How far the fine-tuning has come; where that is damaged, it starts again."""
-    try:
-        return tuning.read_state() if tuning.state.exists() else {}
-    except DamagedFile as error:
-        logger.warning("The fine-tuning starts again: %s", error)
-        return {}
+def _why_anew(state: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """Why a fine-tuning that is not done cannot go on, `None` where it can."""
+    if not (known := state.get("identity")):
+        return "its state is lost"
+    if known.get("export") != identity["export"]:
+        return "it is of another network than the run has now"
+    if known != identity:
+        return f"its options were others: {known.get('options')}"
+    return "its weights are damaged or missing" if state["status"] == "finished" else None
 
 
 def _measure_ranges(run: Run, rewritten: onnx.ModelProto) -> None:
     defaults = {name: each.default for name, each in MODES["int8_static"].options.items()}
-    _, images = choose_calibration(read_val(run), defaults["images"], defaults["seed"])
+    ids, images = choose_calibration(read_val(run), defaults["images"], defaults["seed"])
+    run.tuning.update_state(calibration={"part": "val", "ids": ids})
     with replacing(run.tuning.ranges) as target:
         calibrate(rewritten, to_input(images), METHOD, target)
 
@@ -124,30 +135,38 @@ def _train(
     parts: pd.Series,
     options: Mapping[str, Any],
 ) -> None:
-    config, tuning = run.read_config(), run.tuning
+    config, tuning, data = run.read_config(), run.tuning, data_of(run)
     network, teacher = (
         graph.to(memory_format=torch.channels_last)
         for graph in (trainable(rewritten, run), TorchGraph(rewritten))
     )
-    seed = config["seed"]
+    seed, batch_size = config.get("seed", 0), data.get("batch_size", 16)
     module = DistillationModule(network, teacher, options["lr"], seed)
-    data = config["data"]
     datamodule = SliceDataModule(
         slices,
         parts,
-        data["batch_size"],
-        data["workers"],
+        batch_size,
+        data.get("workers"),
         seed,
         augmentation=data.get("augmentation", 1.0),
     )
     quiet_lightning()
-    settings = {**config["trainer"], "max_epochs": options["epochs"], "devices": 1}
+    settings = {
+        "max_epochs": options["epochs"],
+        "accelerator": "auto",  # not that of the training: it may have been on another machine
+        "devices": 1,
+        "precision": config.get("trainer", {}).get("precision", "auto"),
+    }
     trainer = make_trainer(settings, [History(tuning, _tell_epoch), state_callback(tuning)])
     resumed = find_state(tuning)
     if resumed:
         logger.info("Fine-tuning goes on from %s", resumed)
-    with without_advice():
-        trainer.fit(module, datamodule, ckpt_path=resumed)
+    try:
+        with without_advice(), full_gpu_told(batch_size, data["image_size"]):
+            trainer.fit(module, datamodule, ckpt_path=resumed)
+    except SystemExit as stopped:  # what Lightning makes of Ctrl-C; it would end a notebook
+        interrupt.settle()
+        raise KeyboardInterrupt from stopped
     with replacing(tuning.best) as target:
         torch.save({"state_dict": network.cpu().state_dict()}, target)
     for file in (tuning.previous, tuning.last):
@@ -155,37 +174,9 @@ def _train(
 
 
 def _tell_epoch(row: Mapping[str, Any]) -> None:
+    if has_bars():
+        return
     logger.info(
         "fine-tuning, epoch %d  loss %.4f  val_mean_iou %.3f  %.0f images/s",
         *(row["epoch"] + 1, row["train_loss"], row["val_mean_iou"], row["images_per_second"]),
     )
-
-
-def _load_training_images(run: Run) -> tuple[Slices, pd.Series]:
-    """The run's slices as it was trained on them, and the part of each.
-
-    Raises:
-        InputError: they are gone, or others are in their place.
-    """
-    needed = (
-        f"int8_qat fine-tunes {run.path} on the images that it was trained on, and they cannot be "
-        "used: {} Every other mode is made without them."
-    )
-    data = data_of(run)
-    try:
-        table, slices = load_data(data, run.read_config()["split"]["seed"])
-    except InputError as error:
-        raise InputError(needed.format(error)) from error
-    split = pd.DataFrame(run.read(run.split)).set_index("id")["split"]
-    parts = table["id"].map(split)
-    missing = (split == "train").sum() - (parts == "train").sum()
-    if missing:
-        where = data.get("root", "the phantoms")
-        raise InputError(needed.format(f"{missing} of them are not in {where}."))
-    val = read_val(run)
-    found = slices.images[[*pd.Series(table.index, table["id"]).loc[val["ids"]]]]
-    difference = abs(found.astype(float) - val["images"]).mean()
-    if difference > SAME:
-        told = f"those of validation differ by {difference:.0f} grey levels from what they were."
-        raise InputError(needed.format(told))
-    return slices, parts

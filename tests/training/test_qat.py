@@ -1,27 +1,36 @@
 """Fine-tuning for 8 bits: what it learns, how it resumes, and what it needs."""
 
 import shutil
+import signal
+import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
+from typer.testing import CliRunner
 
-from brainseg.data.parts import read_test, to_input
-from brainseg.deploy.qat import trainable
+from brainseg import cli, interrupt
+from brainseg.data.parts import read_test, read_val, to_input
+from brainseg.deploy.qat import choose_tuning, trainable
+from brainseg.deploy.quantize import quantize
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.static import insert_qdq, rewrite
 from brainseg.deploy.torch_graph import TorchGraph
 from brainseg.errors import InputError
-from brainseg.files import read_csv
+from brainseg.experiment import find_runs
+from brainseg.files import read_csv, read_json
+from brainseg.report.write import write_report
 from brainseg.rows import read_rows
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
-from brainseg.training import qat
+from brainseg.training import origin, qat
 from brainseg.training.fit import make_trainer, without_advice
 from brainseg.training.job import run_job
 from brainseg.training.modes import prepare_modes
+from brainseg.vocabulary import all_modes
 
 CHOSEN = {"int8_qat": {"epochs": 3, "lr": 1e-3}}
 
@@ -48,7 +57,10 @@ def run(learned, tmp_path):
     return Run(shutil.copytree(learned.path, tmp_path / "ag-seed0"))
 
 
-def test_a_network_learns_to_give_in_8_bits_what_it_gives_in_float(prepared, configure, tmp_path):
+def test_a_network_learns_to_give_in_8_bits_what_it_gives_in_float(
+    prepared, configure, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where Lightning puts checkpoints of its own
     exact = rewrite(onnx.load(prepared("ag").onnx("fp32")))
     images = torch.from_numpy(to_input(read_test(prepared("ag"))["images"]))
     calibrate(exact, images.numpy(), "minmax", tmp_path / "ranges.json")
@@ -100,27 +112,65 @@ def test_what_was_learned_is_kept_and_nothing_else(tuned):
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
 
 
+def test_its_record_tells_on_what_it_was_calibrated(tuned):
+    made = tuned.read_made("int8_qat")
+    assert made["options"] == CHOSEN["int8_qat"]
+    assert made["method"] == "minmax"
+    assert made["calibration"]["part"] == "val"
+    assert {*made["calibration"]["ids"]} <= {*read_val(tuned)["ids"]}
+
+
+def test_it_is_no_run_of_its_own(tuned, monkeypatch):
+    monkeypatch.setattr("brainseg.report.figures.gallery.draw_all", lambda *_: [])
+    assert find_runs(tuned.experiment) == [tuned]
+    with pytest.raises(InputError, match="No run below"):
+        find_runs(tuned.tuning.path)
+    write_report(tuned.experiment)
+    table = read_json(tuned.experiment / "report" / "table.json")
+    assert {row["run"] for row in table["rows"]} == {tuned.name}
+    listed = CliRunner().invoke(cli.app, ["runs", "prune", str(tuned.experiment), "--quantized"])
+    assert "--mode int8_qat" in " ".join(listed.output.split())
+
+
 def test_done_once_it_is_not_done_again(tuned, monkeypatch):
     monkeypatch.setattr(qat, "_train", None)
     assert prepare_modes(tuned, ["int8_qat"]) == []
     assert prepare_modes(tuned, ["int8_qat"], CHOSEN) == []
 
 
-def test_interrupted_and_repeated_it_ends_as_if_undisturbed(run, tuned, monkeypatch):
+@pytest.fixture
+def restored():
+    """Signals are handled as before, and none has come."""
+    before = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
+    yield
+    interrupt.forget()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_interrupted_and_repeated_it_ends_as_if_undisturbed(
+    run, tuned, monkeypatch, capsys, restored
+):
     step = qat.DistillationModule.training_step
 
     def stop(self, batch, index):
         if self.current_epoch == 1:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return step(self, batch, index)
 
+    typed = ["quantize", str(run.path), "--mode", "int8_qat", "--epochs", "3", "--lr", "1e-3"]
     with monkeypatch.context() as patch:
         patch.setattr(qat.DistillationModule, "training_step", stop)
-        with pytest.raises(SystemExit):
-            prepare_modes(run, ["int8_qat"], CHOSEN)
+        patch.setattr(sys, "argv", ["brainseg", *typed])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 130
+    assert "Interrupted." in capsys.readouterr().err
     assert run.tuning.last.exists()
-    assert not run.onnx("int8_qat").exists()
-    assert "fine-tuned 3 epochs" in prepare_modes(run, ["int8_qat"], CHOSEN)
+    with pytest.raises(InputError, match="unfinished"):
+        quantize(run, "int8_qat")
+    assert "fine-tuned 3 epochs" in prepare_modes(run, ["int8_qat"])
+    assert run.read_made("int8_qat")["options"] == CHOSEN["int8_qat"]
     first, second = (
         torch.load(each.tuning.best, weights_only=True)["state_dict"] for each in (tuned, run)
     )
@@ -129,32 +179,82 @@ def test_interrupted_and_repeated_it_ends_as_if_undisturbed(run, tuned, monkeypa
     assert len(read_csv(run.tuning.history)) == 3
 
 
-def test_other_options_tune_again(run, tuned, monkeypatch):
-    shutil.copytree(tuned.tuning.path, run.tuning.path)
-    begun = []
-    monkeypatch.setattr(qat, "_train", lambda *given: begun.append(given[-1]))
-    qat.fine_tune(run, CHOSEN)
-    assert begun == []
-    qat.fine_tune(run, {"int8_qat": {"epochs": 1}})
-    assert begun == [{"epochs": 1, "lr": 1e-5}]
-    assert not run.tuning.best.exists()
+def test_a_notebook_is_not_ended(run, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(qat.DistillationModule, "training_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        qat.fine_tune(run, CHOSEN["int8_qat"])
 
 
-def test_damaged_it_starts_again(run, tuned, monkeypatch, caplog):
-    shutil.copytree(tuned.tuning.path, run.tuning.path)
-    run.tuning.state.write_text("{")
-    assert "--mode int8_qat` makes it again" in run.find_damage()[run.tuning.state]
-    begun = []
-    monkeypatch.setattr(qat, "_train", lambda *given: begun.append(given[-1]))
-    qat.fine_tune(run, CHOSEN)
-    assert begun == [CHOSEN["int8_qat"]]
-    assert "starts again" in caplog.text
+def test_what_to_try_where_the_loss_is_no_number():
+    module = qat.DistillationModule(torch.nn.Identity(), torch.nn.Identity(), 1e-3, 0)
+    assert module.advise().endswith("kept in qat/. Try a lower rate, --lr 0.0001.")
+
+
+class TestAnew:
+    """What starts another fine-tuning, and that it is told."""
+
+    @pytest.fixture
+    def begun(self, run, tuned, monkeypatch):
+        """The options of each fine-tuning of `run`, which has what `tuned` has but for the file."""
+        shutil.copytree(tuned.tuning.path, run.tuning.path)
+        begun = []
+        monkeypatch.setattr(qat, "_train", lambda *given: begun.append(given[-1]))
+        return begun
+
+    def test_other_options(self, run, begun, caplog):
+        qat.fine_tune(run, choose_tuning(run, {}))
+        assert begun == []
+        qat.fine_tune(run, choose_tuning(run, {"int8_qat": {"epochs": 1}}))
+        assert begun == [{"epochs": 1, "lr": 1e-3}]
+        assert not run.tuning.best.exists()
+        assert "is discarded: its options were others" in caplog.text
+
+    def test_another_network(self, run, begun, change_graph, caplog):
+        change_graph(run.onnx("fp32"))
+        with pytest.raises(InputError, match="of another network"):
+            quantize(run, "int8_qat")
+        qat.fine_tune(run, choose_tuning(run, {}))
+        assert begun == [CHOSEN["int8_qat"]]
+        assert "is discarded: it is of another network" in caplog.text
+
+    def test_damaged_weights(self, run, begun, caplog):
+        content = bytearray(run.tuning.best.read_bytes())
+        content[len(content) // 2] ^= 16
+        run.tuning.best.write_bytes(content)
+        with pytest.raises(InputError, match="damaged"):
+            quantize(run, "int8_qat")
+        qat.fine_tune(run, choose_tuning(run, {}))
+        assert begun == [CHOSEN["int8_qat"]]
+        assert "is discarded: its weights are damaged" in caplog.text
+
+    def test_nothing_while_the_images_are_gone(self, run, begun, monkeypatch):
+        monkeypatch.setattr(qat, "load_origin", None)
+        with pytest.raises(TypeError):
+            qat.fine_tune(run, {"epochs": 1, "lr": 1e-3})
+        assert run.tuning.best.exists()
+
+
+@pytest.mark.parametrize("name", ["state.json", "history.csv", "ranges.json"])
+def test_what_is_damaged_is_not_needed_beside_the_file(tuned, tmp_path, monkeypatch, name):
+    run = Run(shutil.copytree(tuned.path, tmp_path / tuned.name))
+    monkeypatch.setattr(qat, "_train", None)
+    file = run.tuning.path / name
+    file.write_text(file.read_text().replace("1", "2").removesuffix("}\n"))
+    assert "--mode int8_qat` makes it again" in run.find_damage()[file]
+    assert prepare_modes(run, ["int8_qat"]) == [f"removed qat/{name}, which was damaged"]
+    assert prepare_modes(run, ["int8_qat"]) == []
+    assert run.find_damage() == {}
 
 
 def test_all_modes_are_those_without_training(run, monkeypatch):
-    monkeypatch.setattr(qat, "fine_tune", None)
-    prepare_modes(run, ["fp16"])
-    assert run.onnx("fp16").exists()
+    made = []
+    monkeypatch.setattr("brainseg.training.modes.prepare_modes", lambda *given: made.append(given))
+    CliRunner().invoke(cli.app, ["quantize", str(run.path)])
+    assert made[0][1] == tuple(all_modes())
+    assert "int8_qat" not in made[0][1]
 
 
 class TestWithoutTheTrainingImages:
@@ -167,25 +267,45 @@ class TestWithoutTheTrainingImages:
         assert "Every other mode is made without them" in str(caught.value)
         assert run.onnx("fp16").exists()
 
+    def change(self, monkeypatch, change):
+        load = origin.load_data
+        monkeypatch.setattr(origin, "load_data", lambda *given: change(*load(*given)))
+
     def test_gone(self, run, monkeypatch):
         def gone(*_):
             raise InputError("There is no folder data.")
 
-        monkeypatch.setattr(qat, "load_data", gone)
+        monkeypatch.setattr(origin, "load_data", gone)
         self.refused(run, "There is no folder data")
 
-    def test_fewer(self, run, monkeypatch):
-        load = qat.load_data
-
-        def fewer(*given):
-            table, slices = load(*given)
-            return table.assign(id=table["id"].replace(trained[0], "another")), slices
-
-        trained = [row["id"] for row in run.read(run.split) if row["split"] == "train"]
-        monkeypatch.setattr(qat, "load_data", fewer)
-        self.refused(run, "1 of them are not in")
+    @pytest.mark.parametrize("part", ["train", "val"])
+    def test_fewer(self, run, monkeypatch, part):
+        gone = next(row["id"] for row in run.read(run.split) if row["split"] == part)
+        self.change(
+            monkeypatch,
+            lambda table, slices: (table.assign(id=table["id"].replace(gone, "another")), slices),
+        )
+        with pytest.raises(InputError, match="1 of them are not in the phantoms"):
+            origin.load_origin(run)
 
     def test_others(self, run, monkeypatch):
-        val = dict(np.load(run.val))
-        monkeypatch.setattr(qat, "read_val", lambda _: val | {"images": 255 - val["images"]})
-        self.refused(run, "differ by .* grey levels")
+        first = read_val(run)["ids"][0]
+
+        def other(table, slices):
+            images = np.array(slices.images)
+            images[table.index[table["id"] == first]] = 128
+            return table, replace(slices, images=images, fingerprint="another")
+
+        self.change(monkeypatch, other)
+        with pytest.raises(InputError, match="1 of the validation images are not"):
+            origin.load_origin(run)
+
+    def test_the_same_resized_elsewhere(self, run, monkeypatch):
+        def noisy(table, slices):
+            images = np.array(slices.images)
+            images[:, ::2] ^= 1
+            return table, replace(slices, images=images, fingerprint="another")
+
+        self.change(monkeypatch, noisy)
+        slices, parts = origin.load_origin(run)
+        assert len(slices.images) == len(parts)
