@@ -121,6 +121,9 @@ def test_failed_runs_and_quantized_networks_go_where_asked(experiment: Path):
     run = Run(experiment / "ag-seed0")
     converted = run.network("fp32", "litert")
     converted.write_bytes(b"l" * 100)
+    write_json(run.tuning.state, {"status": "finished"})
+    run.tuning.best.parent.mkdir()
+    run.tuning.best.write_bytes(b"t" * 1000)
     printed = call("prune", experiment, "--failed", "--quantized", "--delete")
 
     assert "freed." in printed
@@ -130,6 +133,7 @@ def test_failed_runs_and_quantized_networks_go_where_asked(experiment: Path):
     assert run.onnx("fp32").exists()
     assert not run.onnx("int8_static").exists()
     assert not converted.exists()
+    assert not run.tuning.path.exists()
 
 
 @pytest.mark.parametrize("name", ["best", "last", "previous"])

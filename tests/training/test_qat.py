@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 from torch.utils.data import DataLoader, TensorDataset
 from typer.testing import CliRunner
 
@@ -21,7 +22,7 @@ from brainseg.deploy.static import insert_qdq, rewrite
 from brainseg.deploy.torch_graph import TorchGraph
 from brainseg.errors import InputError
 from brainseg.experiment import find_runs
-from brainseg.files import read_csv, read_json
+from brainseg.files import read_csv, read_json, write_text
 from brainseg.report.write import write_report
 from brainseg.rows import read_rows
 from brainseg.run import Run
@@ -179,7 +180,12 @@ def test_interrupted_and_repeated_it_ends_as_if_undisturbed(
     assert len(read_csv(run.tuning.history)) == 3
 
 
-def test_a_notebook_is_not_ended(run, monkeypatch):
+def test_a_notebook_is_not_ended_and_an_older_configuration_will_do(run, monkeypatch):
+    config = run.read_config()
+    del config["data"]["workers"], config["data"]["batch_size"], config["split"]["seed"]
+    config["trainer"] = {"max_epochs": 3}
+    write_text(run.config, yaml.safe_dump(config))
+
     def stop(*_):
         raise KeyboardInterrupt
 
