@@ -9,7 +9,7 @@ equivalent on test (two one-sided tests at 5 %), the pixels that change sides, t
 seconds that making it took, and the time of a pass over that of plain `int8_static` and of fp32,
 all of a run interleaved in one session with a control (plain against itself).
 
-What was made and scored is kept in FOLDER and not done again.
+What was made and scored is kept in FOLDER and not done again, unless the file is another one.
 """
 
 import argparse
@@ -25,34 +25,45 @@ from numpy.typing import NDArray
 
 from brainseg.benchmark.timing import OtherLoad, ratio, time_rounds
 from brainseg.data.parts import read_test, read_val, to_input
+from brainseg.deploy.options import choose_options
 from brainseg.deploy.quantize import QUANTIZERS
 from brainseg.environment import cpu_flags
+from brainseg.errors import check_known
 from brainseg.evaluation.cases import THRESHOLD
 from brainseg.evaluation.changes import compare_maps
 from brainseg.evaluation.differences import paired_interval
 from brainseg.evaluation.equivalence import TOST_LEVEL, equivalent_within
 from brainseg.evaluation.metrics import confusion, mean_iou, mean_ious, tumor_iou
-from brainseg.files import write_json, write_npz
+from brainseg.files import hash_file, write_json, write_npz
 from brainseg.run import Run
 from brainseg.runtime.open import open_session
+from brainseg.scoring.record import unmasked
 from brainseg.scoring.score import predict_part
 from brainseg.terminal import bar
-from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE
+from brainseg.vocabulary import QAT_MODE, REFERENCE, STATIC_MODE
 
-STATIC = "int8_static"
+PLAIN = "plain"
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "plain": {},
+    PLAIN: {},
     "percentile": {"method": "percentile"},
     "entropy": {"method": "entropy"},
     "mse": {"method": "mse"},
     "equalize": {"equalize": True},
     "learn_rounding": {"learn_rounding": True},
     "correct_bias": {"correct_bias": True},
-    "mse + bias": {"method": "mse", "correct_bias": True},
-    "equalize + bias": {"equalize": True, "correct_bias": True},
-    "mse + equalize + bias": {"method": "mse", "equalize": True, "correct_bias": True},
-    "all": {"method": "mse", "equalize": True, "learn_rounding": True, "correct_bias": True},
+    "percentile + equalize": {"method": "percentile", "equalize": True},
+    "percentile + equalize + bias": {
+        "method": "percentile",
+        "equalize": True,
+        "correct_bias": True,
+    },
+    "all four": {
+        "method": "percentile",
+        "equalize": True,
+        "learn_rounding": True,
+        "correct_bias": True,
+    },
 }
 
 PARTS: dict[str, Callable[[Run], Mapping[str, NDArray]]] = {"val": read_val, "test": read_test}
@@ -65,10 +76,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", help="names of options with commas between; default: all")
+    parser.add_argument("--only", help=f"names with commas between, beside {PLAIN}; default: all")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
-    names = given.only.split(",") if given.only else [*OPTIONS]
+    names = list(dict.fromkeys([PLAIN, *(given.only.split(",") if given.only else OPTIONS)]))
+    check_known("way", names, OPTIONS)
     print("processor:", ", ".join(flag for flag in cpu_flags() if "vnni" in flag or "amx" in flag))
     for path in given.runs:
         run, folder = Run(path), given.out / path.name
@@ -85,35 +97,37 @@ def main() -> None:
 
 def _make(run: Run, options: Mapping[str, Any], target: Path) -> float:
     """Seconds that making a file took."""
-    record = target.with_suffix(".made.json")
-    if not record.exists():
-        chosen = {name: option.default for name, option in MODES[STATIC].options.items()}
+    record, source = target.with_suffix(".made.json"), hash_file(run.onnx(REFERENCE))
+    chosen = choose_options(STATIC_MODE, {STATIC_MODE: options})
+    made = json.loads(record.read_text()) if record.exists() else {}
+    if not made or (made.get("source", source), made.get("options", chosen)) != (source, chosen):
         start = time.perf_counter()
-        model, _ = QUANTIZERS[STATIC](onnx.load(run.onnx(REFERENCE)), run, chosen | options)
-        seconds = time.perf_counter() - start
+        model, _ = QUANTIZERS[STATIC_MODE](onnx.load(run.onnx(REFERENCE)), run, chosen)
+        made = {"seconds": time.perf_counter() - start, "source": source, "options": chosen}
         onnx.save(model, target)
-        write_json(record, {"seconds": seconds})
-    return json.loads(record.read_text())["seconds"]
+        write_json(record, made)
+    return made["seconds"]
 
 
 def _score(run: Run, file: Path, record: Path) -> dict[str, Any]:
     """How a file differs from fp32 on both parts; of fp32 itself, its scores."""
-    maps = record.with_suffix(".npz")
-    if not maps.exists():
+    maps, scored = record.with_suffix(".npz"), hash_file(file)
+    known = json.loads(record.read_text()) if record.exists() else {}
+    if known.get("scored") != scored or not maps.exists():
         session = open_session(file)
         write_npz(
             maps, **{part: predict_part(session, read(run), part) for part, read in PARTS.items()}
         )
     found, exact = np.load(maps), np.load(record.with_name(f"{REFERENCE}.npz"))
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"scored": scored}
     for part, read in PARTS.items():
         truth = read(run)
-        masks = truth["masks"] > 0
+        outlined = ~unmasked(truth)
+        masks, patients = truth["masks"][outlined] > 0, truth["patients"][outlined].tolist()
         before, after = (
             np.array([confusion(a >= THRESHOLD, b) for a, b in zip(each, masks, strict=True)])
-            for each in (exact[part], found[part])
+            for each in (exact[part][outlined], found[part][outlined])
         )
-        patients = truth["patients"].tolist()
         interval, tost = (
             paired_interval(before, after, patients, mean_ious, level=level)
             for level in (0.95, TOST_LEVEL)
@@ -134,7 +148,7 @@ def _score(run: Run, file: Path, record: Path) -> dict[str, Any]:
 def _time(run: Run, files: Mapping[str, Path], rounds: int) -> dict[str, Any]:
     """Ratio of each file's time to that of plain `int8_static`, and of fp32; the first is A/A."""
     images, rng = to_input(read_val(run)["images"][:40]), np.random.default_rng(0)
-    order = ["plain", *files]
+    order = [PLAIN, *files]
     sessions = [open_session(files[name]) for name in order]
     passes = [lambda index, s=session: s.run(images[index : index + 1]) for session in sessions]
     time_rounds(passes, range(5), len(images), rng)
@@ -142,7 +156,7 @@ def _time(run: Run, files: Mapping[str, Path], rounds: int) -> dict[str, Any]:
     taken = time_rounds(passes, bar(range(rounds), "Timing"), len(images), rng)
     exact = taken[order.index(REFERENCE)]
     return {
-        "control": ratio(taken[order.index("plain", 1)], taken[0], rng),
+        "control": ratio(taken[order.index(PLAIN, 1)], taken[0], rng),
         "other_load": load.share(),
         **{
             name: {

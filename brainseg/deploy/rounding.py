@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from brainseg.deploy.torch_graph import OPERATORS, QUANTIZED, Step, TorchGraph
+from brainseg.data.parts import spread
+from brainseg.deploy.torch_graph import QUANTIZED, Step, TorchGraph
+from brainseg.deploy.torch_operators import OPERATORS
 from brainseg.terminal import bar
 
 Integers = dict[str, NDArray[np.int8]]
@@ -53,7 +55,7 @@ def learn_rounding(
     Raises:
         InputError: the network holds an operator that `TorchGraph` does not know.
     """
-    batch = torch.from_numpy(images[np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int))])
+    batch = torch.from_numpy(images[spread(len(images), IMAGES)])
     float_graph, graph = TorchGraph(exact), TorchGraph(quantized, exact)
     outputs = _Outputs(float_graph, batch)
     chosen: Integers = {}

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from brainseg.deploy.static import convolution_weights, insert_qdq, reduce_range
-from brainseg.deploy.torch_graph import OPERATORS, QUANTIZED, Step, TorchGraph
+from brainseg.deploy.torch_graph import QUANTIZED, Step, TorchGraph
+from brainseg.deploy.torch_operators import OPERATORS
 from brainseg.terminal import bar
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
@@ -37,8 +38,8 @@ def weights_of_seven(
     """Names of the weights that get 7 bits.
 
     Args:
-        bits: a value of `weight_bits`: all weights (`7`), none (`8`), those that lose less so where
-            sums saturate (`mixed`), or all of them on a CPU where they do (`auto`).
+        bits: a value of `weight_bits`: all weights (`7`), none (`8`), those for which 7 bits lose
+            less than saturation does (`mixed`), or all of them on a CPU where they do (`auto`).
         model: from `static.rewrite`.
         ranges: from `ranges.calibrate`.
         images: N×1×H×W in [0, 1].

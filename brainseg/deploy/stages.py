@@ -235,12 +235,12 @@ def _forget(run: Run, mode: str) -> None:
     changing = with_reference(quantized_modes()) if mode == REFERENCE else [mode]
     drop_rows(run, changing)
     for each in changing:
-        for part in SCORED:
-            for file in (
-                run.cases(each, part),
-                *run.path.glob(f"scores/*/{run.cases(each, part).name}"),
-            ):
-                file.unlink(missing_ok=True)
+        cases = [run.cases(each, part) for part in SCORED]
+        for file in cases:
+            file.unlink(missing_ok=True)
+        for file in (*cases, run.predictions(each)):
+            for elsewhere in run.path.glob(f"scores/*/{file.name}"):
+                elsewhere.unlink()
 
 
 def _make(

@@ -8,7 +8,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from onnx import ModelProto
+from onnx_ir.tape import Tape
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -45,7 +47,7 @@ def rewrite(model: ModelProto) -> ModelProto:
         onnx.save(model, source)
         # Symbolic shapes need sympy and gain nothing: only the batch is symbolic.
         quant_pre_process(source, target, skip_symbolic_shape=True)
-        return onnx.load(target)
+        return _unshare(onnx.load(target))
 
 
 def quantize_graph(model: ModelProto, ranges: Path, keep_float: Collection[str] = ()) -> ModelProto:
@@ -101,6 +103,22 @@ def convolution_weights(model: ModelProto) -> list[str]:
 def reduce_range() -> bool:
     """Whether this CPU needs 7-bit weights, because sums of 8-bit products would saturate."""
     return not WITHOUT_SATURATION.intersection(cpu_flags())
+
+
+def _unshare(model: ModelProto) -> ModelProto:
+    """Give each convolution weights and a bias of its own, so that they can be fitted to it."""
+    changed, taken = ir.from_proto(model), set()
+    for node in changed.graph:
+        if node.op_type != "Conv":
+            continue
+        for index, value in enumerate(node.inputs):
+            if value is None or value.const_value is None:
+                continue
+            if value.name in taken:
+                copy = ir.tensor(value.const_value.numpy(), name=f"{value.name}.{node.name}")
+                node.replace_input_with(index, Tape(changed.graph).initializer(copy))
+            taken.add(value.name)
+    return ir.to_proto(changed)
 
 
 def _stays_float(node: onnx.NodeProto) -> bool:

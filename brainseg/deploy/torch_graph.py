@@ -5,7 +5,7 @@ same steps, through which gradients pass unchanged within the range (straight-th
 arXiv:1308.3432), so that the module computes what the file does, and can be trained.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
-from torch.nn import functional
 
+from brainseg.deploy.torch_operators import OPERATORS, name_unknown
 from brainseg.errors import InputError
 
 QUANTIZED = "_quantized"
@@ -23,6 +23,14 @@ QUANTIZED = "_quantized"
 
 COUNTS = "/steps"
 """With this in its name a buffer tells into how many steps the largest weight of a channel goes."""
+
+_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+
+_LIMIT = 127
+"""The largest integer of weights in 8 bits that are all zero."""
+
+_SMALLEST = 1e-20
+"""A weight that might as well be zero, but whose steps have an inverse in float."""
 
 
 class Step(NamedTuple):
@@ -54,15 +62,18 @@ class TorchGraph(nn.Module):
                 those that the file's integers stand for.
 
         Raises:
-            InputError: it holds an operator that is not known here.
+            InputError: it holds an operator, or a form of one, that is not known here.
         """
         super().__init__()
         graph = ir.from_proto(model).graph
         self.steps = [_read_step(node) for node in graph]
-        if unknown := {step.kind for step in self.steps} - {*OPERATORS, *_ROUNDING}:
+        computed = [step for step in self.steps if step.kind not in _ROUNDING]
+        unknown = {name_unknown(step.kind, step.attributes, step.inputs) for step in computed}
+        if names := sorted(name for name in unknown if name is not None):
             raise InputError(
-                f"{', '.join(sorted(unknown))}: torch runs no such operator here, so that biases, "
-                "rounding and weights cannot be fitted (correct_bias, learn_rounding, int8_qat)."
+                f"The network has operators that cannot be run in torch here: {', '.join(names)}. "
+                "--correct-bias, --learn-rounding, --weight-bits mixed and int8_qat need that; "
+                "leave them out."
             )
         (self.image,) = (value.name or "" for value in graph.inputs)
         last = next(step for step in self.steps if step.output == graph.outputs[0].name)
@@ -96,7 +107,7 @@ class TorchGraph(nn.Module):
 
     def constant(self, name: str) -> Tensor:
         """An array of the file, such as a scale."""
-        return self.get_buffer(_key(name))
+        return self.get_buffer(_constant_key(name))
 
     def fitted(self) -> dict[str, NDArray[np.float32]]:
         """Weights and biases in float, by the name of the tensor in the float network."""
@@ -125,7 +136,7 @@ class TorchGraph(nn.Module):
 
     def scale(self, name: str) -> Tensor:
         """Size of a step in each output channel of a weight, in proportion to its largest value."""
-        return _largest(self.weight(name)) / self.get_buffer(_key(name) + COUNTS)
+        return _largest(self.weight(name)) / self.constant(name + COUNTS)
 
     def limit(self, name: str) -> int:
         """The largest integer of a weight, 127 for 8 bits."""
@@ -173,23 +184,32 @@ class TorchGraph(nn.Module):
                     self._keep(self.biases, name, value)
                     continue
                 self._keep(self.weights, name, value)
-                self._limits[name] = int(np.abs(integers).max())
-                counts = _largest(self.weight(name)) / _tensor(scale)
-                self.register_buffer(_key(name) + COUNTS, counts, persistent=False)
+                limit = self._limits[name] = int(np.abs(integers).max()) or _LIMIT
+                largest = self.weight(name).flatten(1).abs().amax(1)
+                counts = torch.where(largest > 0, largest / _tensor(scale), limit)
+                self._keep_constant(name + COUNTS, counts)
         for step in self.steps:
             if step.kind == "Conv" and len(step.inputs) > 2 and step.inputs[2] in arrays:
                 self._keep(self.biases, step.inputs[2], arrays.pop(step.inputs[2]))
         for name, array in arrays.items():
-            self.register_buffer(_key(name), _tensor(array), persistent=False)
+            self._keep_constant(name, _tensor(array))
+
+    def _keep_constant(self, name: str, value: Tensor) -> None:
+        self.register_buffer(_constant_key(name), value, persistent=False)
 
 
 def _largest(weight: Tensor) -> Tensor:
-    """Magnitude in each output channel; of one without weights, of the smallest number."""
-    return weight.flatten(1).abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+    """Magnitude in each output channel; where all are zero, something that can be divided by."""
+    return weight.flatten(1).abs().amax(1).clamp(min=_SMALLEST)
 
 
 def _key(name: str) -> str:
     return name.replace(".", "/")
+
+
+def _constant_key(name: str) -> str:
+    """Not the name of a method, whatever the file calls it."""
+    return f"={_key(name)}"
 
 
 def _tensor(array: Any) -> Tensor:
@@ -200,71 +220,3 @@ def _read_step(node: ir.Node) -> Step:
     inputs = tuple("" if value is None else value.name or "" for value in node.inputs)
     attributes = {name: each.value for name, each in node.attributes.items()}
     return Step(node.name or "", node.op_type, inputs, node.outputs[0].name or "", attributes)
-
-
-def _convolve(
-    given: Mapping[str, Any], image: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    top, left, bottom, right = given.get("pads", (0, 0, 0, 0))
-    if (top, left) == (bottom, right):
-        padding = (top, left)
-    else:
-        image, padding = functional.pad(image, (left, right, top, bottom)), (0, 0)
-    return functional.conv2d(
-        image,
-        weight,
-        bias,
-        tuple(given.get("strides", (1, 1))),
-        padding,
-        tuple(given.get("dilations", (1, 1))),
-        given.get("group", 1),
-    )
-
-
-def _max_pool(given: Mapping[str, Any], image: Tensor) -> Tensor:
-    top, left, bottom, right = given.get("pads", (0, 0, 0, 0))
-    padded = functional.pad(image, (left, right, top, bottom), value=-torch.inf)
-    return functional.max_pool2d(
-        padded, tuple(given["kernel_shape"]), tuple(given.get("strides", (1, 1)))
-    )
-
-
-def _depth_to_space(given: Mapping[str, Any], image: Tensor) -> Tensor:
-    """Pixels first (DCR): torch's pixel_shuffle takes them the other way round (CRD)."""
-    size = given["blocksize"]
-    if given.get("mode", "DCR") == "DCR":
-        count, channels, height, width = image.shape
-        turned = image.reshape(count, size * size, channels // size**2, height, width)
-        image = turned.transpose(1, 2).reshape(image.shape)
-    return functional.pixel_shuffle(image, size)
-
-
-def _enlarge(
-    given: Mapping[str, Any], image: Tensor, _: Any, scales: Tensor | None = None, *size: Tensor
-) -> Tensor:
-    shape = size[0].tolist()[2:] if size else None
-    factors = None if size or scales is None else scales.tolist()[2:]
-    return functional.interpolate(image, shape, factors, mode=given.get("mode", "nearest"))
-
-
-OPERATORS: dict[str, Callable[..., Tensor]] = {
-    "Conv": _convolve,
-    "MaxPool": _max_pool,
-    "DepthToSpace": _depth_to_space,
-    "Resize": _enlarge,
-    "Relu": lambda _, x: functional.relu(x),
-    "LeakyRelu": lambda given, x: functional.leaky_relu(x, given.get("alpha", 0.01)),
-    "Sigmoid": lambda _, x: x.sigmoid(),
-    "Add": lambda _, x, y: x + y,
-    "Sub": lambda _, x, y: x - y,
-    "Mul": lambda _, x, y: x * y,
-    "Div": lambda _, x, y: x / y,
-    "Concat": lambda given, *parts: torch.cat(parts, given["axis"]),
-    "GlobalAveragePool": lambda _, x: x.mean((2, 3), keepdim=True),
-    "GlobalMaxPool": lambda _, x: x.amax((2, 3), keepdim=True),
-    "ReduceMean": lambda given, x, axes: x.mean(axes.tolist(), bool(given.get("keepdims", 1))),
-    "ReduceMax": lambda given, x, axes: x.amax(axes.tolist(), bool(given.get("keepdims", 1))),
-}
-"""Operator of ONNX → its attributes and inputs to its output."""
-
-_ROUNDING = ("QuantizeLinear", "DequantizeLinear")

@@ -54,7 +54,7 @@ def test_errors_that_add_up_are_made_to_cancel(twins, tmp_path):
     assert arrays(plain)["second_quantized"].ravel().tolist() == [50, 50, 127]
 
 
-def test_weights_go_to_a_step_beside_them_and_the_network_comes_closer(
+def test_weights_go_to_a_step_beside_them_and_the_network_stays_as_close(
     prepared, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(rounding, "STEPS", 20)

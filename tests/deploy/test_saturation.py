@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper
 
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import saturation
@@ -15,7 +16,7 @@ from brainseg.deploy.saturation import (
     weights_of_seven,
 )
 from brainseg.deploy.static import convolution_weights, insert_qdq, rewrite
-from brainseg.runtime.open import open_session
+from brainseg.deploy.torch_graph import TorchGraph
 
 RNG = np.random.default_rng(0)
 
@@ -96,21 +97,61 @@ def test_each_weight_has_the_bits_that_are_chosen(network, ranges, images):
         assert largest[name] == (64 if name in some else 127)
 
 
-def test_the_simulation_without_saturation_is_the_network(network, ranges, images, tmp_path):
-    quantized = insert_qdq(network, ranges, seven=convolution_weights(network))
-    onnx.save(quantized, tmp_path / "seven.onnx")
-    exact = open_session(tmp_path / "seven.onnx").run(images)
-    assert np.abs(predict_saturated(quantized, images) - exact).mean() < 0.02
+def test_the_simulation_without_saturation_is_the_network(network, ranges, images):
+    for seven, close in ((convolution_weights(network), True), ((), False)):
+        quantized = insert_qdq(network, ranges, seven=seven)
+        graph = TorchGraph(quantized)
+        with torch.no_grad():
+            each = [graph(image[None]).sigmoid() for image in torch.from_numpy(images)]
+        found = predict_saturated(quantized, images)
+        assert np.allclose(found, torch.cat(each), atol=1e-4) is close
 
 
-def test_7_bits_go_where_saturation_costs_more(network, ranges, images, monkeypatch):
-    quantized = insert_qdq(network, ranges, seven=())
-    chosen = choose_seven(quantized, network, images)
-    assert set(chosen) < set(convolution_weights(network))
-    assert all(eight > seven for eight, seven in chosen.values())
+def one_convolution(folder):
+    """Two channels that sum bright pixels: of 127 steps each, where 255 ∙ 254 saturates, and small.
+
+    Returns:
+        The network, the same with Q and DQ, and an image of 4 input channels.
+    """
+    weight = np.array([[1, 1, 0.9, 0.95], [1, -0.3, -0.7, 0.2]], np.float32)[..., None, None]
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["logits"], name="one"),
+        helper.make_node("Sigmoid", ["logits"], ["probability"], name="last"),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", channels, 5, 5])
+        for name, channels in (("image", 4), ("probability", 2))
+    ]
+    constants = [onnx.numpy_helper.from_array(weight, "weight")]
+    graph = helper.make_graph(nodes, "one", ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    image = np.random.default_rng(0).uniform(0.6, 1, (1, 4, 5, 5)).astype(np.float32)
+    calibrate(model, image, "minmax", folder / "one.json")
+    return model, insert_qdq(model, folder / "one.json", seven=()), image
+
+
+def test_7_bits_go_where_saturation_costs_more(tmp_path, monkeypatch):
+    model, quantized, image = one_convolution(tmp_path)
+    chosen = choose_seven(quantized, model, image)
+    arrays = {each.name: onnx.numpy_helper.to_array(each) for each in quantized.graph.initializer}
+    scale, step = arrays["image_scale"], arrays["weight_scale"][:, None]
+    levels = np.clip(np.rint(image[0] / scale), 0, 255).astype(np.uint8)
+    sums = convolve_as_avx2(levels, arrays["weight_quantized"], 0, 1, 0)
+    eight = sums * scale * step[..., None]
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0])[..., 0, 0]
+    largest = np.abs(weight).max(axis=1, keepdims=True)
+    seven = np.rint(weight / largest * 64) * largest / 64
+    given = levels * scale
+    exact = np.einsum("oc,cyx->oyx", weight, given)
+    expected = [
+        np.square(found - exact).sum() for found in (eight, np.einsum("oc,cyx->oyx", seven, given))
+    ]
+    assert list(chosen) == ["weight"]
+    assert chosen["weight"] == pytest.approx(expected, rel=1e-3)
+    assert expected[0] > expected[1]
     monkeypatch.setattr(saturation, "HIGHEST", 2**17)
     monkeypatch.setattr(saturation, "LOWEST", -(2**17))
-    assert choose_seven(quantized, network, images) == {}
+    assert choose_seven(quantized, model, image) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import static
+from brainseg.deploy.opened import opened
 from brainseg.deploy.ranges import calibrate
 from brainseg.deploy.static import quantize_graph, reduce_range, rewrite
 from brainseg.runtime.open import open_session
@@ -42,6 +44,28 @@ def test_the_rewritten_graph_is_the_same_function(prepared, attention, tmp_path)
         open_session(path).run(given) for path in (tmp_path / "rewritten.onnx", run.onnx("fp32"))
     )
     assert np.abs(found - exact).max() <= 5e-6
+
+
+def test_convolutions_share_no_weight_and_no_bias_afterwards(tmp_path):
+    arrays = {"w": np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1), "b": np.ones(2, np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["image", "w", "b"], ["middle"], name="one"),
+        helper.make_node("Conv", ["middle", "w", "b"], ["logits"], name="two"),
+        helper.make_node("Sigmoid", ["logits"], ["probability"], name="last"),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 2, 4, 4])
+        for name in ("image", "probability")
+    ]
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "twice", ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    found = rewrite(model)
+    given = [name for node in found.graph.node if node.op_type == "Conv" for name in node.input[1:]]
+    assert len(set(given)) == len(given) == 4
+    onnx.checker.check_model(found)
+    images = np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(opened(found).run(images), opened(model).run(images), rtol=1e-6)
 
 
 def test_every_convolution_but_none_other_computes_in_8_bits(rewritten, ranges):
