@@ -8,9 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import onnx
-import onnx_ir as ir
 from onnx import ModelProto
-from onnx_ir.tape import Tape
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -107,18 +105,15 @@ def reduce_range() -> bool:
 
 def _unshare(model: ModelProto) -> ModelProto:
     """Give each convolution weights and a bias of its own, so that they can be fitted to it."""
-    changed, taken = ir.from_proto(model), set()
-    for node in changed.graph:
-        if node.op_type != "Conv":
-            continue
-        for index, value in enumerate(node.inputs):
-            if value is None or value.const_value is None:
-                continue
-            if value.name in taken:
-                copy = ir.tensor(value.const_value.numpy(), name=f"{value.name}.{node.name}")
-                node.replace_input_with(index, Tape(changed.graph).initializer(copy))
-            taken.add(value.name)
-    return ir.to_proto(changed)
+    arrays, taken = {each.name: each for each in model.graph.initializer}, set()
+    for node in model.graph.node:
+        for index, name in enumerate(node.input if node.op_type == "Conv" else ()):
+            if name in arrays and name in taken:
+                own = model.graph.initializer.add()
+                own.CopyFrom(arrays[name])
+                own.name = node.input[index] = f"{name}.{node.name}"
+            taken.add(name)
+    return model
 
 
 def _stays_float(node: onnx.NodeProto) -> bool:
