@@ -9,8 +9,7 @@ import torch
 from onnx import ModelProto, numpy_helper
 
 from brainseg.deploy.options import Chosen, choose_options
-from brainseg.deploy.rewrites import store_weights
-from brainseg.deploy.static import insert_qdq
+from brainseg.deploy.static import insert_qdq, quantize_graph
 from brainseg.deploy.torch_graph import TorchGraph
 from brainseg.errors import DamagedFile, InputError
 from brainseg.files import is_whole
@@ -74,7 +73,7 @@ def quantize_tuned(rewritten: ModelProto, run: Run) -> ModelProto:
     for each in tuned.graph.initializer:
         if each.name in fitted:
             each.CopyFrom(numpy_helper.from_array(fitted[each.name], each.name))
-    return store_weights(insert_qdq(tuned, run.tuning.ranges), per_channel=True)
+    return quantize_graph(tuned, run.tuning.ranges)
 
 
 def trainable(rewritten: ModelProto, run: Run) -> TorchGraph:
