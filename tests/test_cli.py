@@ -295,7 +295,7 @@ def test_quantize_passes_on_what_was_typed(finished, monkeypatch, flags, chosen)
         calls.append(chosen)
         return []
 
-    monkeypatch.setattr("brainseg.deploy.stages.prepare", prepare)
+    monkeypatch.setattr("brainseg.training.modes.prepare_modes", prepare)
     assert brainseg(monkeypatch, "quantize", finished.path, *flags) in (0, None)
     assert calls == [chosen]
 
@@ -310,7 +310,7 @@ def test_quantize_passes_on_what_was_typed(finished, monkeypatch, flags, chosen)
     ],
 )
 def test_quantize_refuses_before_any_work(finished, monkeypatch, flags, message):
-    monkeypatch.setattr("brainseg.deploy.stages.prepare", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("brainseg.training.modes.prepare_modes", lambda *_: pytest.fail("worked"))
     assert message in str(brainseg(monkeypatch, "quantize", finished.path, *flags))
 
 
@@ -327,7 +327,7 @@ def test_runs_of_an_experiment_are_timed_together(finished, monkeypatch):
         timed.append((runs, plan))
         return {run: [] for run in runs}
 
-    monkeypatch.setattr("brainseg.deploy.stages.prepare", lambda *_: [])
+    monkeypatch.setattr("brainseg.training.modes.prepare_modes", lambda *_: [])
     monkeypatch.setattr("brainseg.benchmark.together.time_together", time_together)
     flags = ["--time", "--mode", "fp16", "--device", "cpu", "--threads", "1", "--passes", "9"]
     root = finished.experiment.parent

@@ -692,7 +692,7 @@ def test_the_answer_stands_under_the_table(experiment: Path) -> None:
 def test_a_mode_that_is_registered_is_shown_in_its_place(
     experiment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    option = vocabulary.Option(4, int, "bits", telling=True)
+    option = vocabulary.Option(8, int, "bits", telling=True)
     mode = vocabulary.Mode("int4_test", "Weights in 4 bits.", {"bits": option})
     monkeypatch.setitem(vocabulary.MODES, mode.name, mode)
     names = ["int4_test", "int8_static", "fp32", "a_stranger"]
