@@ -12,7 +12,7 @@ from brainseg.vocabulary import MODES, QAT_MODE
 def prepare_modes(run: Run, modes: Sequence[str], chosen: Chosen | None = None) -> list[str]:
     """As `deploy.stages.prepare`; where `int8_qat` is among the modes, it is fine-tuned before.
 
-    What needs no training comes first: so that it exists even if the training images are gone.
+    What needs no training comes first, so that it exists even if the training images are gone.
     """
     if QAT_MODE not in modes:
         return prepare(run, modes, chosen)

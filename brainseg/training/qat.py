@@ -34,7 +34,7 @@ from brainseg.training.fit import full_gpu_told, make_trainer, quiet_lightning, 
 from brainseg.training.module import SegmentationModule
 from brainseg.training.origin import load_origin
 from brainseg.training.ranks import gathered
-from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE, TUNING
+from brainseg.vocabulary import MODES, QAT_MODE, REFERENCE, STATIC_MODE, TUNING
 
 SCHEDULE = {"name": "one_cycle"}
 
@@ -121,7 +121,7 @@ def _why_anew(state: Mapping[str, Any], identity: Mapping[str, Any]) -> str | No
 
 
 def _measure_ranges(run: Run, rewritten: onnx.ModelProto) -> None:
-    defaults = {name: each.default for name, each in MODES["int8_static"].options.items()}
+    defaults = {name: each.default for name, each in MODES[STATIC_MODE].options.items()}
     ids, images = choose_calibration(read_val(run), defaults["images"], defaults["seed"])
     run.tuning.update_state(calibration={"part": "val", "ids": ids})
     with replacing(run.tuning.ranges) as target:
