@@ -19,7 +19,7 @@ CAPTION = (
     "are chosen; time of one image over that with everything in 8 bits, all timed side by side, "
     "with 95 % intervals. Filled: the file that was kept. The cross at no loss is fp32."
 )
-INPUTS = ("made",)
+INPUTS = ("made", "config")
 
 Points = Sequence[Mapping[str, Any]]
 

@@ -89,7 +89,8 @@ def test_the_checkpoint_stands_in_for_fp32(own_runs):
 
 
 def test_showcase_modes_come_first_and_every_mode_is_known(own_runs, monkeypatch):
-    assert showcase_modes() == ["int8_static", "int8_dynamic", "fp16", "int8_weights"]
+    others = ["fp16", "int8_weights", "int8_qat"]
+    assert showcase_modes() == ["int8_static", "int8_dynamic", *others]
     run = own_runs["ag"][0]
     assert shown_mode(run, showcase_modes()) == "int8_static"
     monkeypatch.setitem(vocabulary.MODES, "int4", vocabulary.Mode("int4", "In 4 bits."))

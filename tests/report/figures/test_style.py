@@ -58,13 +58,13 @@ def test_outlines_differ_in_dash_and_in_grey():
     assert abs(luminance(TRUTH.colour) - luminance(PREDICTION.colour)) > 0.2
 
 
-def test_modes_differ_in_colour_and_filled_part_also_a_new_one(monkeypatch):
+def test_modes_differ_in_colour_and_filled_part_and_a_new_one_in_colour(monkeypatch):
     before = [mode_marker(mode) for mode in vocabulary.MODES]
     monkeypatch.setitem(vocabulary.MODES, "int4", vocabulary.Mode("int4", "In 4 bits."))
     looks = [mode_marker(mode) for mode in vocabulary.MODES]
     assert looks[:-1] == before
-    for part in ("color", "fillstyle"):
-        assert len({look[part] for look in looks}) == len(looks)
+    assert len({look["fillstyle"] for look in before}) == len(before)
+    assert len({look["color"] for look in looks}) == len(looks)
 
 
 def test_known_variants_keep_their_look_whatever_stands_beside_them():
