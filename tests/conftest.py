@@ -5,6 +5,7 @@ torch is imported where a run is made: most tests do without.
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,18 @@ def change_graph():
         onnx.save(model, path)
 
     return change
+
+
+@pytest.fixture
+def restored():
+    """Signals are handled as before, and none has come."""
+    from brainseg import interrupt
+
+    before = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
+    yield
+    interrupt.forget()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -8,14 +8,7 @@ import pytest
 
 from brainseg import interrupt
 
-
-@pytest.fixture(autouse=True)
-def restored():
-    before = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
-    yield
-    interrupt.forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("restored")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -9,6 +9,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor
 
 from brainseg.data.parts import spread
+from brainseg.deploy.rewrites import replace_constants
 from brainseg.deploy.torch_graph import QUANTIZED, TorchGraph
 from brainseg.terminal import bar
 
@@ -57,15 +58,14 @@ def _means(activation: Tensor) -> Tensor:
 
 def _shifted(model: ModelProto, shifts: Mapping[str, NDArray[np.float32]]) -> ModelProto:
     """A copy of a graph with something added to biases, float ones or those of 32-bit integers."""
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    arrays = {each.name: each for each in changed.graph.initializer}
+    arrays = {each.name: each for each in model.graph.initializer}
+    changed = {}
     for name, shift in shifts.items():
-        stored = arrays.get(f"{name}{QUANTIZED}")
-        if stored is None:
-            stored, steps = arrays[name], shift
+        stored = f"{name}{QUANTIZED}"
+        if stored in arrays:
+            shift = np.rint(shift / numpy_helper.to_array(arrays[f"{stored}_scale"]))
         else:
-            steps = np.rint(shift / numpy_helper.to_array(arrays[f"{stored.name}_scale"]))
-        value = numpy_helper.to_array(stored)
-        stored.CopyFrom(numpy_helper.from_array((value + steps).astype(value.dtype), stored.name))
-    return changed
+            stored = name
+        value = numpy_helper.to_array(arrays[stored])
+        changed[stored] = (value + shift).astype(value.dtype)
+    return replace_constants(model, changed)

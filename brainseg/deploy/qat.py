@@ -6,9 +6,10 @@ The fine-tuning itself is `training.qat`.
 from typing import Any
 
 import torch
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 
 from brainseg.deploy.options import Chosen, choose_options
+from brainseg.deploy.rewrites import replace_constants
 from brainseg.deploy.static import insert_qdq, quantize_graph
 from brainseg.deploy.torch_graph import TorchGraph
 from brainseg.errors import DamagedFile, InputError
@@ -68,12 +69,7 @@ def quantize_tuned(rewritten: ModelProto, run: Run) -> ModelProto:
         )
     graph = trainable(rewritten, run)
     graph.load_state_dict(torch.load(run.tuning.best, weights_only=True)["state_dict"])
-    fitted, tuned = graph.fitted(), ModelProto()
-    tuned.CopyFrom(rewritten)
-    for each in tuned.graph.initializer:
-        if each.name in fitted:
-            each.CopyFrom(numpy_helper.from_array(fitted[each.name], each.name))
-    return quantize_graph(tuned, run.tuning.ranges)
+    return quantize_graph(replace_constants(rewritten, graph.fitted()), run.tuning.ranges)
 
 
 def trainable(rewritten: ModelProto, run: Run) -> TorchGraph:

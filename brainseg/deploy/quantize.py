@@ -20,8 +20,8 @@ from brainseg.deploy.equalize import equalize
 from brainseg.deploy.options import Chosen, choose_options
 from brainseg.deploy.qat import METHOD, quantize_tuned, read_tuning
 from brainseg.deploy.ranges import calibrate
-from brainseg.deploy.rewrites import store_weights
-from brainseg.deploy.rounding import Integers, learn_rounding, set_integers
+from brainseg.deploy.rewrites import replace_constants, store_weights
+from brainseg.deploy.rounding import Integers, learn_rounding
 from brainseg.deploy.saturation import weights_of_seven
 from brainseg.deploy.static import insert_qdq, reduce_range, rewrite
 from brainseg.errors import InputError, check_known
@@ -117,7 +117,7 @@ def _static(model: ModelProto, run: Run, options: Options) -> tuple[ModelProto, 
         def make(keep_float: Collection[str]) -> ModelProto:
             quantized = insert_qdq(rewritten, ranges, keep_float, seven)
             if options["learn_rounding"]:
-                quantized = set_integers(quantized, learned())
+                quantized = replace_constants(quantized, learned())
             if options["correct_bias"]:
                 quantized = correct_bias(rewritten, quantized, inputs)
             return store_weights(quantized, per_channel=True)

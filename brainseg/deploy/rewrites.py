@@ -3,13 +3,13 @@
 The first three change no value beyond float rounding; `store_weights` is itself a quantization.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 from onnx_ir.tape import Tape
 
 Array = NDArray[Any]
@@ -118,6 +118,16 @@ def store_weights(model: ModelProto, *, per_channel: bool = False) -> ModelProto
         value.name = name
         graph.insert_before(graph[0], tape.nodes)
     return ir.to_proto(changed)
+
+
+def replace_constants(model: ModelProto, arrays: Mapping[str, Array]) -> ModelProto:
+    """A copy of a graph in which the constants of these names are others; other names are none."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    for each in changed.graph.initializer:
+        if each.name in arrays:
+            each.CopyFrom(numpy_helper.from_array(arrays[each.name], each.name))
+    return changed
 
 
 def asymmetric(weight: Array, bits: int = 8) -> tuple[Array, Array, Array]:

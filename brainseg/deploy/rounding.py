@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from brainseg.data.parts import spread
@@ -50,7 +50,7 @@ def learn_rounding(
         seed: of the order of images.
 
     Returns:
-        The integers of each weight, for `set_integers`.
+        The integers of each weight, for `rewrites.replace_constants`.
 
     Raises:
         InputError: the network holds an operator that `TorchGraph` does not know.
@@ -60,28 +60,15 @@ def learn_rounding(
     outputs = _Outputs(float_graph, batch)
     chosen: Integers = {}
     order = torch.Generator().manual_seed(seed)
-    producers = {step.output: step for step in graph.steps}
     with torch.no_grad():
         for step, values in bar(graph.walk(batch), "Learning to round", total=len(graph.steps)):
-            source = producers.get(step.inputs[1]) if step.kind == "Conv" else None
-            if source is None or source.kind != "DequantizeLinear":
+            if (name := graph.weight_of(step)) is None:
                 continue
-            name = source.inputs[0].removesuffix(QUANTIZED)
             layer = _Layer(graph, step, name, values)
             integers = _fit(layer, outputs.of(step.name), order)
-            chosen[source.inputs[0]] = integers.to(torch.int8).numpy()
+            chosen[f"{name}{QUANTIZED}"] = integers.to(torch.int8).numpy()
             values[step.output] = layer.output(integers)
     return chosen
-
-
-def set_integers(model: ModelProto, integers: Integers) -> ModelProto:
-    """A copy of a graph with Q and DQ, with other integers in the weights that it has in 8 bits."""
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    for each in changed.graph.initializer:
-        if each.name in integers:
-            each.CopyFrom(numpy_helper.from_array(integers[each.name], each.name))
-    return changed
 
 
 class _Outputs:

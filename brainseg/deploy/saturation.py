@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from brainseg.deploy.static import convolution_weights, insert_qdq, reduce_range
-from brainseg.deploy.torch_graph import QUANTIZED, Step, TorchGraph
+from brainseg.deploy.torch_graph import Step, TorchGraph
 from brainseg.deploy.torch_operators import OPERATORS
 from brainseg.terminal import bar
 
@@ -70,7 +70,8 @@ def choose_seven(
     for image in bar(torch.from_numpy(images[:IMAGES]), "Comparing 7 and 8 bits"):
         for step, values in graph.walk(image[None]):
             if (lost := kernels.lost(step, values)) is not None:
-                name, weight = kernels.weight(step)
+                name = str(graph.weight_of(step))
+                weight = graph.weight(name)
                 rounded = graph.rounded(name), _round_to_seven(weight)
                 eight, seven = (
                     OPERATORS["Conv"](step.attributes, values[step.inputs[0]], each - weight)
@@ -107,20 +108,19 @@ class Kernels:
 
     def __init__(self, graph: TorchGraph) -> None:
         self._graph = graph
-        self._givers = {step.output: step for step in graph.steps}
 
     def lost(self, step: Step, values: Mapping[str, Tensor]) -> Tensor | None:
         """What saturation adds to the output of a convolution, in float.
 
         `None` where the step is none, or is not in 8 bits, or no sum of it can saturate.
         """
-        if step.kind != "Conv" or step.attributes.get("group", 1) > 1:
+        name = self._graph.weight_of(step)
+        if name is None or step.attributes.get("group", 1) > 1:
             return None
-        giver = self._givers.get(step.inputs[0])
-        if giver is None or giver.kind != "DequantizeLinear" or step.inputs[1] not in self._givers:
+        giver = self._graph.giver(step.inputs[0])
+        if giver is None or giver.kind != "DequantizeLinear":
             return None
-        scale, zero = (self._graph.constant(name) for name in giver.inputs[1:])
-        name, _ = self.weight(step)
+        scale, zero = map(self._graph.constant, giver.inputs[1:])
         step_size = self._graph.scale(name)[:, None, None]
         integers = (self._graph.rounded(name) / step_size[..., None]).round()
         image = (values[step.inputs[0]] / scale).round() + zero
@@ -128,11 +128,6 @@ class Kernels:
         if excess is None:
             return None
         return excess.reshape(values[step.output].shape) * scale * step_size
-
-    def weight(self, step: Step) -> tuple[str, Tensor]:
-        """Name and float values of the weight of an 8-bit convolution."""
-        name = self._givers[step.inputs[1]].inputs[0].removesuffix(QUANTIZED)
-        return name, self._graph.weight(name)
 
 
 def saturate(

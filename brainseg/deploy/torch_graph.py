@@ -77,8 +77,11 @@ class TorchGraph(nn.Module):
             )
         (self.image,) = (value.name or "" for value in graph.inputs)
         last = next(step for step in self.steps if step.output == graph.outputs[0].name)
-        self.logits = last.inputs[0] if last.kind == "Sigmoid" else last.output
-        self.steps.remove(last) if last.kind == "Sigmoid" else None
+        self.logits = last.output
+        if last.kind == "Sigmoid":
+            self.logits = last.inputs[0]
+            self.steps.remove(last)
+        self._givers = {step.output: step for step in self.steps}
         self._last_use = {name: step for step in self.steps for name in step.inputs}
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         self._limits: dict[str, int] = {}
@@ -119,6 +122,17 @@ class TorchGraph(nn.Module):
             if key in found
         }
 
+    def giver(self, name: str) -> Step | None:
+        """The step that computes a value; `None` of the image and of constants."""
+        return self._givers.get(name)
+
+    def weight_of(self, step: Step) -> str | None:
+        """Name of the weight of a convolution in 8 bits; `None` of any other step."""
+        giver = self.giver(step.inputs[1]) if step.kind == "Conv" else None
+        if giver is None or giver.kind != "DequantizeLinear":
+            return None
+        return giver.inputs[0].removesuffix(QUANTIZED)
+
     def weight(self, name: str) -> Tensor:
         """A weight of `weights`, detached."""
         return self.weights[_key(name)].detach()
@@ -136,7 +150,8 @@ class TorchGraph(nn.Module):
 
     def scale(self, name: str) -> Tensor:
         """Size of a step in each output channel of a weight, in proportion to its largest value."""
-        return _largest(self.weight(name)) / self.constant(name + COUNTS)
+        largest = _largest(self.weight(name)).clamp(min=_SMALLEST)
+        return largest / self.constant(name + COUNTS)
 
     def limit(self, name: str) -> int:
         """The largest integer of a weight, 127 for 8 bits."""
@@ -185,7 +200,7 @@ class TorchGraph(nn.Module):
                     continue
                 self._keep(self.weights, name, value)
                 limit = self._limits[name] = int(np.abs(integers).max()) or _LIMIT
-                largest = self.weight(name).flatten(1).abs().amax(1)
+                largest = _largest(self.weight(name))
                 counts = torch.where(largest > 0, largest / _tensor(scale), limit)
                 self._keep_constant(name + COUNTS, counts)
         for step in self.steps:
@@ -199,8 +214,8 @@ class TorchGraph(nn.Module):
 
 
 def _largest(weight: Tensor) -> Tensor:
-    """Magnitude in each output channel; where all are zero, something that can be divided by."""
-    return weight.flatten(1).abs().amax(1).clamp(min=_SMALLEST)
+    """Magnitude in each output channel."""
+    return weight.flatten(1).abs().amax(1)
 
 
 def _key(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from brainseg.evaluation.equivalence import MARGIN, is_not_worse
+from brainseg.evaluation.equivalence import DIGITS, MARGIN, is_not_worse
 from brainseg.report.points import Point
 from brainseg.report.rows import TableRow, mean_interval, to_text
 from brainseg.vocabulary import REFERENCE
@@ -39,7 +39,7 @@ def can_test(points: Sequence[Point]) -> bool:
 def is_within_budget(point: Point) -> bool:
     """Whether its mean loss on validation is within `BUDGET`, or its own `max_drop`."""
     loss, own = loss_of(point), _max_drop(point)
-    return loss is not None and round(loss, 9) <= (BUDGET if own is None else own)
+    return loss is not None and round(loss, DIGITS) <= (BUDGET if own is None else own)
 
 
 def is_shown(point: Point, margin: float) -> bool:

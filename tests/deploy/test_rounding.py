@@ -6,7 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 from brainseg.data.parts import read_val, to_input
 from brainseg.deploy import rounding
 from brainseg.deploy.ranges import calibrate
-from brainseg.deploy.rounding import learn_rounding, set_integers
+from brainseg.deploy.rewrites import replace_constants
+from brainseg.deploy.rounding import learn_rounding
 from brainseg.deploy.static import insert_qdq, rewrite
 from brainseg.runtime.open import open_session
 
@@ -48,7 +49,7 @@ def test_errors_that_add_up_are_made_to_cancel(twins, tmp_path):
     images = np.random.default_rng(0).random((32, 1, 4, 4), np.float32)
     plain = quantize(twins, images, tmp_path)
     assert arrays(plain)["second_quantized"].ravel().tolist() == [50, 50, 127]
-    learned = set_integers(plain, learn_rounding(twins, plain, images, seed=0))
+    learned = replace_constants(plain, learn_rounding(twins, plain, images, seed=0))
     found = arrays(learned)["second_quantized"].ravel().tolist()
     assert found == [50, 51, 127]
     assert arrays(plain)["second_quantized"].ravel().tolist() == [50, 50, 127]
@@ -77,7 +78,7 @@ def test_weights_go_to_a_step_beside_them_and_the_network_stays_as_close(
     for name, model in (
         ("exact", exact),
         ("plain", plain),
-        ("learned", set_integers(plain, integers)),
+        ("learned", replace_constants(plain, integers)),
     ):
         onnx.save(model, tmp_path / f"{name}.onnx")
         errors.append(open_session(tmp_path / f"{name}.onnx").run(images))

@@ -13,7 +13,7 @@ import yaml
 from torch.utils.data import DataLoader, TensorDataset
 from typer.testing import CliRunner
 
-from brainseg import cli, interrupt
+from brainseg import cli
 from brainseg.data.parts import read_test, read_val, to_input
 from brainseg.deploy.qat import choose_tuning, trainable
 from brainseg.deploy.quantize import quantize
@@ -137,16 +137,6 @@ def test_done_once_it_is_not_done_again(tuned, monkeypatch):
     monkeypatch.setattr(qat, "_train", None)
     assert prepare_modes(tuned, ["int8_qat"]) == []
     assert prepare_modes(tuned, ["int8_qat"], CHOSEN) == []
-
-
-@pytest.fixture
-def restored():
-    """Signals are handled as before, and none has come."""
-    before = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
-    yield
-    interrupt.forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def test_interrupted_and_repeated_it_ends_as_if_undisturbed(
